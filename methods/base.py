@@ -1,0 +1,230 @@
+"""The contract of a method: what it sees, what it minimises, what it remembers.
+
+A method is one file in this folder holding one subclass of `Method`. `loss` is enough for most; a method that steers
+the step itself (a meta-update) overrides `step`. Everything that must survive a preemption lives in `state_dict()`:
+sub-modules, buffers and, through `extra_state`, anything else. Nothing in here knows the platform around it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from methods.parts.ema import ModelEMA
+from methods.ranges import Range, uniform
+
+__all__ = ["Batch", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
+
+
+def hyper(default: Any, *, search: Range | None = None, help: str, **limits: Any) -> Any:
+    """A hyper-parameter: its default, the range `auto` searches, its help text and pydantic limits (`ge=`, `lt=`, ...)."""
+    return Field(default, description=help, json_schema_extra={"search": search}, **limits)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which augmented views of which images a step needs; the platform makes only these.
+
+    A view is "plain" (normalised only), "weak" (crop, and flip where it suits the images) or "strong" (RandAugment and
+    cutout). Naming one twice draws two independent views.
+    """
+
+    labelled: tuple[str, ...] = ("weak",)
+    unlabelled: tuple[str, ...] = ()
+    meta: tuple[str, ...] = ()
+
+
+@dataclass
+class Stream:
+    """Images of one kind: `views` in the order asked for, each [N, C, H, W] float on the device.
+
+    y: [N] given labels (-1 = none). true: [N] true labels for diagnostics only (-1 = unknown).
+    index: [N] position in the training set.
+    """
+
+    names: tuple[str, ...]
+    views: tuple[Tensor, ...]
+    y: Tensor
+    true: Tensor
+    index: Tensor
+
+    @property
+    def x(self) -> Tensor:
+        return self.views[0]
+
+    @property
+    def weak(self) -> Tensor:
+        return self.views[self.names.index("weak")]
+
+    @property
+    def strong(self) -> Tensor:
+        return self.views[self.names.index("strong")]
+
+
+@dataclass
+class Batch:
+    """What one step sees. A stream the method did not ask for is None."""
+
+    labelled: Stream
+    unlabelled: Stream | None
+    meta: Stream | None
+    step: int
+    progress: float  # step / steps, in [0, 1)
+
+
+class Terms(dict[str, Tensor]):
+    """Named, already weighted scalar losses; the step minimises their sum. Names appear in the curves as loss/NAME."""
+
+    def total(self) -> Tensor:
+        return torch.stack([term.float() for term in self.values()]).sum()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method may know of its trial before the first step."""
+
+    num_classes: int
+    steps: int
+    num_labelled: int
+    num_unlabelled: int
+    num_train: int  # size of the index space of Stream.index
+    device: torch.device
+    seed: int
+    make_model: Callable[[int], nn.Module]  # a further, freshly initialised model; the argument varies its seed
+    make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]  # the trial's optimiser for a further model
+    label_counts: tuple[int, ...] = ()  # labelled images per given class
+    amp: bool = False
+    grad_clip: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(nn.Module):
+    """Base of all methods. Subclasses declare `Hyper` and `views`, and define `loss` (or `step`)."""
+
+    class Hyper(BaseModel):
+        model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+        model_ema: float = hyper(
+            0.999, search=uniform(0.9, 0.9999), ge=0, lt=1, help="EMA of the weights that are evaluated; 0 = off"
+        )
+
+    views: ClassVar[Views] = Views()
+
+    def __init__(self, model: nn.Module, hyper: Any, setup: Setup) -> None:
+        super().__init__()
+        self.model = model
+        self.hyper = hyper
+        self.setup = setup
+        self.ema = ModelEMA(model, hyper.model_ema)
+        self.generator = torch.Generator(setup.device).manual_seed(setup.seed)
+        self._records: dict[str, tuple[Tensor, int]] = {}
+        self.build()
+
+    # -- what a subclass may define ----------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Create the state of the method: buffers, sub-modules, optimisers. Called once, on the device."""
+
+    def loss(self, batch: Batch) -> Terms:
+        """The losses of one step. Never waits for the host: no .item(), no data-dependent shapes."""
+        raise TypeError(f"{type(self).__name__} defines neither loss() nor step()")
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
+        """One optimisation step. Override to steer it; use `autocast` and `descend`."""
+        with self.autocast():
+            terms = self.loss(batch)
+        self.descend(terms.total(), optimizer)
+        return terms
+
+    def after_step(self, batch: Batch) -> None:
+        """After the optimiser has moved the weights: averages that follow them. Call super() when overriding."""
+        self.ema.update(self.model)
+
+    @property
+    def eval_model(self) -> nn.Module:
+        """The model that is evaluated: the averaged weights."""
+        return self.ema.module
+
+    @classmethod
+    def stream_sizes(cls, hyper: Any, batch_size: int) -> dict[str, int]:
+        """Images per step of each stream. `uratio` and `meta_batch_size` are the field's names for the ratios."""
+        return {
+            "labelled": batch_size,
+            "unlabelled": batch_size * getattr(hyper, "uratio", 1) if cls.views.unlabelled else 0,
+            "meta": getattr(hyper, "meta_batch_size", batch_size) if cls.views.meta else 0,
+        }
+
+    def extra_state(self) -> dict[str, Any]:
+        """State beyond parameters and buffers (an inner optimiser's, say). Call super() when overriding."""
+        return {"generator": self.generator.get_state()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        self.generator.set_state(state["generator"].cpu())
+
+    # -- what a subclass uses ----------------------------------------------------------------------------------------
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """bf16 where the trial runs mixed precision, else nothing."""
+        if not self.setup.amp:
+            return contextlib.nullcontext()
+        return torch.autocast(self.setup.device.type, dtype=torch.bfloat16)
+
+    def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """zero_grad, backward, clip (where the trial asks for it), optimiser step."""
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.setup.grad_clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.setup.grad_clip)
+        optimizer.step()
+
+    def record(self, **values: Tensor) -> None:
+        """Add scalar diagnostics to the running means read at the next evaluation. Device-side; never a host sync."""
+        for name, value in values.items():
+            total, count = self._records.get(name, (None, 0))
+            value = value.detach().float()
+            self._records[name] = (value if total is None else total + value, count + 1)
+
+    def read_records(self) -> dict[str, float]:
+        """Means since the last call, and start anew. Waits for the device once."""
+        if not self._records:
+            return {}
+        means = torch.stack([total / count for total, count in self._records.values()]).tolist()
+        names = list(self._records)
+        self._records.clear()
+        return dict(zip(names, means, strict=True))
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return self.extra_state()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.load_extra_state(state)
+
+    # -- what the platform asks about a class ------------------------------------------------------------------------
+
+    @classmethod
+    def search_ranges(cls) -> dict[str, Range]:
+        """Hyper-parameters that declare a search range: what `auto` means in a sweep file."""
+        found = {}
+        for name, info in cls.Hyper.model_fields.items():
+            extra = info.json_schema_extra
+            if isinstance(extra, dict) and isinstance(extra.get("search"), Range):
+                found[name] = extra["search"]
+        return found
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+    def trainable(self) -> Iterator[nn.Parameter]:
+        """Parameters the trial's optimiser moves: the model's, not the EMA's nor a meta-network's."""
+        return self.model.parameters()

@@ -1,0 +1,1 @@
+"""Shared pieces of methods: EMA, selectors, gates, centres, mixing, the CLID measure, meta-models."""

@@ -1,0 +1,75 @@
+"""What a data source delivers: decoded images in a memory map, labels, names, and how the images may be augmented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What suits a source's images. `pad` in pixels; `strong_ops` empty = all operations of the strong view."""
+
+    flip: bool = True
+    pad: int = 4
+    cutout: float = 0.5  # largest side of the cut square, as a share of the width
+    strong_ops: tuple[str, ...] = ()
+    num_ops: int = 3  # operations per image in the strong view
+
+
+@dataclass
+class Split:
+    """images: [N, C, H, W] uint8 (a read-only memory map). labels, true_labels: [N] int64, -1 = none.
+
+    `columns`: further label columns by name (for noise `column:NAME`). `ids`: a name per image a person can find again.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    true_labels: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    ids: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass
+class Dataset:
+    """`extra` holds images that never had a label (STL-10's 100,000); `sha256` is of the decoded content."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split
+    augment: Augment
+    sha256: str
+    extra: np.ndarray | None = None
+    notes: tuple[str, ...] = ()  # what a person should know: rows without label, images skipped
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return tuple(self.train.images.shape[1:])  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """Which images a trial learns from, with which labels. Positions refer to the training split.
+
+    given: [N] labels after noise (-1 = none). true: [N] labels before it, or None where nobody knows them.
+    labelled, val: positions. unlabelled: positions, len(train) + j for image j of `extra`; as in USB the labelled
+    images are part of it. sha256 covers all arrays.
+    """
+
+    labelled: np.ndarray
+    unlabelled: np.ndarray
+    val: np.ndarray
+    given: np.ndarray
+    true: np.ndarray | None
+    sha256: str
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,101 @@
+"""What decides a trial's outcome, as plain data. The hash of a `TrialSpec` is the key of a row of the benchmark table."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+AXES = ("data", "noise", "split", "init", "order", "search")
+"""What has a seed of its own, so that methods meet the same splits, noise and initial weights."""
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
+
+
+class DataSettings(Settings):
+    """Where images come from. Further keys are the source's own options (python -m platform.catalog SOURCE)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)  # the source's Options model forbids what it does not know
+
+    source: str = Field("digits", description="name of a data source")
+    limit: int | None = Field(None, ge=2, description="use at most this many training (and as many test) images")
+    on_bad_image: Literal["stop", "skip"] = Field("stop", description="unreadable images stop the run, or are counted")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class LabelSettings(Settings):
+    """Which training images keep their label, how those labels are damaged, what is held out to select on."""
+
+    per_class: int | None = Field(None, ge=1, description="labelled images per class")
+    total: int | None = Field(None, ge=1, description="labelled images in all, balanced over the classes")
+    imbalance: float = Field(1.0, ge=1, description="largest class / smallest class among the labelled images")
+    noise: str = Field(
+        "none",
+        pattern=r"^(none|symmetric|uniform|pair|asymmetric|instance|column:.+)$",
+        description="none | symmetric | uniform | pair | asymmetric | instance | column:NAME",
+    )
+    rate: float = Field(0.0, ge=0, le=1, description="noise rate of a synthetic noise")
+    val: float = Field(
+        0.1, gt=0, lt=10_000_000, description="validation part: a fraction of the training images if below 1, else a count"
+    )
+
+
+class TrainSettings(Settings):
+    """How one trial is trained."""
+
+    steps: int = Field(1000, ge=1, description="optimisation steps")
+    batch_size: int = Field(64, ge=1, description="labelled images per step")
+    lr: float = Field(0.03, gt=0, description="peak learning rate")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with Nesterov momentum, or AdamW")
+    momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")
+    nesterov: bool = Field(True, description="SGD's look-ahead")
+    weight_decay: float = Field(5e-4, ge=0, description="on weights; none on biases and normalisation")
+    schedule: Literal["cosine_7_16", "cosine_half", "constant"] = Field(
+        "cosine_7_16", description="lr cos(7 pi t / 16 N), lr (1 + cos(pi t / N)) / 2, or lr"
+    )
+    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
+    evaluations: int = Field(10, ge=1, description="evaluations per trial, evenly spaced; also the rungs' grid")
+    eval_batch_size: int = Field(1024, ge=1, description="images per forward of an evaluation")
+    grad_clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    amp: Literal["auto", "on", "off"] = Field("auto", description="bf16 autocast; auto = on CUDA")
+    channels_last: bool = Field(True, description="memory format of the model on CUDA")
+    compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile; auto = long runs on CUDA")
+
+
+class TrialSpec(Settings):
+    """Everything that decides a row. `hyper` is complete (defaults filled in); `seeds` has one number per axis."""
+
+    method: str
+    hyper: dict[str, Any]
+    model: str
+    train: TrainSettings
+    data: DataSettings
+    labels: LabelSettings
+    seeds: dict[str, int]
+    code: str = Field("", description="hash of the method's code")
+    data_hash: str = ""
+    labels_hash: str = ""
+
+    @property
+    def key(self) -> str:
+        """12 hex digits: the name of the row, of its folder and of its MLflow tag.
+
+        The search seed chooses configurations, it does not change what one of them gives: it is left out.
+        """
+        content = self.model_dump(mode="json")
+        content["seeds"].pop("search", None)
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def derive_seed(seed: int, *names: str | int) -> int:
+    """An independent seed for a name: adding a name never shifts another's. In [0, 2**63)."""
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,67 @@
+"""The benchmark table: a row is a trial. Rows travel from the runner to the ledger, MLflow, the screen and the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from platform.spec import TrialSpec
+
+Outcome = Literal["completed", "pruned", "diverged", "failed", "preempted"]
+
+
+@dataclass
+class Row:
+    """One trial. `study` is METHOD/INDEX. `params` are the searched values only, by the sweep file's names."""
+
+    key: str
+    method: str
+    study: str
+    seed: int
+    number: int  # position in its study; 0 = the defaults
+    params: dict[str, Any]
+    spec: TrialSpec
+    outcome: Outcome | None = None  # None while it runs
+    steps: int = 0
+    seconds: float = 0.0
+    score: float | None = None  # by the selection rule, from the last report
+    test_accuracy: float | None = None  # at the same report; recorded, never selected on
+    error: str = ""  # traceback of a failed trial
+    reports: list[dict[str, float]] = field(default_factory=list)  # all evaluations, in order
+
+
+@dataclass
+class SweepInfo:
+    """What listeners may know of the sweep. `folder` is results/NAME."""
+
+    name: str
+    folder: Path
+    methods: list[str]
+    studies: list[str]
+    trials_per_study: int
+    steps: int
+    select: str
+    maximise: bool
+    tracking: str
+    resolved: dict[str, Any]  # the whole sweep file with every default filled in
+    provenance: dict[str, Any]
+    command: str
+    slots: int = 1
+
+
+class Listener(Protocol):
+    """Anything that follows a sweep from the driver: the ledger, MLflow, the screen, the results folder.
+
+    Calls come from one thread, in order. A listener must return soon: training waits for it.
+    """
+
+    def sweep_started(self, info: SweepInfo) -> None: ...
+
+    def trial_started(self, row: Row) -> None: ...
+
+    def trial_reported(self, row: Row, report: dict[str, float]) -> None: ...
+
+    def trial_ended(self, row: Row) -> None: ...
+
+    def sweep_ended(self, rows: list[Row]) -> None: ...
