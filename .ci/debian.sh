@@ -1,0 +1,19 @@
+#!/bin/sh
+# Debian packages that some tests use: a browser, an ssh server, network namespaces. Without them those tests skip.
+set -eu
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "debian.sh: needs root and apt-get; tests that need chromium, sshd or ip will be skipped." >&2
+    exit 0
+fi
+missing=""
+command -v chromium >/dev/null || missing="$missing chromium"
+[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+command -v ip >/dev/null || missing="$missing iproute2"
+[ -n "$missing" ] || exit 0
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086  # a list of words
+if apt-get update -qq && apt-get install -qq -y --no-install-recommends $missing; then
+    echo "debian.sh: installed$missing"
+else
+    echo "debian.sh: could not install$missing; tests that need them will be skipped." >&2
+fi

@@ -1,0 +1,48 @@
+# Every target does its own set-up: the first call builds .venv (about a minute with a good line), the next ones install nothing.
+PYTHON ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+SPACE ?= search_spaces/layermatch.yaml
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install sweep test unit lint format bench ui clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10 | sed 's/^/  make /'
+
+install: $(STAMP) ## build .venv with everything in it (PYTHON=/path/to/python chooses the interpreter)
+
+$(STAMP): pyproject.toml .ci/install
+	@PYTHON="$(PYTHON)" .ci/install $(VENV)
+	@touch $@
+
+sweep: $(STAMP) ## tune LayerMatch on the embedded images (SPACE=file.yaml for another, ARGS="key=value ..." to override)
+	$(PY) -m platform.sweep $(SPACE) $(ARGS)
+
+test: $(STAMP) ## all tests (ARGS="-k name" to select)
+	$(PY) -m pytest -m "" $(ARGS)
+
+unit: $(STAMP) ## the fast tests only, under a minute
+	$(PY) -m pytest $(ARGS)
+
+lint: $(STAMP) ## ruff and basedpyright
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright --warnings
+
+format: $(STAMP) ## let ruff mend what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(STAMP) ## measure this machine: the import of the package, and a sweep under a stopwatch
+	$(PY) -m tests.bench $(ARGS)
+
+ui: $(STAMP) ## MLflow's pages on http://127.0.0.1:5000
+	@mkdir -p results
+	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port $(or $(PORT),5000)
+
+clean: ## remove .venv and caches; results stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
