@@ -10,5 +10,6 @@ import importlib.machinery as _machinery
 import os as _os
 
 _STANDARD = _os.path.join(_os.path.dirname(_os.__file__), "platform.py")
-_loader = _machinery.SourceFileLoader("platform", _STANDARD)
-exec(_loader.get_code("platform"), globals())  # the loader reads the cached bytecode: no compile at import
+_code = _machinery.SourceFileLoader("platform", _STANDARD).get_code("platform")  # cached byte code: nothing is compiled
+assert _code is not None
+exec(_code, globals())
