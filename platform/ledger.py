@@ -1,0 +1,168 @@
+"""The table on disk: one JSON line per event of a trial, appended and synced by one writer; survives kill -9.
+
+The first line says which sweep the file belongs to. A torn last line (the machine died while writing it) is cut off.
+Rows that ended are never run again; rows that did not end are continued. See `Row` in platform/table.py.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from platform.errors import Problem, UserError
+from platform.spec import TrialSpec
+from platform.table import Row, SweepInfo
+
+FORMAT = 1
+FINAL = ("completed", "pruned", "diverged")
+"""Outcomes that would come out the same again; failed and preempted trials are run again."""
+
+_MAY_CHANGE = ("budget.trials", "budget.studies", "resources", "tracking")
+
+
+class Ledger:
+    """Open for one driver at a time. A Listener: the runner's events become lines.
+
+    Raises UserError when another process holds it, when it is of another format, or when it belongs to another sweep.
+    """
+
+    def __init__(self, folder: Path, resolved: dict[str, Any]) -> None:
+        self.path = folder / "ledger.jsonl"
+        self.rows: dict[str, Row] = {}
+        self._file = self._lock()
+        events = self._read()
+        if events:
+            self._check_header(events[0], resolved)
+            for event in events[1:]:
+                self._replay(event)
+        else:
+            self._append({"event": "sweep", "format": FORMAT, "resolved": resolved})
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def sweep_started(self, info: SweepInfo) -> None: ...
+
+    def trial_started(self, row: Row) -> None:
+        self.rows[row.key] = row
+        self._append(
+            {
+                "event": "started",
+                "key": row.key,
+                "method": row.method,
+                "study": row.study,
+                "seed": row.seed,
+                "number": row.number,
+                "params": row.params,
+                "spec": row.spec.model_dump(mode="json"),
+            }
+        )
+
+    def trial_reported(self, row: Row, report: dict[str, float]) -> None:
+        self._append({"event": "reported", "key": row.key, "report": report})
+
+    def trial_ended(self, row: Row) -> None:
+        ended = {name: getattr(row, name) for name in _ENDED}
+        self._append({"event": "ended", "key": row.key, **ended})
+
+    def sweep_ended(self, rows: list[Row]) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.close()
+
+    # -- the file ----------------------------------------------------------------------------------------------------
+
+    def _lock(self) -> BinaryIO:
+        file = open(self.path, "a+b")  # noqa: SIM115 - held open as long as the driver lives: it is the lock
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = self._pid_file.read_text().strip() if self._pid_file.exists() else "unknown"
+            file.close()
+            raise UserError(
+                Problem(
+                    f"another sweep is running in {self.path.parent} (process {holder})",
+                    hint="wait for it, stop it, or give this one another name: name=OTHER",
+                )
+            ) from None
+        self._pid_file.write_text(f"{os.getpid()}\n")
+        return file
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.path.with_suffix(".pid")
+
+    def _read(self) -> list[dict[str, Any]]:
+        self._file.seek(0)
+        events, end = [], 0
+        for line in self._file.readlines():
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                break
+            if not line.endswith(b"\n"):
+                events.pop()
+                break
+            end += len(line)
+        self._file.truncate(end)
+        self._file.seek(0, os.SEEK_END)
+        return events
+
+    def _append(self, event: dict[str, Any]) -> None:
+        self._file.write(json.dumps(event, default=str).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _check_header(self, header: dict[str, Any], resolved: dict[str, Any]) -> None:
+        folder = self.path.parent
+        if header.get("format") != FORMAT:
+            raise UserError(
+                Problem(
+                    f"{self.path} has format {header.get('format')}, this version reads {FORMAT}",
+                    hint="start anew beside it: --fresh, or name=OTHER",
+                )
+            )
+        old, new = _flat(header["resolved"]), _flat(json.loads(json.dumps(resolved, default=str)))
+        changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k) and not _may_change(k)]
+        if changed:
+            lines = [f"{k}: {old.get(k, 'not set')} -> {new.get(k, 'not set')}" for k in changed]
+            raise UserError(
+                Problem(
+                    f"{folder} holds a sweep with other settings, and results must not mix",
+                    hint="\n".join(
+                        [*lines, f"keep both: name=OTHER        start anew: --fresh (moves {folder} aside)"]
+                    ),
+                )
+            )
+
+    def _replay(self, event: dict[str, Any]) -> None:
+        key = event["key"]
+        if event["event"] == "started":
+            fields = {name: event[name] for name in ("key", "method", "study", "seed", "number", "params")}
+            reports = self.rows[key].reports if key in self.rows else []
+            self.rows[key] = Row(**fields, spec=TrialSpec(**event["spec"]), reports=reports)
+        elif event["event"] == "reported":
+            self.rows[key].reports.append(event["report"])
+        elif event["event"] == "ended":
+            for name in _ENDED:
+                setattr(self.rows[key], name, event[name])
+
+
+_ENDED = ("outcome", "steps", "seconds", "score", "test_accuracy", "error")
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict) or not tree:
+        return {prefix: tree}
+    found: dict[str, Any] = {}
+    for name, value in tree.items():
+        found |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return found
+
+
+def _may_change(key: str) -> bool:
+    return any(key == allowed or key.startswith(allowed + ".") for allowed in _MAY_CHANGE)

@@ -1,0 +1,151 @@
+"""The driver's book: which row runs next, what is known of each, who is told. Knows the search and the ledger, not Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from platform.ledger import FINAL, Ledger
+from platform.search.proposer import MAX_DUPLICATES, Proposer
+from platform.selection import Rule
+from platform.sweepfile import Study, Sweep
+from platform.table import Listener, Row
+
+
+@dataclass
+class _Open:
+    """A study under way: its search, how many rows it has, which unfinished rows wait to be continued."""
+
+    study: Study
+    proposer: Proposer
+    waiting: list[Row]
+    exhausted: bool = False
+
+
+class Bench:
+    """Hands out rows round-robin over the studies and passes every event to the listeners, the ledger first.
+
+    hashes: (data hash, labels hash by study index), part of every spec.
+    """
+
+    def __init__(
+        self, sweep: Sweep, rule: Rule, ledger: Ledger, listeners: list[Listener], hashes: tuple[str, dict[int, str]]
+    ) -> None:
+        self.sweep, self.rule, self.ledger = sweep, rule, ledger
+        self.listeners: list[Listener] = [ledger, *listeners]
+        self.rows: dict[str, Row] = {}
+        self._hashes = hashes
+        self._studies = [self._open(study) for study in sweep.studies()]
+        self._turn = 0
+
+    def _open(self, study: Study) -> _Open:
+        proposer = Proposer(study, self.sweep.budget.sampler, self.rule.maximise)
+        mine = sorted((r for r in self.ledger.rows.values() if r.study == study.id), key=lambda r: r.number)
+        mine = mine[: self.sweep.budget.trials]
+        for row in mine:
+            if row.outcome in FINAL:
+                proposer.replay(row)
+                self.rows[row.key] = row
+        return _Open(study, proposer, [r for r in mine if r.outcome not in FINAL])
+
+    # -- rows out ----------------------------------------------------------------------------------------------------
+
+    def next_row(self) -> Row | None:
+        """The next row to run, or None when every study has its trials."""
+        for _ in self._studies:
+            entry = self._studies[self._turn % len(self._studies)]
+            self._turn += 1
+            row = self._continued(entry) or self._proposed(entry)
+            if row is not None:
+                return row
+        return None
+
+    def _continued(self, entry: _Open) -> Row | None:
+        if not entry.waiting:
+            return None
+        row = entry.waiting.pop(0)
+        row.outcome, row.error = None, ""
+        entry.proposer.reopen(row)
+        self._start(row)
+        return row
+
+    def _proposed(self, entry: _Open) -> Row | None:
+        attempt = 0
+        while not entry.exhausted and entry.proposer.asked < self.sweep.budget.trials:
+            trial, params = entry.proposer.ask(attempt)
+            row = self._make_row(entry, params)
+            known = self.rows.get(row.key)
+            if known is None:
+                entry.proposer.opened(row.key, trial)
+                self._start(row)
+                return row
+            entry.proposer.answer(trial, known)
+            attempt += 1
+            entry.exhausted = attempt >= MAX_DUPLICATES
+        return None
+
+    def _make_row(self, entry: _Open, params: dict[str, Any]) -> Row:
+        data_hash, labels = self._hashes
+        study = entry.study
+        spec = study.resolve(params).model_copy(
+            update={"data_hash": data_hash, "labels_hash": labels[study.index]}
+        )
+        return Row(spec.key, study.method.name, study.id, study.seed, entry.proposer.asked, params, spec)
+
+    def _start(self, row: Row) -> None:
+        self.rows[row.key] = row
+        for listener in self.listeners:
+            listener.trial_started(row)
+
+    # -- events in ---------------------------------------------------------------------------------------------------
+
+    def reported(self, key: str, result: dict[str, Any]) -> None:
+        """An evaluation, or an end. A report that was delivered before (a trial came back) is told apart by its number."""
+        row = self.rows[key]
+        if row.outcome is not None:
+            return
+        report = result["report"]
+        if report and report["evaluation"] > len(row.reports):
+            row.reports.append(report)
+            row.steps, row.seconds = int(report["step"]), report["seconds"]
+            self._proposer(row).report(key, report)
+            for listener in self.listeners:
+                listener.trial_reported(row, report)
+        if result["outcome"] or result["done"]:
+            self.ended(key, result["outcome"] or "pruned", result["error"])
+
+    def ended(self, key: str, outcome: Any, error: str = "") -> None:
+        row = self.rows[key]
+        if row.outcome is not None:
+            return
+        row.outcome, row.error = outcome, error
+        if row.reports and outcome in ("completed", "pruned"):
+            row.score = row.reports[-1].get("score")
+            row.test_accuracy = row.reports[-1].get("test_accuracy")
+        self._proposer(row).tell(row)
+        for listener in self.listeners:
+            listener.trial_ended(row)
+
+    def close(self) -> list[Row]:
+        """Rows that still run were interrupted: they go on from their checkpoint next time."""
+        for row in list(self.rows.values()):
+            if row.outcome is None:
+                self.ended(row.key, "preempted")
+        rows = list(self.rows.values())
+        for listener in self.listeners:
+            listener.sweep_ended(rows)
+        return rows
+
+    def best(self, study: str) -> Row | None:
+        """The winner of a study so far: completed trials only, by the rule."""
+        done = [r for r in self.rows.values() if r.study == study and r.outcome == "completed" and r.score is not None]
+        return sorted(done, key=lambda r: (-r.score if self.rule.maximise else r.score, r.number))[0] if done else None
+
+    def _proposer(self, row: Row) -> Proposer:
+        return next(e.proposer for e in self._studies if e.study.id == row.study)
+
+    @property
+    def exhausted(self) -> list[str]:
+        """Studies whose space has no configuration left that was not run."""
+        return [e.study.id for e in self._studies if e.exhausted]
+

@@ -1,0 +1,110 @@
+"""Ray for a sweep: a private local one by default, an existing cluster by address; how many trials fit at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from platform.errors import Problem, UserError
+from platform.training.environment import worker_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+_PREPARED = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files of Tune: ours are in results/NAME
+    "TUNE_MAX_PENDING_TRIALS_PG": "auto",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+
+
+@dataclass(frozen=True)
+class Slots:
+    """How trials share the machines: `count` at once, each with these resources."""
+
+    count: int
+    cpu: float
+    gpu: float
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpu else "cpu"
+
+
+def start(address: str | None, resources: Any) -> None:
+    """Connect to `address` (also $RAY_ADDRESS, as in a Ray job), or start a private Ray on this machine.
+
+    Raises UserError where the address does not answer.
+    """
+    for name, value in _PREPARED.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    environment = worker_environment(threads=max(1, int(resources.cpu)))
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    address = address or os.environ.get("RAY_ADDRESS")
+    if not address:
+        # The raylet and the workers it starts ahead inherit this process's environment: no worker starts twice.
+        os.environ.update(environment, PYTHONPATH=_python_path())
+        ray.init(address="local", include_dashboard=False, object_store_memory=256 * 2**20, **quiet)
+        return
+    _check_answers(address)
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # a submitted job has its working directory already
+    runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": _python_path()} if in_job else {})}
+    if not in_job:
+        runtime["working_dir"] = str(ROOT)  # .rayignore keeps data, results and environments out of the upload
+    try:
+        ray.init(address=address, runtime_env=runtime, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def slots(resources: Any, rows_to_run: int) -> Slots:
+    """What fits at once. `gpu: auto` is one GPU per trial where the cluster has any."""
+    import ray
+
+    have = ray.cluster_resources()
+    gpu = resources.gpu if resources.gpu != "auto" else float(have.get("GPU", 0) >= 1)
+    fit = have.get("CPU", 0) // resources.cpu
+    if gpu:
+        fit = min(fit, have.get("GPU", 0) // gpu)
+    if resources.concurrent != "auto":
+        fit = resources.concurrent
+    # A cluster that grows on demand may have nothing yet: pending trials are what makes it grow.
+    return Slots(max(1, min(int(fit), rows_to_run)), resources.cpu, gpu)
+
+
+def _python_path() -> str:
+    """The repository root first: a worker must find this `platform` package before the standard module."""
+    others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(ROOT)]
+    return os.pathsep.join([str(ROOT), *others])
+
+
+def _check_answers(address: str) -> None:
+    """A plain connection first: Ray itself waits long for a head that is not there."""
+    import socket
+
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdigit():
+        raise _no_cluster(address, "an address is HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def _no_cluster(address: str, reason: str) -> UserError:
+    return UserError(
+        Problem(
+            f"no Ray cluster answers at {address}: {reason.splitlines()[0] if reason else ''}",
+            key="--address",
+            hint="is it up?        ray status --address " + address + "\nwithout --address the sweep runs on this machine",
+        )
+    )

@@ -1,0 +1,112 @@
+"""What Ray Tune sees of the bench: a Searcher that hands out rows, a scheduler per study, a callback that tells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from platform.runner.bench import Bench
+from platform.table import Row
+
+
+def payload(trial: TuneTrial) -> dict[str, Any]:
+    """What the bench wrote into the trial's config. One JSON text: Tune neither splits nor names it."""
+    return json.loads(trial.config["trial"])
+
+
+class BenchSearcher(Searcher):
+    """Rows as suggestions. Results do not come this way: the callback below sees all of them, also the last."""
+
+    def __init__(self, bench: Bench, make_payload: Callable[[Row], dict[str, Any]]) -> None:
+        super().__init__()
+        self._bench, self._make_payload = bench, make_payload
+
+    def suggest(self, trial_id: str) -> Any:
+        row = self._bench.next_row()
+        return Searcher.FINISHED if row is None else {"trial": json.dumps(self._make_payload(row))}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None: ...
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the truth, no pickled searcher is ever restored."""
+
+    def restore(self, checkpoint_path: str) -> None: ...
+
+
+class BenchCallback(Callback):
+    """Every event of Tune, told to the bench."""
+
+    def __init__(self, bench: Bench, after_end: Callable[[Row], None]) -> None:
+        self._bench, self._after_end = bench, after_end
+
+    def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Any, **_: Any) -> None:
+        key = payload(trial)["key"]
+        self._bench.reported(key, result)
+        if self._bench.rows[key].outcome is not None:
+            self._after_end(self._bench.rows[key])
+
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
+        key = payload(trial)["key"]
+        error = trial.get_error()
+        self._bench.ended(key, "failed", f"the worker process was lost\n{error}" if error else "the worker was lost")
+        self._after_end(self._bench.rows[key])
+
+
+class StudyScheduler(FIFOScheduler):
+    """One ASHA (stopping variant) per study, so that methods are not stopped for being slower starters than others."""
+
+    def __init__(self, bench: Bench, evaluations: int, reduction_factor: int, grace: int) -> None:
+        super().__init__()
+        sign = "max" if bench.rule.maximise else "min"
+        self._asha = {
+            study.id: AsyncHyperBandScheduler(
+                time_attr="evaluation",
+                metric="score",
+                mode=sign,
+                max_t=max(evaluations, grace + 1),
+                grace_period=grace,
+                reduction_factor=reduction_factor,
+            )
+            for study in bench.sweep.studies()
+        }
+        for row in bench.rows.values():  # rows of earlier runs set the rungs' marks too
+            self._replay(row, 1 if bench.rule.maximise else -1)
+
+    def _replay(self, row: Row, sign: int) -> None:
+        bracket = self._asha[row.study]._brackets[0]
+        for report in row.reports:
+            if report.get("score") is not None:
+                bracket.on_result(SimpleNamespace(trial_id=row.key), int(report["evaluation"]), sign * report["score"])
+
+    def _of(self, trial: TuneTrial) -> AsyncHyperBandScheduler:
+        return self._asha[payload(trial)["study"]]
+
+    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
+        self._of(trial).on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
+        if not _comparable(result):
+            return TrialScheduler.CONTINUE
+        return self._of(trial).on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
+        if _comparable(result) and result.get("outcome") == "completed":
+            self._of(trial).on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
+        self._of(trial).on_trial_remove(tune_controller, trial)
+
+    def debug_string(self) -> str:
+        return "one ASHA per study"
+
+
+def _comparable(result: dict[str, Any]) -> bool:
+    score = result.get("score")
+    return score is not None and score == score  # a NaN would sit in the rung for ever

@@ -1,0 +1,8 @@
+"""Cross-entropy on the validation part at the last evaluation, against its labels as given: needs no clean label."""
+
+MAXIMISE = False
+NEEDS_TRUTH = False
+
+
+def score(reports: list[dict[str, float]]) -> float:
+    return reports[-1]["val_loss"]

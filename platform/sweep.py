@@ -1,0 +1,73 @@
+"""Search hyper-parameters and compare methods as a sweep file says.
+
+    python -m platform.sweep SPACE.yaml [key=value ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0: the sweep ran. 1: no trial completed. 2: bad input, nothing was started. 130: interrupted."""
+    options = _parser().parse_args(argv)
+    from platform.errors import UserError
+
+    try:
+        return _run(options)
+    except UserError as error:
+        print(error.render(), file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m platform.sweep",
+        description="Search hyper-parameters and compare methods as a sweep file says. Run it again to go on.",
+        epilog="example: python -m platform.sweep search_spaces/layermatch.yaml train.steps=300 labels.per_class=8",
+    )
+    parser.add_argument("space", help="a sweep file, such as search_spaces/layermatch.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="change a value of the file")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    parser.add_argument("--smoke", action="store_true", help="send every method through the whole machine, in a minute")
+    parser.add_argument("--fresh", action="store_true", help="start anew; earlier results of that name are moved aside")
+    parser.add_argument("--address", help="a running Ray cluster: HOST:PORT, ray://HOST:PORT or auto")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder for results (default: results)")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from platform import sweepfile
+
+    sweep = sweepfile.load(options.space, options.overrides)
+    if options.smoke:
+        from platform.sweepfile.smoke import smoke
+
+        sweep = smoke(sweep)
+    from platform.runner.session import Session
+
+    session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
+    if options.dry_run:
+        session.print_plan()
+        return 0
+    return session.run(options.address, fresh=options.fresh or options.smoke)
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    """The command as it can be typed again, without what only concerned this time."""
+    import shlex
+
+    words = [options.space, *options.overrides] + (["--smoke"] if options.smoke else [])
+    if options.results != Path("results"):
+        words += ["--results", str(options.results)]
+    return [shlex.quote(word) for word in words]
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Ray's and MLflow's threads are done with; their exit handlers take seconds
