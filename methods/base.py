@@ -24,7 +24,7 @@ __all__ = ["Batch", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
 
 
 def hyper(default: Any, *, search: Range | None = None, help: str, **limits: Any) -> Any:
-    """A hyper-parameter: its default, the range `auto` searches, its help text and pydantic limits (`ge=`, `lt=`, ...)."""
+    """A hyper-parameter: its default, the range `auto` searches, its help and pydantic limits (`ge=`, `lt=`, ...)."""
     return Field(default, description=help, json_schema_extra={"search": search}, **limits)  # type: ignore[arg-type]
 
 
@@ -78,12 +78,19 @@ class Batch:
     step: int
     progress: float  # step / steps, in [0, 1)
 
+    def stream(self, name: str) -> Stream:
+        """The stream called `name`: labelled, unlabelled or meta; LookupError where the batch was made without it."""
+        stream = getattr(self, name)
+        if stream is None:
+            raise LookupError(f"this batch has no {name} images: does the method's `views` ask for them?")
+        return stream
+
 
 class Terms(dict[str, Tensor]):
     """Named, already weighted scalar losses; the step minimises their sum. Names appear in the curves as loss/NAME."""
 
     def total(self) -> Tensor:
-        return torch.stack([term.float() for term in self.values()]).sum()
+        return torch.stack([term.to(torch.promote_types(term.dtype, torch.float32)) for term in self.values()]).sum()
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ class Method(nn.Module):
         )
 
     views: ClassVar[Views] = Views()
+    compilable: ClassVar[bool] = True  # False: the step differentiates twice, which torch.compile cannot
 
     def __init__(self, model: nn.Module, hyper: Any, setup: Setup) -> None:
         super().__init__()
@@ -124,7 +132,7 @@ class Method(nn.Module):
         self.setup = setup
         self.ema = ModelEMA(model, hyper.model_ema)
         self.generator = torch.Generator(setup.device).manual_seed(setup.seed)
-        self._records: dict[str, tuple[Tensor, int]] = {}
+        self._records: dict[str, tuple[Tensor, int | Tensor]] = {}
         self.build()
 
     # -- what a subclass may define ----------------------------------------------------------------------------------
@@ -163,10 +171,15 @@ class Method(nn.Module):
 
     def extra_state(self) -> dict[str, Any]:
         """State beyond parameters and buffers (an inner optimiser's, say). Call super() when overriding."""
-        return {"generator": self.generator.get_state()}
+        return {"generator": self.generator.get_state(), "records": dict(self._records)}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         self.generator.set_state(state["generator"].cpu())
+        device = self.setup.device
+        self._records = {
+            name: (total.to(device), count.to(device) if isinstance(count, Tensor) else count)
+            for name, (total, count) in state["records"].items()
+        }
 
     # -- what a subclass uses ----------------------------------------------------------------------------------------
 
@@ -175,6 +188,11 @@ class Method(nn.Module):
         if not self.setup.amp:
             return contextlib.nullcontext()
         return torch.autocast(self.setup.device.type, dtype=torch.bfloat16)
+
+    def ramp_up(self, step: int, share: float) -> float:
+        """min(1, step / (share * steps)): a linear ramp over the first `share` of the steps; 0 = no ramp."""
+        length = share * self.setup.steps
+        return min(1.0, step / length) if length > 0 else 1.0
 
     def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """zero_grad, backward, clip (where the trial asks for it), optimiser step."""
@@ -190,6 +208,14 @@ class Method(nn.Module):
             total, count = self._records.get(name, (None, 0))
             value = value.detach().float()
             self._records[name] = (value if total is None else total + value, count + 1)
+
+    def record_ratio(self, **pairs: tuple[Tensor, Tensor]) -> None:
+        """As `record`, for a mean over some of the images: (sum, count). NaN where nothing was counted since the last
+        reading (no truth known, nothing selected)."""
+        for name, (part, whole) in pairs.items():
+            total, count = self._records.get(name, (None, 0))
+            part = part.detach().float()
+            self._records[name] = (part if total is None else total + part, count + whole.detach().float())
 
     def read_records(self) -> dict[str, float]:
         """Means since the last call, and start anew. Waits for the device once."""

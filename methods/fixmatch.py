@@ -1,0 +1,38 @@
+"""FixMatch: guess on an easy view, learn on a hard one."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from methods.base import Batch, Method, Terms, Views, hyper
+from methods.parts.pseudo_labels import PseudoLabels
+from methods.parts.selectors import Fixed
+from methods.ranges import int_uniform, log_uniform, uniform
+
+
+class FixMatch(Method):
+    """Confident guesses on the weak view are labels of the strong view (Sohn et al., 2020, arXiv 2001.07685).
+
+    q_i = softmax(sg z(weak u_i)), y_i = argmax q_i, m_i = 1[max q_i >= threshold],
+    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i). The paper's: all of it. USB's (spec 7.4): one
+    forward of all views, so that they share batch statistics. When: few labels, many unlabelled images of one kind.
+    """
+
+    class Hyper(Method.Hyper):
+        threshold: float = hyper(0.95, search=uniform(0.7, 0.98), ge=0, le=1, help="least confidence that counts")
+        uratio: int = hyper(7, search=int_uniform(1, 15), ge=1, help="unlabelled images per labelled one in a step")
+        lambda_u: float = hyper(1.0, search=log_uniform(0.5, 4.0), ge=0, help="weight of the unlabelled loss")
+
+    views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
+
+    def build(self) -> None:
+        self.selector = Fixed(self.hyper.threshold)
+
+    def loss(self, batch: Batch) -> Terms:
+        labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
+        views = (labelled.weak, unlabelled.weak, unlabelled.strong)
+        logits, weak, strong = self.model(torch.cat(views)).split([len(view) for view in views])
+        guess = PseudoLabels.of(weak, self.selector, unlabelled.index)
+        guess.record(self, unlabelled)
+        return Terms(labelled=F.cross_entropy(logits, labelled.y), unlabelled=self.hyper.lambda_u * guess.loss(strong))

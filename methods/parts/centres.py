@@ -1,0 +1,62 @@
+"""Class centres in feature space, kept by an exponential moving average (Avg-Clustering of LayerMatch, reading A1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.parts.precision import at_least_float32, full_precision
+
+
+class Centres(nn.Module):
+    """C [K, D]: EMA of the mean unit feature of each class; n [K]: total weight seen, 0 = no centre yet.
+
+    The paper's definition was not available to us: form, loss and constants are our reading A1 of LayerMatch
+    (spec 3.2). In full precision whatever the step's precision; without host synchronisation; deterministic.
+    """
+
+    def __init__(self, num_classes: int, dim: int, decay: float, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.decay = decay
+        dtype = torch.promote_types(dtype, torch.float32)
+        self.register_buffer("centres", torch.zeros(num_classes, dim, device=device, dtype=dtype))
+        self.register_buffer("seen", torch.zeros(num_classes, device=device, dtype=dtype))
+        self.centres: Tensor
+        self.seen: Tensor
+
+    @torch.no_grad()
+    def gather(self, features: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sums of unit features per class [K, D], and sums of the weights [K]. label -1 belongs nowhere."""
+        with full_precision(features.device):
+            unit = F.normalize(at_least_float32(features), dim=1).to(self.centres.dtype)
+            classes = torch.arange(len(self.seen), device=label.device)
+            member = (label == classes[:, None]) * weight.to(unit.dtype)
+            return member @ unit, member.sum(dim=1)
+
+    @torch.no_grad()
+    def update(self, sums: Tensor, counts: Tensor) -> None:
+        """C_k <- mean on first touch, else decay C_k + (1 - decay) mean; a class without members keeps its centre."""
+        present, first = counts > 0, self.seen == 0
+        mean = sums / torch.where(present, counts, 1)[:, None]
+        moved = torch.where(first[:, None], mean, torch.lerp(mean, self.centres, self.decay))
+        self.centres.copy_(torch.where(present[:, None], moved, self.centres))
+        self.seen += counts
+
+    def attract(self, features: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+        """(1/N) sum_i m_i [1 - cos(features_i, sg C_label_i)]. A class without a centre yet attracts nothing."""
+        with full_precision(features.device):
+            cosine = F.cosine_similarity(at_least_float32(features), self.centres[label], dim=1)
+            return (self._exists(label) * mask * (1 - cosine)).mean()
+
+    def proto(self, features: Tensor, label: Tensor, mask: Tensor, temperature: float) -> Tensor:
+        """(1/N) sum_i m_i CE(cos(features_i, sg C) / temperature, label_i) over the classes that have a centre."""
+        with full_precision(features.device):
+            unit = F.normalize(at_least_float32(features), dim=1)
+            logits = unit @ F.normalize(self.centres, dim=1).T / temperature
+            # A finite floor instead of -inf: a label without centre then costs 0 * large, not 0 * inf = NaN.
+            logits = logits.masked_fill(self.seen == 0, -1e4)
+            return (self._exists(label) * mask * F.cross_entropy(logits, label, reduction="none")).mean()
+
+    def _exists(self, label: Tensor) -> Tensor:
+        return (self.seen > 0).to(self.seen.dtype)[label]

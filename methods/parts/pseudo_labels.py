@@ -1,0 +1,43 @@
+"""Hard pseudo-labels: the model's own guesses, how much each counts, their loss and their quality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.base import Method, Stream
+from methods.parts.selectors import Selector
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """label: [N] argmax of the prediction. confidence: [N] its probability. mask: [N] selection weight in [0, 1]."""
+
+    label: Tensor
+    confidence: Tensor
+    mask: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, logits: Tensor, selector: Selector, index: Tensor) -> PseudoLabels:
+        """From logits [N, K] of the view that guesses; no gradient flows through them."""
+        probabilities = logits.softmax(dim=1)
+        confidence, label = probabilities.max(dim=1)
+        return cls(label, confidence, selector(probabilities, index))
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """(1/N) sum_i m_i CE(z_i, label_i): the mean is over all N, not over the selected ones (as USB does)."""
+        return (self.mask * F.cross_entropy(logits, self.label, reduction="none")).mean()
+
+    def record(self, method: Method, stream: Stream) -> None:
+        """mask_rate, confidence, and accuracy of all and of the selected pseudo-labels where the truth is known."""
+        known = (stream.true >= 0).to(self.mask.dtype)
+        right = known * (self.label == stream.true)
+        method.record(mask_rate=self.mask.mean(), confidence=self.confidence.mean())
+        method.record_ratio(
+            pseudo_label_accuracy=(right.sum(), known.sum()),
+            pseudo_label_accuracy_selected=((right * self.mask).sum(), (known * self.mask).sum()),
+        )

@@ -1,0 +1,20 @@
+"""The floor every other method must beat."""
+
+from __future__ import annotations
+
+from torch.nn import functional as F
+
+from methods.base import Batch, Method, Terms, Views
+
+
+class Supervised(Method):
+    """Cross-entropy on the labelled images alone, as they are labelled.
+
+    L = (1/B) sum_j CE(z_j, y_j), weak view. When: as the floor of every comparison, and where all images have
+    trustworthy labels.
+    """
+
+    views = Views(labelled=("weak",))
+
+    def loss(self, batch: Batch) -> Terms:
+        return Terms(labelled=F.cross_entropy(self.model(batch.labelled.weak), batch.labelled.y))
