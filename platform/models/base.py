@@ -1,0 +1,55 @@
+"""The contract of a backbone: features and the linear head on them, both in reach."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Backbone"]
+
+
+class Backbone(nn.Module):
+    """A network cut in two: `features(x)` gives [N, D], `head` is the linear layer on them.
+
+    Methods reach for both (class centres live in feature space, Grad-ReLU acts on the head's gradient), so that a
+    backbone hides neither. `stages` are the names of its sub-modules in forward order, for layer-wise diagnostics.
+    """
+
+    head: nn.Linear
+    stages: ClassVar[tuple[str, ...]] | tuple[str, ...] = ()
+
+    @property
+    def num_features(self) -> int:
+        return self.head.in_features
+
+    def features(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] normalised images -> [N, D]: what the head sees."""
+        raise NotImplementedError(f"{type(self).__name__} does not define features()")
+
+    def forward(self, x: Tensor, with_features: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits [N, K], or (features, logits)."""
+        features = self.features(x)
+        logits = self.head(features)
+        return (features, logits) if with_features else logits
+
+    def modules_by_stage(self) -> dict[str, nn.Module]:
+        """Sub-modules in forward order."""
+        return {name: self.get_submodule(name) for name in self.stages}
+
+
+@torch.no_grad()
+def he_and_xavier(model: nn.Module) -> None:
+    """Kaiming-normal (fan out) convolutions without bias, BN at identity, Xavier-normal linear layers with zero bias."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_normal_(module.weight)
+            nn.init.zeros_(module.bias)
