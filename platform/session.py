@@ -1,0 +1,145 @@
+"""One sweep from its file to its last screen: data, label plans, folder, ledger, listeners, Ray. Used by the door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from platform import selection
+from platform.data import open_dataset
+from platform.data.dataset import Dataset, LabelPlan
+from platform.data.plan import make_plan, save_plan
+from platform.errors import Problem, UserError
+from platform.ledger import FINAL, Ledger
+from platform.runner import cluster
+from platform.runner.bench import Bench
+from platform.sweepfile import Sweep
+from platform.table import Listener, SweepInfo
+
+
+class Session:
+    """Everything up to Ray is checked in `__init__` and at the head of `run`: bad input starts nothing.
+
+    Raises UserError from any step, with all that is wrong in it.
+    """
+
+    def __init__(self, sweep: Sweep, results: Path, command: str) -> None:
+        self.sweep, self.results, self.command = sweep, results, command
+        self.rule = selection.get(sweep.select)
+        self.dataset, self.plans = self._open_data()
+        if self.rule.needs_truth and any(plan.true is None for plan in self.plans.values()):
+            hint = "rules without need of it: " + ", ".join(
+                name for name in selection.names() if not selection.get(name).needs_truth
+            )
+            raise UserError(Problem(f"'{self.rule.name}' needs true labels; this data has none", "select", hint=hint))
+
+    def _open_data(self) -> tuple[Dataset, dict[int, LabelPlan]]:
+        studies = {study.index: study for study in self.sweep.studies()}
+        seeds = studies[0].seeds
+        with self.sweep.locate():
+            dataset = open_dataset(self.sweep.data, seeds["data"], progress=True)
+            plans = {index: make_plan(dataset, self.sweep.labels, study.seeds) for index, study in studies.items()}
+        return dataset, plans
+
+    def print_plan(self) -> None:
+        """What would run, without running it."""
+        from rich.console import Console
+
+        from platform.sweepfile.plan import describe
+
+        Console().print(describe(self.sweep, self.dataset, self.plans))
+
+    def run(self, address: str | None = None, fresh: bool = False) -> int:
+        """Run what is missing. Exit code as the door's."""
+        folder = self._folder(fresh)
+        ledger = Ledger(folder, self.sweep.resolved())
+        try:
+            tracker = self._tracker(folder)
+            for index, plan in self.plans.items():
+                save_plan(plan, folder / "labels" / f"study-{index}.npz")
+            cluster.start(address, self.sweep.resources)
+            return self._run(folder, ledger, [tracker] if tracker else [])
+        finally:
+            ledger.close()
+            _stop_ray()
+
+    def _run(self, folder: Path, ledger: Ledger, listeners: list[Listener]) -> int:
+        from platform.report.results_folder import ResultsListener
+        from platform.report.screen import ScreenListener
+        from platform.runner.run import run
+
+        hashes = (self.dataset.sha256, {index: plan.sha256 for index, plan in self.plans.items()})
+        results = ResultsListener(folder)
+        bench = Bench(self.sweep, self.rule, ledger, [results, *listeners], hashes)
+        missing = sum(1 for _ in self.sweep.studies()) * self.sweep.budget.trials - len(bench.rows)
+        slots = cluster.slots(self.sweep.resources, max(1, missing))
+        info = self._info(folder, slots.count)
+        bench.listeners.append(ScreenListener(info))
+        for listener in bench.listeners:
+            listener.sweep_started(info)
+        rows = run(bench, folder, slots) if missing > 0 else bench.close()
+        done = [row for row in rows if row.outcome in FINAL]
+        if any(row.outcome == "preempted" for row in rows):
+            return 130
+        return 0 if any(row.outcome == "completed" for row in done) else 1
+
+    def _info(self, folder: Path, slots: int) -> SweepInfo:
+        from platform.report.provenance import provenance
+
+        sweep, studies = self.sweep, self.sweep.studies()
+        facts = provenance() | {
+            "data_sha256": self.dataset.sha256,
+            "labels_sha256": {f"study {i}": plan.sha256 for i, plan in self.plans.items()},
+            "data_notes": [*self.dataset.notes, *next(iter(self.plans.values())).notes],
+        }
+        return SweepInfo(
+            name=sweep.name,
+            folder=folder,
+            methods=[m.name for m in sweep.methods],
+            studies=[s.id for s in studies],
+            trials_per_study=sweep.budget.trials,
+            steps=sweep.train.steps,
+            select=sweep.select,
+            maximise=self.rule.maximise,
+            tracking=sweep.tracking,
+            resolved=sweep.resolved(),
+            provenance=facts,
+            command=self.command,
+            slots=slots,
+        )
+
+    def _folder(self, fresh: bool) -> Path:
+        """results/NAME, writable; with `fresh`, an earlier one is moved aside, never deleted."""
+        folder = self.results / self.sweep.name
+        try:
+            if fresh and folder.exists():
+                number = 1
+                while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+                    number += 1
+                folder.rename(aside)
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / ".writable"
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                Problem(f"cannot write there: {error.strerror}", str(folder), hint="another place: --results DIR")
+            ) from error
+        return folder
+
+    def _tracker(self, folder: Path) -> Any:
+        if self.sweep.tracking == "none":
+            return None
+        from platform.tracking.mlflow_writer import MlflowListener
+
+        tracker = MlflowListener(self.sweep.tracking, folder)
+        with self.sweep.locate():
+            tracker.prepare()
+        return tracker
+
+
+def _stop_ray() -> None:
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()

@@ -1,0 +1,119 @@
+"""The table on disk: what was written comes back, whatever the last write met."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from platform.errors import UserError
+from platform.ledger import Ledger
+from platform.spec import DataSettings, LabelSettings, TrainSettings, TrialSpec
+from platform.table import Row
+
+ROOT = Path(__file__).resolve().parents[1]
+RESOLVED = {"name": "t", "train": {"steps": 10}, "budget": {"trials": 2, "studies": 1}}
+
+
+def row(number: int = 0) -> Row:
+    spec = TrialSpec(
+        method="supervised",
+        hyper={"model_ema": 0.9, "number": number},
+        model="small_cnn",
+        train=TrainSettings(steps=10),
+        data=DataSettings(),
+        labels=LabelSettings(),
+        seeds={"order": 1, "search": 2},
+    )
+    return Row(spec.key, "supervised", "supervised/0", 0, number, {"model_ema": 0.9}, spec)
+
+
+def filled(folder: Path) -> Row:
+    ledger, trial = Ledger(folder, RESOLVED), row()
+    ledger.trial_started(trial)
+    for evaluation in (1.0, 2.0):
+        report = {"evaluation": evaluation, "score": evaluation / 10}
+        trial.reports.append(report)
+        ledger.trial_reported(trial, report)
+    trial.outcome, trial.score, trial.steps = "completed", 0.2, 10
+    ledger.trial_ended(trial)
+    ledger.close()
+    return trial
+
+
+def test_rows_come_back_as_they_were(tmp_path):
+    trial = filled(tmp_path)
+    assert Ledger(tmp_path, RESOLVED).rows == {trial.key: trial}
+
+
+@pytest.mark.parametrize("torn", [b'{"event": "repor', b'{"event": "reported", "key": "x"}', b"\x00\x00\x00"])
+def test_a_torn_last_line_is_cut_off_and_writing_goes_on(tmp_path, torn):
+    trial = filled(tmp_path)
+    with open(tmp_path / "ledger.jsonl", "ab") as file:
+        file.write(torn)
+    again = Ledger(tmp_path, RESOLVED)
+    assert again.rows == {trial.key: trial}
+    again.trial_started(row(1))
+    again.close()
+    assert len(Ledger(tmp_path, RESOLVED).rows) == 2
+    assert all(json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines())
+
+
+@pytest.mark.parametrize("cut", range(1, 400, 37))
+def test_cut_anywhere_it_opens_with_a_prefix_of_the_rows(tmp_path, cut):
+    trial = filled(tmp_path)
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(path.read_bytes()[:-cut])
+    rows = Ledger(tmp_path, RESOLVED).rows
+    assert set(rows) <= {trial.key}
+    if rows:
+        assert rows[trial.key].reports == trial.reports[: len(rows[trial.key].reports)]
+
+
+def test_other_settings_are_refused_with_the_difference(tmp_path):
+    filled(tmp_path)
+    with pytest.raises(UserError) as caught:
+        Ledger(tmp_path, RESOLVED | {"train": {"steps": 20}})
+    assert "train.steps: 10 -> 20" in str(caught.value) and "--fresh" in str(caught.value)
+
+
+def test_a_larger_budget_continues_the_same_sweep(tmp_path):
+    filled(tmp_path)
+    assert len(Ledger(tmp_path, RESOLVED | {"budget": {"trials": 9, "studies": 2}}).rows) == 1
+
+
+def test_another_format_is_refused(tmp_path):
+    (tmp_path / "ledger.jsonl").write_text(json.dumps({"event": "sweep", "format": 99, "resolved": {}}) + "\n")
+    with pytest.raises(UserError, match="format 99"):
+        Ledger(tmp_path, RESOLVED)
+
+
+def test_a_second_driver_is_refused_and_told_who_holds_it(tmp_path):
+    code = f"""
+import sys, time
+from pathlib import Path
+from platform.ledger import Ledger
+ledger = Ledger(Path({str(tmp_path)!r}), {RESOLVED!r})
+print("held", flush=True)
+time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"process {holder.pid}"):
+            Ledger(tmp_path, RESOLVED)
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+    for _ in range(50):  # the kernel drops a dead process's lock
+        try:
+            Ledger(tmp_path, RESOLVED)
+            break
+        except UserError:
+            time.sleep(0.1)
+    else:
+        pytest.fail("the lock outlived its holder")
