@@ -1,0 +1,1 @@
+"""MLflow: shows rows to people. One batched writer in the driver; training never waits for it."""
