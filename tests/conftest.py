@@ -1,0 +1,57 @@
+"""Fixtures for all rooms, and an environment that keeps tests off the user's home, screen and network."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores must not fight over them
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does by itself for ray.init(); its job client has to be told
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ray_token(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A token of these tests' own: Ray would leave one in the home folder, where a later `ray start` asks for it."""
+    token = tmp_path_factory.mktemp("ray") / "auth_token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+
+
+@pytest.fixture
+def short_tmp() -> Iterator[Path]:
+    """A temporary folder with a short name: Ray's sockets lie in it, and a socket's path has at most 107 bytes."""
+    folder = tempfile.mkdtemp(prefix="kurabe-", dir="/tmp")
+    yield Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Any]:
+    """The module `ray`, connected to a cluster of this test module's own on this machine: two slots, no dashboard."""
+    ray = pytest.importorskip("ray")
+    folder = tempfile.mkdtemp(prefix="kurabe-", dir="/tmp")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        num_gpus=0,
+        object_store_memory=100_000_000,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},  # the package must come before the standard module
+        _temp_dir=folder,
+    )
+    yield ray
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
