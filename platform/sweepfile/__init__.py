@@ -1,0 +1,12 @@
+"""Sweep files: what may be tried. `load` answers with every problem of a file at once, and starts nothing.
+
+Importing this costs no torch; loading a file does, because it looks its methods up.
+"""
+
+from platform.sweepfile.loading import load, load_plain
+from platform.sweepfile.rungs import rungs
+from platform.sweepfile.smoke import smoke
+from platform.sweepfile.space import MethodEntry, SpaceEntry
+from platform.sweepfile.sweep import Study, Sweep
+
+__all__ = ["MethodEntry", "SpaceEntry", "Study", "Sweep", "load", "load_plain", "rungs", "smoke"]

@@ -1,0 +1,168 @@
+"""What the schema cannot say: names that must exist, settings that need or exclude each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+import methods
+from platform.errors import Problem, did_you_mean
+from platform.spec import DataSettings, LabelSettings
+from platform.sweepfile.document import Document
+from platform.sweepfile.settings import SweepFile
+from platform.sweepfile.space import MethodEntry, plugin_file
+from platform.sweepfile.words import errors_of, field_schema, show, wrong
+
+CATALOG = "python -m platform.catalog"
+NEED_A_RATE = ("symmetric", "uniform", "pair", "asymmetric", "instance")
+
+
+def check_methods(document: Document, written: list[str], folder: Path) -> tuple[list[MethodEntry], bool]:
+    """The methods that load, and whether all did."""
+    if not written and not document.bad("methods"):
+        hint = f"methods: [fixmatch]        ({CATALOG} lists all)"
+        document.problem(("methods",), "names no method", hint)
+    entries: list[MethodEntry] = []
+    for position, name in enumerate(written):
+        node = document.node(("methods",))
+        path = ("methods", position) if node is not None and isinstance(node.data, list) else ("methods",)
+        entry = _method(document, path, name, folder)
+        if entry is None:
+            continue
+        if entry.name in (e.name for e in entries):
+            document.problem(path, f"'{entry.name}' is listed twice")
+        elif entry.name == "train":
+            document.problem(
+                path, "a method cannot be called 'train'", "rename the file: train.KEY is a training setting"
+            )
+        else:
+            entries.append(entry)
+    return entries, len(entries) == len(written) and bool(written)
+
+
+def _method(document: Document, path: tuple[str | int, ...], name: str, folder: Path) -> MethodEntry | None:
+    try:
+        if not name.endswith(".py"):
+            return MethodEntry(name, methods.get(name))
+        file = plugin_file(name, folder)
+        cls = methods.from_file(file)
+        return MethodEntry(file.stem, cls, file.read_text(), _shown(file))
+    except methods.UnknownMethod:
+        document.problem(path, f"no such method: '{name}'", did_you_mean(name, methods.names(), CATALOG))
+    except methods.BrokenMethod as error:
+        hint = error.trace
+        if error.reason == "no such file":
+            hint = f"looked for {folder / name} and {Path(name).absolute()}"
+        document.problem(path, f"{name}: {error.reason}", hint)
+    return None
+
+
+def _shown(file: Path) -> str:
+    """The path as a resolved file names it: from the current folder where it lies below, so that it can be moved."""
+    absolute = file.absolute()
+    try:
+        return "./" + str(absolute.relative_to(Path.cwd()))
+    except ValueError:
+        return str(absolute)
+
+
+def check_names(document: Document, file: SweepFile) -> None:
+    """Model, selection rule and tracking URI."""
+    from platform import models, selection
+    from platform.tracking import uri
+
+    problem = None if document.bad("model") else models.check(file.model)
+    if problem:
+        document.problem(("model",), problem.message, problem.hint)
+    if not document.bad("select") and file.select not in selection.names():
+        hint = did_you_mean(file.select, selection.names(), CATALOG)
+        document.problem(("select",), f"no such selection rule: '{file.select}'", hint)
+    problem = None if document.bad("tracking") or file.tracking == "none" else uri.problem(file.tracking)
+    if problem:
+        document.problem(("tracking",), problem.message, problem.hint)
+
+
+def check_data(document: Document, data: DataSettings) -> None:
+    """The source's name, and its own options against its own model."""
+    from platform.data import sources
+
+    if document.bad("data", "source"):
+        return
+    try:
+        source = sources.get(data.source)
+    except LookupError as error:
+        hint = did_you_mean(data.source, sources.names(), CATALOG)
+        document.problem(("data", "source"), f"no such data source: '{data.source}'", hint or str(error))
+        return
+    own = [name for name in DataSettings.model_fields if name not in source.Options.model_fields]
+    for error in errors_of(source.Options, data.options):
+        name = str(error["loc"][0]) if error["loc"] else ""
+        if error["type"] == "extra_forbidden":
+            valid = [*source.Options.model_fields, *own]
+            hint = did_you_mean(name, valid, f"{CATALOG} {data.source}")
+            document.problem(("data", name), f"no such option of source '{data.source}'", hint)
+        elif error["type"] == "missing":
+            help_ = source.Options.model_fields[name].description or ""
+            document.problem(("data", name), f"missing; source '{data.source}' needs it", f"{name}: {help_}")
+        else:
+            document.problem(("data", name) if name else ("data",), *_words(source.Options, name, error))
+
+
+def _words(model: type[BaseModel], name: str, error: dict[str, Any]) -> tuple[str, str]:
+    if not name or error["type"] in ("value_error", "assertion_error"):
+        return str(error.get("ctx", {}).get("error", error["msg"])), ""
+    return wrong(error["input"], *field_schema(model, name))
+
+
+def check_labels(document: Document, labels: LabelSettings) -> None:
+    """Counts that exclude each other, noise that needs a rate or has none."""
+    where = document.node(("labels",))
+    written = where.data if where is not None and isinstance(where.data, dict) else {}
+    if labels.per_class is not None and labels.total is not None:
+        document.problem(("labels", "total"), "excludes per_class; keep one of the two")
+    if labels.val >= 1 and labels.val != int(labels.val):
+        message = f"{show(labels.val)} is neither a part below 1 nor a whole number of images"
+        document.problem(("labels", "val"), message)
+    if document.bad("labels", "noise") or document.bad("labels", "rate"):
+        return
+    if labels.noise in NEED_A_RATE and labels.rate == 0:
+        place = ("labels", "rate") if "rate" in written else ("labels", "noise")
+        document.problem(place, f"{labels.noise} noise needs a rate above 0", "add to labels: rate: 0.4")
+    if labels.noise not in NEED_A_RATE and labels.rate > 0:
+        hint = f"kinds with a rate: {', '.join(NEED_A_RATE)}"
+        document.problem(("labels", "rate"), f"noise '{labels.noise}' takes no rate", hint)
+
+
+def noise_hint(value: Any) -> tuple[str, str]:
+    """What is wrong with a noise that does not match the pattern."""
+    kinds = ["none", *NEED_A_RATE, "column:NAME"]
+    if isinstance(value, str) and value.strip() in ("column", "column:"):
+        return "column: needs the NAME of a label column", "for example column:worse_label"
+    if isinstance(value, str):
+        return f"no such noise: '{value}'", did_you_mean(value, kinds, CATALOG)
+    return f"{show(value)} is not a kind of noise", f"valid: {', '.join(kinds)}"
+
+
+def check_budget(document: Document, file: SweepFile) -> None:
+    """A budget that cannot be spent as written."""
+    if document.bad("train") or document.bad("budget"):
+        return
+    train, budget = file.train, file.budget
+    if train.evaluations > train.steps:
+        path = ("train", "evaluations") if document.node(("train", "evaluations")) else ("train", "steps")
+        message = f"{train.evaluations} evaluations do not fit into {train.steps} steps"
+        document.problem(path, message, f"train: {{evaluations: {min(train.steps, 10)}}}")
+    elif budget.scheduler == "asha" and document.node(("budget", "grace")) and budget.grace >= train.evaluations:
+        message = f"a grace of {budget.grace} leaves ASHA nothing to judge: a trial has {train.evaluations} evaluations"
+        document.problem(("budget", "grace"), message, "lower it, or write scheduler: none")
+    if train.warmup >= train.steps and train.warmup:
+        document.problem(("train", "warmup"), f"{train.warmup} steps of warm-up leave none of {train.steps} steps")
+
+
+def taken_together(document: Document, entry: MethodEntry, error: Any) -> None:
+    """A method's own objection to values that are fine one by one."""
+    for detail in error.errors(include_url=False):
+        problem = Problem(str(detail.get("ctx", {}).get("error", detail["msg"])))
+        document.problem(("fixed",) if document.node(("fixed",)) else ("methods",), f"{entry.name}: {problem.message}")

@@ -1,0 +1,157 @@
+"""A sweep file from its text to a checked `Sweep`: all problems in one answer, in line order."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from platform.errors import did_you_mean
+from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings
+from platform.sweepfile import checks
+from platform.sweepfile.document import Document, Path_, from_plain, read
+from platform.sweepfile.settings import Budget, Resources, SweepFile
+from platform.sweepfile.space import read_spaces
+from platform.sweepfile.sweep import Sweep
+from platform.sweepfile.words import errors_of, field_schema, parse, wrong
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataSettings,
+    "labels": LabelSettings,
+    "train": TrainSettings,
+    "budget": Budget,
+    "resources": Resources,
+}
+MAPPINGS = (*SECTIONS, "seeds", "fixed", "search")
+
+
+def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Sweep:
+    """The sweep of a file, with `key=value` overrides. Raises UserError with every problem found."""
+    document = read(path)
+    for position, override in enumerate(overrides):
+        document.override(override, position)
+    return _load(document, Path(path))
+
+
+def load_plain(data: dict[str, Any], path: str | Path = "sweep.yaml") -> Sweep:
+    """The sweep of plain values, as `Sweep.resolved()` gives them. Raises UserError."""
+    return _load(from_plain(data, str(path)), Path(path))
+
+
+def _load(document: Document, path: Path) -> Sweep:
+    _fill_in(document, path)
+    file = _schema(document)
+    written = [file.methods] if isinstance(file.methods, str) else list(file.methods)
+    entries, all_known = checks.check_methods(document, written, path.parent)
+    given = read_spaces(document, entries, all_known)
+    checks.check_names(document, file)
+    checks.check_data(document, file.data)
+    checks.check_labels(document, file.labels)
+    checks.check_budget(document, file)
+    document.check()
+    sweep = Sweep(
+        path=document.file,
+        name=file.name,
+        methods=entries,
+        data=file.data,
+        labels=file.labels,
+        model=file.model,
+        train=file.train,
+        budget=file.budget,
+        select=file.select,
+        resources=file.resources,
+        tracking=file.tracking,
+        seed=file.seed,
+        seeds=dict(file.seeds),
+        given=given,
+        lines=document.lines(),
+    )
+    _values_together(document, sweep)
+    return sweep
+
+
+def _fill_in(document: Document, path: Path) -> None:
+    """A section with nothing below it is empty, a file without a name is called as it is stored."""
+    sections = document.root.data
+    for name in MAPPINGS:
+        if name in sections and sections[name].data is None:
+            sections[name].data = {}
+    if "name" not in sections:
+        sections["name"] = from_plain({"name": path.stem}, document.file).root.data["name"]
+
+
+def _schema(document: Document) -> SweepFile:
+    """The settings. What is wrong is noted and left out, so that the rest can still be judged."""
+    data = copy.deepcopy(document.plain())
+    for _ in range(100):
+        errors = errors_of(SweepFile, data)
+        if not errors:
+            break
+        paths = []
+        for error in errors:
+            path = _existing(document, tuple(error["loc"]))
+            document.problem(path, *_words(document, path, error))
+            paths.append(path)
+        for path in sorted(set(paths), key=lambda p: [str(part).rjust(9) for part in p], reverse=True):
+            _remove(data, path)
+    return parse(SweepFile, data)
+
+
+def _existing(document: Document, loc: tuple[Any, ...]) -> Path_:
+    """The part of pydantic's path that is in the file: it also names the members of unions."""
+    path: Path_ = ()
+    for part in loc:
+        if document.node((*path, part)) is None:
+            break
+        path = (*path, part)
+    return path
+
+
+def _remove(data: Any, path: Path_) -> None:
+    for part in path[:-1]:
+        data = data[part]
+    try:
+        del data[path[-1]]
+    except (KeyError, IndexError):
+        pass
+
+
+def _words(document: Document, path: Path_, error: dict[str, Any]) -> tuple[str, str]:
+    """Message and hint for one of pydantic's errors."""
+    section = SECTIONS.get(str(path[0])) if len(path) > 1 else None
+    model: type[BaseModel] = section or SweepFile
+    name = str(path[1] if section else path[0])
+    node = document.node(path)
+    value = node.plain() if node else None
+    if error["type"] == "extra_forbidden":
+        command = "" if section else "search_spaces/schema.json"
+        return ("no such key", did_you_mean(name, model.model_fields, command))
+    if path[0] == "seeds" and len(path) > 1 and path[1] not in AXES:
+        return ("no such axis", did_you_mean(str(path[1]), AXES))
+    if path == ("labels", "noise"):
+        return checks.noise_hint(value)
+    if path == ("name",) and isinstance(value, str):
+        return (
+            f"'{value}' is no name of a folder",
+            "letters, digits, '.', '_' and '-', at most 64, a letter or digit first",
+        )
+    if path[0] == "seeds" and len(path) > 1:
+        return wrong(value, {"type": "integer", "minimum": 0})
+    if path[0] == "methods" and len(path) > 1:
+        return wrong(value, {"type": "string"})
+    schema, definitions = field_schema(model, name)
+    message, hint = wrong(value, schema, definitions)
+    if path == ("data",) and isinstance(value, str):
+        hint = f"write data: {{source: {value}}}"
+    return message, hint
+
+
+def _values_together(document: Document, sweep: Sweep) -> None:
+    for study in sweep.methods:
+        try:
+            list(s.resolve(s.start) for s in sweep.studies() if s.method is study)
+        except ValidationError as error:
+            checks.taken_together(document, study, error)
+    document.check()

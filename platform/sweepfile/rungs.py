@@ -1,0 +1,20 @@
+"""Where a scheduler may stop a trial."""
+
+from __future__ import annotations
+
+
+def rungs(evaluations: int, reduction_factor: int = 3, grace: int = 1) -> list[int]:
+    """Evaluations (counted from 1) at which ASHA judges: grace, grace * factor, ... before the last one.
+
+    As Ray's AsyncHyperBandScheduler with max_t = evaluations: the last evaluation ends the trial, it judges nothing.
+    """
+    found, rung = [], grace
+    while rung < evaluations:
+        found.append(rung)
+        rung *= reduction_factor
+    return found
+
+
+def step_of(evaluation: int, steps: int, evaluations: int) -> int:
+    """The step after which an evaluation takes place: evenly spaced, the last at the end."""
+    return round(evaluation * steps / evaluations)

@@ -1,0 +1,50 @@
+"""The smallest run of a sweep that goes through every part: a minute, whatever the file asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from platform.sweepfile.loading import load_plain
+from platform.sweepfile.space import MethodEntry
+from platform.sweepfile.sweep import Sweep
+
+LIMITED = {"uratio": 1, "meta_batch_size": 8}
+"""Hyper-parameters that decide how many images a step sees, where a method has them."""
+
+EMBEDDED = "digits"
+
+
+def smoke(sweep: Sweep) -> Sweep:
+    """Same methods and search; a small model, embedded images (the user's own where the source is local), 6 steps."""
+    file = sweep.resolved()
+    local = _is_local(sweep.data.source)
+    file["name"] = f"{sweep.name[:58]}-smoke"
+    file["data"] = {**file["data"], "limit": 256} if local else {"source": EMBEDDED}
+    file["labels"] = _labels(file["labels"], local)
+    file["model"] = "small_cnn"
+    file["train"] |= {"steps": 6, "evaluations": 2, "warmup": 0, "eval_batch_size": 256, "compile": "off"}
+    file["budget"] |= {"trials": 2, "studies": 1, "grace": 1}
+    limits: dict[str, Any] = {"train.batch_size": 8, "train.warmup": 0}
+    limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(entry).items()}
+    file["search"] = {key: value for key, value in file["search"].items() if key not in limits}
+    file["fixed"] |= limits
+    return load_plain(file, sweep.path)
+
+
+def _is_local(source: str) -> bool:
+    from platform.data import sources
+
+    return sources.get(source).local
+
+
+def _limits(entry: MethodEntry) -> dict[str, int]:
+    return {key: value for key, value in LIMITED.items() if key in entry.hyper_keys()}
+
+
+def _labels(labels: dict[str, Any], local: bool) -> dict[str, Any]:
+    """Few labels stay few; label columns and counts that other images do not have are left out."""
+    few = labels["per_class"] is not None or labels["total"] is not None
+    column = labels["noise"].startswith("column:")
+    noise = {"noise": "symmetric", "rate": 0.4} if column and not local else {}
+    counts = {"per_class": 2 if few else None, "total": None, "imbalance": 1.0}
+    return labels | counts | {"val": min(labels["val"], 0.2)} | noise
