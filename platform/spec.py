@@ -38,8 +38,8 @@ class LabelSettings(Settings):
     imbalance: float = Field(1.0, ge=1, description="largest class / smallest class among the labelled images")
     noise: str = Field(
         "none",
-        pattern=r"^(none|symmetric|uniform|pair|asymmetric|instance|column:.+)$",
-        description="none | symmetric | uniform | pair | asymmetric | instance | column:NAME",
+        pattern=r"^(none|symmetric|uniform|pair|asymmetric|instance|instance_scaled|column:.+)$",
+        description="none | symmetric | uniform | pair | asymmetric | instance | instance_scaled | column:NAME",
     )
     rate: float = Field(0.0, ge=0, le=1, description="noise rate of a synthetic noise")
     val: float = Field(

@@ -1,0 +1,107 @@
+"""Plug-ins of this room: one class per file, found by place, by path of a `.py` file, or by entry-point group.
+
+Listing imports nothing. Sources and noise kinds share this finder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import sys
+import traceback
+from pathlib import Path
+from platform.errors import did_you_mean, nearest
+from types import ModuleType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownPlugin(LookupError):
+    """Nothing of that name. `near` is the closest name, or None."""
+
+    def __init__(self, what: str, name: str, valid: list[str]) -> None:
+        self.name, self.near, self.valid = name, nearest(name, valid), valid
+        super().__init__(f"no such {what}: '{name}'; {did_you_mean(name, valid)}")
+
+
+class BrokenPlugin(ImportError):
+    """A file that does not import or holds no plug-in. `trace` is its traceback, cut to the file's own lines."""
+
+    def __init__(self, name: str, reason: str, trace: str = "") -> None:
+        self.name, self.reason, self.trace = name, reason, trace
+        super().__init__(f"{name}: {reason}" + (f"\n{trace}" if trace else ""))
+
+
+class Finder(Generic[T]):
+    """Finds subclasses of `base` in `package` (a folder of files), in plug-in files, and in an entry-point group."""
+
+    def __init__(self, what: str, base: type[T], package: str, folder: Path, group: str) -> None:
+        self.what, self.base, self.package, self.folder, self.group = what, base, package, folder, group
+
+    def names(self) -> list[str]:
+        """Names found by place and by entry point, sorted."""
+        places = {f.stem for f in self.folder.glob("*.py") if not f.stem.startswith("_") and f.stem != "base"}
+        return sorted(places | {e.name for e in importlib.metadata.entry_points(group=self.group)})
+
+    def get(self, name: str) -> type[T]:
+        """The class, by name or by path. Raises UnknownPlugin or BrokenPlugin."""
+        if name.endswith(".py"):
+            return self.from_file(Path(name))
+        place = self.folder / f"{name}.py"
+        if name.isidentifier() and not name.startswith("_") and name != "base" and place.exists():
+            try:
+                return self._only(importlib.import_module(f"{self.package}.{name}"), name)
+            except BrokenPlugin:
+                raise
+            except Exception as error:
+                raise self._broken(name, error, place) from error
+        for entry in importlib.metadata.entry_points(group=self.group):
+            if entry.name == name:
+                try:
+                    loaded = entry.load()
+                except Exception as error:
+                    raise BrokenPlugin(name, f"entry point {entry.value} does not load: {error}") from error
+                return self._only(loaded, name) if isinstance(loaded, ModuleType) else loaded
+        raise UnknownPlugin(self.what, name, self.names())
+
+    def from_file(self, path: Path) -> type[T]:
+        """The class of a plug-in file; the same content is imported once."""
+        if not path.is_file():
+            raise BrokenPlugin(str(path), "no such file")
+        return self.from_source(path.read_text(encoding="utf-8"), str(path))
+
+    def from_source(self, source: str, path: str) -> type[T]:
+        """As from_file, from the text: how a plug-in reaches a worker that does not have the file."""
+        digest = hashlib.sha256(source.encode()).hexdigest()[:12]
+        module_name = f"{self.package.replace('.', '_')}_plugin_{Path(path).stem}_{digest}"
+        if module_name not in sys.modules:
+            module = ModuleType(module_name)
+            module.__file__ = path
+            sys.modules[module_name] = module
+            try:
+                exec(compile(source, path, "exec"), module.__dict__)
+            except BaseException as error:
+                del sys.modules[module_name]
+                if not isinstance(error, (Exception, SystemExit)):
+                    raise
+                raise self._broken(path, error, Path(path)) from error
+        return self._only(sys.modules[module_name], path)
+
+    def _only(self, module: ModuleType, name: str) -> type[T]:
+        own = [
+            value
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, self.base) and value.__module__ == module.__name__
+        ]
+        if len(own) != 1:
+            has = ", ".join(sorted(c.__name__ for c in own)) or "none"
+            base = f"{self.base.__module__}.{self.base.__name__}"
+            raise BrokenPlugin(name, f"a {self.what} file holds exactly one subclass of {base}; this one: {has}")
+        return own[0]
+
+    def _broken(self, name: str, error: BaseException, path: Path) -> BrokenPlugin:
+        own = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == path.name]
+        lines = traceback.format_list(own) + traceback.format_exception_only(error)
+        return BrokenPlugin(name, "does not import", "".join(lines).rstrip())
