@@ -7,42 +7,37 @@ anything, `build(...)` returns a module with `.features(x)`, `.head` and `forwar
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform.errors import Problem, UserError, did_you_mean
+from platform.plugins import Place
 
 if TYPE_CHECKING:
-    from platform.models.base import Backbone
+    from platform.models.parts.backbone import Backbone
 
-GROUP = "kurabe.models"
-COMMAND = "python -m platform.catalog"
-_FOLDER = Path(__file__).parent
-_NOT_MODELS = {"__init__", "base", "timm_models"}
+PLACE = Place("model", "platform.models", "kurabe.models")
+TIMM = "timm:"
 
 
 def names() -> list[str]:
     """Names of the models found by place and by entry point, sorted; `timm:NAME` is not listed. Imports nothing."""
-    places = {f.stem for f in _FOLDER.glob("*.py") if f.stem not in _NOT_MODELS and not f.stem.startswith("_")}
-    return sorted(places | {e.name for e in importlib.metadata.entry_points(group=GROUP)})
+    return PLACE.names()
 
 
 def check(name: str) -> Problem | None:
     """What is wrong with `name`, or None. A `timm:` name imports timm (seconds); nothing is built."""
-    if name.startswith("timm:"):
-        from platform.models import timm_models
+    if name.startswith(TIMM):
+        from platform.models.parts import timm_backbone
 
-        return timm_models.check(name)
+        return timm_backbone.check(name)
     if name in names():
         return None
-    hint = did_you_mean(name, [*names(), "timm:NAME"], COMMAND)
+    hint = did_you_mean(name, [*names(), "timm:NAME"], "python -m platform.catalog")
     return Problem(f"no such model: '{name}'", key="model", hint=hint)
 
 
 def build(name: str, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> Backbone:
-    """A freshly initialised model in eager mode on the CPU: the same seed gives the same weights.
+    """A freshly initialised model on the CPU, in training mode: the same seed gives the same weights.
 
     The global random state is left as it was. Raises UserError for a name that `check` refuses, and for a model that
     does not suit images of this shape.
@@ -54,19 +49,16 @@ def build(name: str, image_shape: tuple[int, int, int], num_classes: int, seed: 
         raise UserError(problem)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
-        if name.startswith("timm:"):
-            from platform.models import timm_models
+        if name.startswith(TIMM):
+            from platform.models.parts import timm_backbone
 
-            return timm_models.build(name, image_shape, num_classes)
+            return timm_backbone.build(name, image_shape, num_classes)
         return _builder(name)(image_shape, num_classes)
 
 
 def _builder(name: str):
-    if (_FOLDER / f"{name}.py").exists():
-        return importlib.import_module(f"platform.models.{name}").build
-    entry = next(e for e in importlib.metadata.entry_points(group=GROUP) if e.name == name)
     try:
-        loaded = entry.load()
+        loaded = PLACE.load(name)
     except Exception as error:
-        raise UserError(Problem(f"entry point {entry.value} of '{name}' does not load: {error}", key="model")) from error
+        raise UserError(Problem(f"the plug-in '{name}' does not load: {error}", key="model")) from error
     return getattr(loaded, "build", loaded)

@@ -1,6 +1,6 @@
 """preact_resnet18: PreAct ResNet-18 of the CIFAR noise literature (He et al., 2016, arXiv 1603.05027), D = 512.
 
-CLID-MU spec, section 5.1: 3x3 stem, groups of 64-128-256-512 channels, and no final BN and ReLU before the average pool,
+CLID-MU spec, section 5.1: 3x3 stem, groups of 64-128-256-512 channels, no final BN and ReLU before the average pool,
 so that features may be negative. ResNet-18's 2 blocks in each group.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from platform.models.base import Backbone, he_and_xavier
+from platform.models.parts.backbone import Backbone, he_and_xavier
 
 
 class Block(nn.Module):

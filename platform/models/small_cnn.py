@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from platform.models.base import Backbone, he_and_xavier
+from platform.models.parts.backbone import Backbone, he_and_xavier
 
 
 def _conv(channels: int, out: int, stride: int = 1) -> list[nn.Module]:

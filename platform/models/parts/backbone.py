@@ -41,7 +41,7 @@ class Backbone(nn.Module):
 
 @torch.no_grad()
 def he_and_xavier(model: nn.Module) -> None:
-    """Kaiming-normal (fan out) convolutions without bias, BN at identity, Xavier-normal linear layers with zero bias."""
+    """Kaiming-normal (fan out) convolutions, BN at identity, Xavier-normal linear layers; every bias zero."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -6,7 +6,7 @@
     timm:vit_tiny_patch16_224:pretrained     weights from the Hugging Face hub or its local cache
 
 Models that fix their image size (`fixed_input_size` in timm's configuration) are built for the data's. The patch of a
-model with `patchN` in its name stays N while at least 8 patches fit along the shorter side; else it is the largest power
+model with `patchN` in its name stays N while 8 patches fit along the shorter side; else it is the largest power
 of two below N that divides both sides and leaves 8 (1 where none does). `patch=P` sets it by hand.
 """
 
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from platform.errors import Problem, UserError, did_you_mean
-from platform.models.base import Backbone
+from platform.models.parts.backbone import Backbone
 
 __all__ = ["TimmBackbone", "build", "check", "patch_for"]
 

@@ -1,0 +1,20 @@
+"""Environment variables of a process that trains. They are read when a process starts: set them before."""
+
+from __future__ import annotations
+
+__all__ = ["MALLOC", "worker_environment"]
+
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+"""Keep freed memory. By default glibc maps every large tensor anew and gives it back when it is freed, so that each step
+faults in and zeroes the same pages again. With these, large tensors come from a heap that grows by 256 MiB at a time
+and never shrinks: a process keeps its peak. tests/bench/bench_step.py measures the difference."""
+
+
+def worker_environment(threads: int = 1) -> dict[str, str]:
+    """For a worker that trains on `threads` CPU threads: thread pools of that size, and a heap that stays."""
+    count = str(max(1, threads))
+    return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, **MALLOC}

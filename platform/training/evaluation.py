@@ -1,0 +1,95 @@
+"""Evaluating a trial: validation, the fixed CLID batch and test in one pass, without a trace on the training."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.parts.clid import clid
+from platform.data.batches import Batches
+from platform.data.dataset import Dataset, LabelPlan
+
+__all__ = ["CLID_IMAGES", "CLID_TEMPERATURE", "Evaluator"]
+
+CLID_IMAGES = 256
+CLID_TEMPERATURE = 0.5
+
+
+class Evaluator:
+    """Labels of the validation and test images, on the device, and the fixed validation batch of CLID.
+
+    Noisy labels are the plan's given ones, as noisy as the training labels; clean ones those before the noise. Images
+    whose label is unknown (-1) count nowhere. The test labels are the true ones where the source knows them.
+    """
+
+    def __init__(self, dataset: Dataset, plan: LabelPlan, batches: Batches, size: int, amp: bool) -> None:
+        self.batches, self.size, self.amp, self.device = batches, size, amp, batches.device
+        self.val = np.asarray(plan.val, dtype=np.int64)
+        self.noisy = self._labels(plan.given[self.val])
+        self.clean = None if plan.true is None else self._labels(plan.true[self.val])
+        truth = dataset.test.true_labels
+        self.test_labels = self._labels(dataset.test.labels if truth is None else truth)
+        count = min(CLID_IMAGES, len(self.val))
+        # Evenly spaced, so that a sorted validation part gives all classes.
+        self.clid_positions = self.val[np.linspace(0, len(self.val) - 1, count).astype(np.int64)] if count else self.val
+
+    def _labels(self, labels: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(labels, dtype=np.int64)).to(self.device)
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """noisy_val_accuracy, clean_val_accuracy, val_loss, val_clid, test_accuracy; NaN where nothing is known.
+
+        Waits for the device once. Modes of the modules and random states are as before.
+        """
+        with _as_it_was(model, self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+            logits = self._logits(model, self.batches.plain(self.val, self.size))
+            test = self._logits(model, self.batches.test(self.size))
+            features = self._clid(model)
+        known = self.noisy >= 0
+        loss = F.cross_entropy(logits, self.noisy, ignore_index=-1, reduction="sum") / known.sum()
+        values = {
+            "noisy_val_accuracy": _accuracy(logits, self.noisy),
+            "clean_val_accuracy": loss * float("nan") if self.clean is None else _accuracy(logits, self.clean),
+            "val_loss": loss,
+            "val_clid": features,
+            "test_accuracy": _accuracy(test, self.test_labels),
+        }
+        numbers = torch.stack([value.double() for value in values.values()]).tolist()
+        return dict(zip(values, numbers, strict=True))
+
+    def _logits(self, model: nn.Module, chunks: Iterator[Tensor]) -> Tensor:
+        """[N, K] in float32."""
+        found = [model(x).float() for x in chunks]
+        return torch.cat(found) if found else torch.zeros(0, 1, device=self.device)
+
+    def _clid(self, model: nn.Module) -> Tensor:
+        """CLID of the output and feature graphs of the fixed batch (arXiv 2507.11807), labels unused."""
+        for x in self.batches.plain(self.clid_positions, CLID_IMAGES):
+            features, logits = model(x, with_features=True)
+            return clid(features.float(), logits.float(), CLID_TEMPERATURE)
+        return torch.full((), float("nan"), device=self.device)
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of the known labels that are hit. Logits that are not finite predict nothing."""
+    known = labels >= 0
+    hit = (logits.argmax(dim=1) == labels) & logits.isfinite().all(dim=1) & known
+    return hit.sum().double() / known.sum()
+
+
+@contextlib.contextmanager
+def _as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

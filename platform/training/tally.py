@@ -1,0 +1,95 @@
+"""Running sums between two evaluations, kept on the device, and the flag that says a loss was not finite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods.base import Terms
+
+__all__ = ["Tally"]
+
+
+class Tally:
+    """Means of the loss terms over the steps since the last reading. Adding never waits for the device.
+
+    Steps with a non-finite term set the flag `bad` and are left out of the sums, so that the means stay readable.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._copy: tuple[Tensor, torch.cuda.Event] | None = None
+        self.bad = torch.zeros((), dtype=torch.bool, device=device)
+        self.reset()
+
+    def reset(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self.sums = torch.zeros(0, dtype=torch.float64, device=self.device)
+        self.counts = torch.zeros(0, dtype=torch.float64, device=self.device)
+        self.images = 0
+        self.seconds = 0.0  # of training, without evaluation
+
+    def add(self, terms: Terms, images: int) -> None:
+        values = torch.stack([term.detach().double() for term in terms.values()])
+        if tuple(terms) != self.names:
+            values, weight = self._align(terms, values)
+        else:
+            weight = torch.ones_like(values)
+        finite = values.isfinite().all()
+        self.bad |= ~finite
+        self.sums += torch.where(finite, values, 0.0)
+        self.counts += weight * finite
+        self.images += images
+
+    def _align(self, terms: Terms, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Terms may come and go between steps (a ramp, an alternation): put them where the sums have them."""
+        new = [name for name in terms if name not in self.names]
+        self.names += tuple(new)
+        grow = torch.zeros(len(new), dtype=torch.float64, device=self.device)
+        self.sums, self.counts = torch.cat([self.sums, grow]), torch.cat([self.counts, grow])
+        if tuple(terms) == self.names:
+            return values, torch.ones_like(values)
+        places = torch.tensor([self.names.index(name) for name in terms], device=self.device)
+        aligned = torch.zeros_like(self.sums).index_copy(0, places, values)
+        return aligned, torch.zeros_like(self.sums).index_fill(0, places, 1.0)
+
+    def diverged(self) -> bool:
+        """Whether a loss was not finite. On a GPU the answer is of the last call: the flag is copied in the background."""
+        if self.device.type != "cuda":
+            return bool(self.bad)
+        answer = False
+        if self._copy is not None:
+            flag, event = self._copy
+            if not event.query():
+                return False
+            answer = bool(flag)
+        flag = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(self.bad, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self._copy = (flag, event)
+        return answer
+
+    def read(self) -> tuple[dict[str, float], bool]:
+        """({"train_loss": ..., "loss/NAME": ...}, diverged) since the last reading, and start anew. Waits once.
+
+        train_loss is the mean of the sum of the terms; NaN where no step was finite.
+        """
+        *numbers, bad = torch.cat([self.sums, self.counts, self.bad[None].double()]).tolist()
+        sums, counts = numbers[: len(self.names)], numbers[len(self.names) :]
+        steps = max(counts, default=0)
+        metrics = {"train_loss": sum(sums) / steps if steps else float("nan")}
+        for name, total, count in zip(self.names, sums, counts, strict=True):
+            metrics[f"loss/{name}"] = total / count if count else float("nan")
+        self.reset()
+        return metrics, bool(bad)
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("names", "sums", "counts", "bad", "images", "seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._copy = None
+        for name, value in state.items():
+            setattr(self, name, value.to(self.device, copy=True) if isinstance(value, Tensor) else value)

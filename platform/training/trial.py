@@ -1,0 +1,247 @@
+"""One trial: an ordinary iterator of reports that a debugger can step through. It knows neither Ray nor MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from methods.base import Batch, Method, Setup
+from platform import models
+from platform.data.batches import Batches, DeviceImages
+from platform.data.dataset import Dataset, LabelPlan
+from platform.spec import TrialSpec, derive_seed
+from platform.training import checkpoint
+from platform.training.evaluation import Evaluator
+from platform.training.optimisers import make_optimizer
+from platform.training.report import Report
+from platform.training.schedules import evaluation_steps, learning_rate
+from platform.training.tally import Tally
+
+__all__ = ["Trial"]
+
+COMPILE_FROM = 2000  # steps; below, compiling takes longer than it saves
+CHECK_EVERY = 32  # steps between two looks at the divergence flag on a GPU
+
+
+class Trial:
+    """Trains `spec` on `dataset` with the labels of `plan`.
+
+        for report in Trial(spec, dataset, plan, FixMatch).reports():
+            print(report.step, report.metrics["noisy_val_accuracy"])
+
+    images: the device-resident images of an earlier trial (`trial.images`), to upload them once. Random numbers come
+    from the trial's own states, the global one included, so that trials of one process do not disturb each other.
+    Raises UserError where model, data and labels do not fit together.
+    """
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        dataset: Dataset,
+        plan: LabelPlan,
+        method_class: type[Method],
+        device: str | torch.device = "cpu",
+        images: DeviceImages | None = None,
+    ) -> None:
+        self.spec, self.dataset, self.plan = spec, dataset, plan
+        self.device = torch.device(device)
+        self.step, self.seconds = 0, 0.0
+        self.outcome: Literal["completed", "diverged"] | None = None
+        self.compiled = False
+        cuda = self.device.type == "cuda"
+        self.amp = spec.train.amp == "on" or (spec.train.amp == "auto" and cuda)
+        self._format = torch.channels_last if cuda and spec.train.channels_last else torch.contiguous_format
+        if cuda:
+            torch.backends.cudnn.benchmark = True
+            torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
+        self._random = _seeded_states(self.device, derive_seed(spec.seeds["order"], "global"))
+        hyper = method_class.Hyper(**spec.hyper)
+        sizes = method_class.stream_sizes(hyper, spec.train.batch_size)
+        with self._own_random_state():
+            self.batches = self._make_batches(method_class, hyper, sizes, images)
+            model = self._make_model(spec.seeds["init"])
+            self.method = method_class(model, hyper, self._setup()).to(self.device).train()
+        self.optimizer = make_optimizer(model, spec.train, self.method.trainable())
+        self._evaluate = Evaluator(dataset, plan, self.batches, spec.train.eval_batch_size, self.amp)
+        self._tally = Tally(self.device)
+        self._compile(method_class)
+
+    @property
+    def images(self) -> DeviceImages:
+        """The images on the device, for the next trial on the same data."""
+        return self.batches.images
+
+    # -- what a caller does --------------------------------------------------------------------------------------------
+
+    def reports(self) -> Iterator[Report]:
+        """Train on from where the trial stands, and stop at each evaluation. The last report carries the outcome."""
+        for mark in evaluation_steps(self.spec.train.steps, self.spec.train.evaluations):
+            if self.outcome is not None:
+                return
+            if mark > self.step:
+                self.advance(mark - self.step)
+                yield self._report()
+
+    def advance(self, count: int) -> None:
+        """Train at most `count` steps without an evaluation; ends early where a loss was not finite."""
+        end = min(self.step + count, self.spec.train.steps)
+        every = 1 if self.device.type == "cpu" else CHECK_EVERY
+        begin = time.perf_counter()
+        with self._own_random_state():
+            while self.step < end:
+                self._train_step()
+                if self.step % every == 0 and self._tally.diverged():
+                    break
+        self._wait()
+        self._clock(begin, training=True)
+
+    def save(self, path: str | Path, beside: dict[str, Any] | None = None) -> None:
+        """Write everything that decides how the trial goes on, and `beside` (plain data), atomically."""
+        content = {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "batches": self.batches.state_dict(),
+            "tally": self._tally.state_dict(),
+            "random": self._random,
+            "step": self.step,
+            "seconds": self.seconds,
+            "outcome": self.outcome,
+            "beside": beside or {},
+        }
+        checkpoint.write(path, self.spec.key, content)
+
+    def load(self, path: str | Path) -> dict[str, Any]:
+        """Go back to where `save` was called; returns what was saved beside. On a CPU the next losses are the same bits.
+
+        Call `reports()` anew afterwards. Raises UserError for a file that is no checkpoint of this trial.
+        """
+        content = checkpoint.read(path, self.spec.key, self.device)
+        self.method.load_state_dict(content["method"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.batches.load_state_dict(content["batches"])
+        self._tally.load_state_dict(content["tally"])
+        self._random = {name: state.cpu() for name, state in content["random"].items()}
+        self.step, self.seconds, self.outcome = content["step"], content["seconds"], content["outcome"]
+        return content["beside"]
+
+    # -- a step and an evaluation ------------------------------------------------------------------------------------
+
+    def _train_step(self) -> None:
+        rate = learning_rate(self.spec.train, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch: Batch = self.batches.next(self.step, self.spec.train.steps)
+        terms = self.method.step(batch, self.optimizer)
+        self.method.after_step(batch)
+        streams = (batch.labelled, batch.unlabelled, batch.meta)
+        self._tally.add(terms, images=sum(len(stream.index) for stream in streams if stream is not None))
+        self.step += 1
+
+    def _report(self) -> Report:
+        begin = time.perf_counter()
+        speed = self._tally.images / self._tally.seconds if self._tally.seconds else float("nan")
+        metrics, diverged = self._tally.read()
+        metrics |= self._evaluate(self.method.eval_model)
+        metrics |= {"lr": learning_rate(self.spec.train, self.step - 1), "images_per_second": speed}
+        metrics |= {f"diag/{name}": value for name, value in self.method.read_records().items()}
+        self._clock(begin, training=False)
+        if diverged:
+            self.outcome = "diverged"
+        elif self.step >= self.spec.train.steps:
+            self.outcome = "completed"
+        return Report(self.step, self.seconds, metrics, self.outcome)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _clock(self, begin: float, training: bool) -> None:
+        took = time.perf_counter() - begin
+        self.seconds += took
+        self._tally.seconds += took if training else 0.0
+
+    # -- how it is put together ----------------------------------------------------------------------------------------
+
+    def _make_batches(
+        self, method_class: type[Method], hyper: Any, sizes: dict[str, int], images: DeviceImages | None
+    ) -> Batches:
+        return Batches(
+            self.dataset,
+            self.plan,
+            method_class.views,
+            sizes,
+            self.device,
+            self.spec.seeds["order"],
+            meta_set_size=getattr(hyper, "meta_set_size", None),
+            meta_source=getattr(hyper, "meta_source", "training"),
+            images=images,
+            channels_last=self._format is torch.channels_last,
+        )
+
+    def _make_model(self, seed: int) -> nn.Module:
+        model = models.build(self.spec.model, self.dataset.image_shape, self.dataset.num_classes, seed)
+        return model.to(self.device, memory_format=self._format)
+
+    def _setup(self) -> Setup:
+        spec, plan, dataset = self.spec, self.plan, self.dataset
+        counts = np.bincount(plan.given[plan.labelled], minlength=dataset.num_classes)
+        return Setup(
+            num_classes=dataset.num_classes,
+            steps=spec.train.steps,
+            num_labelled=len(plan.labelled),
+            num_unlabelled=len(plan.unlabelled),
+            num_train=len(dataset.train) + (0 if dataset.extra is None else len(dataset.extra)),
+            device=self.device,
+            seed=derive_seed(spec.seeds["order"], "method"),
+            make_model=lambda number: self._make_model(derive_seed(spec.seeds["init"], "further", number)),
+            make_optimizer=lambda model: make_optimizer(model, spec.train),
+            label_counts=tuple(counts.tolist()),
+            amp=self.amp,
+            grad_clip=spec.train.grad_clip,
+        )
+
+    def _compile(self, method_class: type[Method]) -> None:
+        """Compile the model in place where asked, or where it pays. What cannot be compiled runs as it is."""
+        asked = self.spec.train.compile
+        pays = self.device.type == "cuda" and self.spec.train.steps >= COMPILE_FROM
+        if asked == "off" or (asked == "auto" and not pays) or not method_class.compilable:
+            return
+        import torch._dynamo
+
+        torch._dynamo.config.suppress_errors = True  # without a compiler on this machine: eager, with a warning
+        self.method.model.compile()
+        self.compiled = True
+
+    @contextlib.contextmanager
+    def _own_random_state(self) -> Iterator[None]:
+        """The global generators are the trial's while it trains (dropout draws from them), and the caller's again after."""
+        outer = _states(self.device)
+        _set_states(self.device, self._random)
+        try:
+            yield
+        finally:
+            self._random = _states(self.device)
+            _set_states(self.device, outer)
+
+
+def _seeded_states(device: torch.device, seed: int) -> dict[str, torch.Tensor]:
+    places = {"cpu": torch.device("cpu"), device.type: device}
+    return {name: torch.Generator(place).manual_seed(seed).get_state() for name, place in places.items()}
+
+
+def _states(device: torch.device) -> dict[str, torch.Tensor]:
+    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state(), **cuda}
+
+
+def _set_states(device: torch.device, states: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)
