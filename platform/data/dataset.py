@@ -63,7 +63,7 @@ class LabelPlan:
 
     given: [N] labels after noise (-1 = none). true: [N] labels before it, or None where nobody knows them.
     labelled, val: positions. unlabelled: positions, len(train) + j for image j of `extra`; as in USB the labelled
-    images are part of it. sha256 covers all arrays.
+    images are part of it. sha256 covers all arrays and `settings`, the label settings and seeds as JSON.
     """
 
     labelled: np.ndarray
@@ -73,3 +73,4 @@ class LabelPlan:
     true: np.ndarray | None
     sha256: str
     notes: tuple[str, ...] = ()
+    settings: str = ""
