@@ -28,6 +28,7 @@ MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000
 STATUS = {"completed": "FINISHED", "pruned": "KILLED", "preempted": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
 
 Event = dict[str, Any]
+_PLACE = ("step", "evaluation")  # of a report: the axis of the chart, not a curve
 _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]", re.ASCII)
 
 
@@ -108,9 +109,7 @@ def parameters(row: Row) -> dict[str, Any]:
 def log_report(row: Row, report: dict[str, float], at: int | None = None) -> Event:
     """One evaluation; a value that is not finite has no place on a chart and is left out."""
     step = int(report.get("step", row.steps))
-    values = {k: v for k, v in report.items() if k != "step" and isinstance(v, (int, float)) and math.isfinite(v)}
-    if row.score is not None and math.isfinite(row.score) and at is None:
-        values.setdefault("score", row.score)
+    values = {k: v for k, v in report.items() if k not in _PLACE and isinstance(v, (int, float)) and math.isfinite(v)}
     at = at or now()
     return {"run": row.key, "do": "log", "metrics": [[metric_name(k), float(v), at, step] for k, v in values.items()]}
 

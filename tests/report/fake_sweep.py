@@ -53,9 +53,8 @@ class FakeSweep:
             "git": {"commit": "0123456789abcdef", "dirty": False},
             "versions": {"python": "3.11.9", "torch": "2.15.0"},
             "hardware": {"cpu": "a cpu", "cores": 2, "gpus": []},
-            "data_hash": "d" * 64,
-            "labels_hash": "e" * 64,
-            "command": self.command,
+            "data_sha256": "d" * 64,
+            "labels_sha256": {f"study {index}": "e" * 64 for index in range(self.studies)},
         }
         return SweepInfo(
             name=self.name or self.folder.name,
@@ -118,6 +117,7 @@ class FakeSweep:
             found.append(
                 {
                     "step": i * self.steps // self.evaluations,
+                    "evaluation": i,
                     "seconds": 4.0 * i,
                     "train_loss": math.nan if diverged else 2.3 * math.exp(-3 * share),
                     "noisy_val_accuracy": accuracy,
@@ -130,6 +130,7 @@ class FakeSweep:
                     "loss/unlabelled": 0.3 * share,
                     "diag/utilisation": share,
                     "diag/gate open": 0.5,
+                    "score": accuracy,
                 }
             )
         return found
@@ -141,12 +142,13 @@ class FakeSweep:
     def report(self, row: Row, report: dict[str, float], *listeners: Listener) -> None:
         row.reports.append(report)
         row.steps, row.seconds = int(report["step"]), report["seconds"]
-        row.score, row.test_accuracy = report["noisy_val_accuracy"], report["test_accuracy"]
         for listener in listeners:
             listener.trial_reported(row, report)
 
     def end(self, row: Row, *listeners: Listener) -> None:
         row.outcome = self.outcome(row)  # type: ignore[assignment]
+        if row.reports and row.outcome in ("completed", "pruned"):
+            row.score, row.test_accuracy = row.reports[-1]["score"], row.reports[-1]["test_accuracy"]
         row.error = TRACEBACK if row.outcome == "failed" else ""
         for listener in listeners:
             listener.trial_ended(row)

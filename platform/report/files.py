@@ -1,0 +1,129 @@
+"""trials.csv and curves.parquet: the table as files, each replaced as a whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from platform.table import Row
+
+TRIAL_COLUMNS = (
+    "key",
+    "method",
+    "study",
+    "seed",
+    "outcome",
+    "steps",
+    "seconds",
+    "selection_score",
+    "test_accuracy",
+)
+CURVE_COLUMNS = (
+    "key",
+    "method",
+    "study",
+    "step",
+    "seconds",
+    "train_loss",
+    "noisy_val_accuracy",
+    "clean_val_accuracy",
+    "val_clid",
+    "test_accuracy",
+)
+_TEXT = ("key", "method", "study")
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside `path` and move over it: a reader, or a kill, sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def trial_record(row: Row) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "key": row.key,
+        "method": row.method,
+        "study": row.study,
+        "seed": row.seed,
+        "outcome": row.outcome,
+        "steps": row.steps,
+        "seconds": round(row.seconds, 3),
+        "selection_score": row.score,
+        "test_accuracy": row.test_accuracy,
+    }
+    return record | {f"hp.{name}": value for name, value in row.params.items()}
+
+
+def write_trials(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Columns as TRIAL_COLUMNS, then hp.NAME of every searched value; an empty cell where a trial has none."""
+    records = list(records)
+    searched = dict.fromkeys(name for record in records for name in record if name.startswith("hp."))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*TRIAL_COLUMNS, *searched], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    replace_text(path, text.getvalue())
+
+
+def read_trials(path: Path) -> list[dict[str, Any]]:
+    """Records of an earlier session as text; empty cells left out. None of them where the file is not ours."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            records = [{k: v for k, v in record.items() if v != ""} for record in csv.DictReader(file) if record]
+    except (OSError, csv.Error, UnicodeDecodeError):
+        return []
+    return [record for record in records if "key" in record and "study" in record]
+
+
+def curve_records(row: Row) -> list[dict[str, Any]]:
+    """One record per evaluation of a trial."""
+    head = {"key": row.key, "method": row.method, "study": row.study}
+    return [head | {k: v for k, v in report.items() if k != "evaluation"} for report in row.reports]
+
+
+def write_curves(path: Path, records: list[dict[str, Any]]) -> None:
+    """CURVE_COLUMNS, then loss/NAME, diag/NAME and what else was reported; NaN where a trial has none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    further = {name for record in records for name in record} - set(CURVE_COLUMNS)
+    order = {"loss": 1, "diag": 2}
+    names = [*CURVE_COLUMNS, *sorted(further, key=lambda name: (order.get(name.partition("/")[0], 0), name))]
+    columns: dict[str, pa.Array] = {}
+    for name in names:
+        if name in _TEXT:
+            columns[name] = pa.array([str(record[name]) for record in records], pa.string())
+        elif name == "step":
+            columns[name] = pa.array([int(record.get("step", 0)) for record in records], pa.int64())
+        else:
+            columns[name] = pa.array([_number(record.get(name)) for record in records], pa.float64())
+    replace(path, lambda temporary: pq.write_table(pa.table(columns), temporary))
+
+
+def read_curves(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException):
+        return []
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan

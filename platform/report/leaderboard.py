@@ -1,0 +1,127 @@
+"""leaderboard.md: every method, its winners, and above all how these numbers came about."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from platform.report.provenance import sentence
+from platform.report.winners import OUTCOMES, Standing, standings
+from platform.table import Row, SweepInfo
+from platform.tracking.uri import redact
+
+
+def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
+    """Markdown. Scores are the winners' of each study; means are over studies."""
+    ranked = standings(info, rows)
+    parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _winners(ranked)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def number(value: Any) -> str:
+    """A hyper-parameter as people read it: four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def settings(row: Row) -> str:
+    return " ".join(f"{name}={number(value)}" for name, value in row.params.items())
+
+
+def retrain(info: SweepInfo, row: Row) -> str:
+    """The command that trains this very configuration again, as a sweep of one trial."""
+    command = redact(info.command)
+    words = [f"name={info.name}-winner", "search={}"]
+    fixed = {(name if len(info.methods) == 1 else _full(row, name)): value for name, value in row.params.items()}
+    if len(info.methods) > 1:
+        entries = info.resolved.get("methods") or info.methods
+        written = next((m for m in entries if m == row.method or m.endswith(f"/{row.method}.py")), row.method)
+        words.append(f"methods=[{written}]")
+        given = info.resolved.get("fixed") or {}
+        fixed = {k: v for k, v in given.items() if k.startswith(("train.", f"{row.method}."))} | fixed
+        words.append("fixed={" + ", ".join(f"{name}: {_yaml(value)}" for name, value in fixed.items()) + "}")
+    else:
+        words += [f"fixed.{name}={_yaml(value)}" for name, value in fixed.items()]
+    index = int(row.study.rpartition("/")[2] or 0) if row.study.rpartition("/")[2].isdigit() else 0
+    if index and "seed" in info.resolved:
+        words.append(f"seed={int(info.resolved['seed']) + index}")
+    words += ["budget.trials=1", "budget.studies=1"]
+    return " ".join([command, *map(shlex.quote, words)])
+
+
+def _full(row: Row, name: str) -> str:
+    return name if name.startswith("train.") else f"{row.method}.{name}"
+
+
+def _yaml(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
+    data, labels = info.resolved.get("data") or {}, info.resolved.get("labels") or {}
+    studies = max(1, len(info.studies) // max(1, len(info.methods)))
+    seeds = sorted({row.seed for row in rows})
+    budget = f"{studies} x {info.trials_per_study} trials of at most {info.steps} steps for every method"
+    spent = f"{len(rows)} trials, {sum(row.steps for row in rows):,} steps, {sum(r.seconds for r in rows):,.0f} s of training"
+    rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"
+    hashes = {name: info.provenance.get(name) for name in ("data_sha256", "labels_sha256")}
+    lines = [
+        f"Made by `{redact(info.command)}`",
+        "",
+        f"- budget: {budget}; spent: {spent}",
+        f"- winner of a study: best {rule}; test accuracy is recorded and never selected on",
+        f"- studies: {studies} per method, seeds {', '.join(map(str, seeds)) or 'none'}; the same splits and initial "
+        "weights for every method",
+        f"- data: {_words(data)}; labels: {_words(labels)}; model: {info.resolved.get('model', 'not said')}",
+        f"- machine: {redact(sentence(info.provenance))}",
+    ]
+    if hashes["data_sha256"]:
+        lines.append(f"- data sha256 {str(hashes['data_sha256'])[:16]}; label plans {_hashes(hashes['labels_sha256'])}")
+    lines += [f"- note: {note}" for note in info.provenance.get("data_notes") or []]
+    return "\n".join(lines)
+
+
+def _hashes(labels: Any) -> str:
+    if isinstance(labels, dict):
+        return ", ".join(f"{name} {str(value)[:16]}" for name, value in labels.items())
+    return str(labels)[:16]
+
+
+def _words(values: dict[str, Any]) -> str:
+    said = {k: v for k, v in values.items() if v is not None and not (k == "rate" and not v)}
+    return ", ".join(f"{name}={value}" for name, value in said.items()) or "defaults"
+
+
+def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
+    shown = [outcome for outcome in OUTCOMES if outcome != "preempted" or any(s.counts[outcome] for s in ranked)]
+    head = ["method", info.select, "test accuracy", "winners", *shown]
+    lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))])]
+    for standing in ranked:
+        if standing.score is None:
+            values = ["no completed trial", "", f"0 of {standing.studies}"]
+        else:
+            values = [str(standing.score), str(standing.test_accuracy or "not known")]
+            values.append(f"{len(standing.winners)} of {standing.studies}")
+        lines.append(_line([standing.method, *values, *(str(standing.counts[outcome]) for outcome in shown)]))
+    caption = (
+        "Mean over studies of the winner's score and of its test accuracy, with the 95 % interval of Student's t over "
+        "studies. A winner's score is the best of many and therefore flatters; its test accuracy was not chosen."
+    )
+    return "## Methods\n\n" + "\n".join(lines) + f"\n\n{caption}"
+
+
+def _winners(ranked: Sequence[Standing]) -> str:
+    rows = [row for standing in ranked for row in standing.winners]
+    if not rows:
+        return ""
+    lines = [_line(["study", "trial", "score", "test accuracy", "steps", "hyper-parameters"])]
+    lines.append(_line(["---", "---", "---:", "---:", "---:", "---"]))
+    for row in rows:
+        test = "" if row.test_accuracy is None else f"{row.test_accuracy:.4f}"
+        hyper = f"`{settings(row)}`" if row.params else ""
+        lines.append(_line([row.study, f"`{row.key}`", f"{row.score:.4f}", test, str(row.steps), hyper]))
+    return "## Winners\n\n" + "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

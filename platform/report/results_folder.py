@@ -1,0 +1,128 @@
+"""results/NAME: the table as files, written as the sweep goes and judged at its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from platform.report import files
+from platform.report.leaderboard import leaderboard
+from platform.table import Row, SweepInfo
+from platform.tracking.uri import scrub
+
+TRIALS_SECONDS = 2.0  # at least so long between two rewritings during a sweep
+CURVES_SECONDS = 15.0
+SHARE = 0.02  # and never more of the driver's time than this
+
+_log = logging.getLogger(__name__)
+
+
+class ResultsListener:
+    """Keeps `folder` (results/NAME) current. Must hear of the end before the listener that uploads these files.
+
+    Rows of an earlier session stand in the files until `sweep_ended` brings the whole table.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self._info: SweepInfo | None = None
+        self._trials: dict[tuple[str, str], dict[str, Any]] = {}
+        self._curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._paces = (_Pace(TRIALS_SECONDS, self._write_trials), _Pace(CURVES_SECONDS, self._write_curves))
+
+    def sweep_started(self, info: SweepInfo) -> None:
+        self._info = info
+        self.folder.mkdir(parents=True, exist_ok=True)
+        resolved = json.loads(json.dumps(scrub(info.resolved), default=str))
+        head = f"# {scrub(info.command)}\n"
+        files.replace_text(self.folder / "sweep.yaml", head + yaml.safe_dump(resolved, sort_keys=False))
+        facts = scrub(info.provenance | {"command": info.command})
+        text = json.dumps(facts, indent=2, default=str, ensure_ascii=False) + "\n"
+        files.replace_text(self.folder / "provenance.json", text)
+        for record in files.read_trials(self.folder / "trials.csv"):
+            self._trials[record["key"], record["study"]] = record
+        for record in files.read_curves(self.folder / "curves.parquet"):
+            self._curves.setdefault((record["key"], record["study"]), []).append(record)
+
+    def trial_started(self, row: Row) -> None: ...
+
+    def trial_reported(self, row: Row, report: dict[str, float]) -> None: ...
+
+    def trial_ended(self, row: Row) -> None:
+        self._take(row)
+        for pace in self._paces:
+            pace.write_if_due()
+
+    def sweep_ended(self, rows: list[Row]) -> None:
+        """The whole table, then the leaderboard and the figures."""
+        assert self._info is not None
+        old = self._curves
+        self._trials, self._curves = {}, {}
+        ordered = sorted(rows, key=self._place)
+        for row in ordered:
+            self._take(row)
+            if not row.reports and (kept := old.get((row.key, row.study))):
+                self._curves[row.key, row.study] = kept
+        self._write_trials()
+        self._write_curves()
+        files.replace_text(self.folder / "leaderboard.md", leaderboard(self._info, ordered))
+        self._draw(ordered)
+
+    def _draw(self, rows: list[Row]) -> None:
+        """A sweep whose figures fail is still a sweep: the reason is said, the files stay."""
+        from platform.report.figures import draw_all
+
+        assert self._info is not None
+        try:
+            draw_all(self._info, rows, self.folder / "figures")
+        except Exception:
+            _log.exception("the figures of %s could not be drawn", self.folder)
+
+    def _place(self, row: Row) -> tuple[int, int]:
+        assert self._info is not None
+        studies = self._info.studies
+        return (studies.index(row.study) if row.study in studies else len(studies), row.number)
+
+    def _take(self, row: Row) -> None:
+        identity = (row.key, row.study)
+        self._trials[identity] = files.trial_record(row) | {"outcome": row.outcome or "preempted"}
+        if row.reports:
+            self._curves[identity] = files.curve_records(row)
+        error = self.folder / "errors" / f"{row.key}.txt"
+        if row.error:
+            error.parent.mkdir(exist_ok=True)
+            files.replace_text(error, row.error.rstrip() + "\n")
+        else:
+            error.unlink(missing_ok=True)  # of an attempt before this one
+
+    def _write_trials(self) -> None:
+        files.write_trials(self.folder / "trials.csv", self._trials.values())
+
+    def _write_curves(self) -> None:
+        records = [record for curve in self._curves.values() for record in curve]
+        files.write_curves(self.folder / "curves.parquet", records)
+
+
+class _Pace:
+    """Calls `write` at most every `seconds`, and less often where it takes long."""
+
+    def __init__(self, seconds: float, write: Callable[[], None]) -> None:
+        self.seconds, self.write = seconds, write
+        self.next = 0.0
+
+    def write_if_due(self) -> None:
+        start = time.monotonic()
+        if start < self.next:
+            return
+        try:
+            self.write()
+        except OSError as error:  # a full disk now is said; the end of the sweep tries again and raises
+            _log.warning("cannot write results: %s", error)
+        took = time.monotonic() - start
+        self.next = time.monotonic() + max(self.seconds, took / SHARE)
