@@ -164,16 +164,13 @@ class Method(nn.Module):
     def stream_sizes(cls, hyper: Any, batch_size: int) -> dict[str, int]:
         """Images per step of each stream. `uratio` and `meta_batch_size` are the field's names for the ratios.
 
-        Where the method declares `meta_set_size`, "meta_set" is how many training images the meta batches come from.
+        (`meta_set_size` and `meta_source`, where a method declares them, say what meta batches are drawn from.)
         """
-        sizes = {
+        return {
             "labelled": batch_size,
             "unlabelled": batch_size * getattr(hyper, "uratio", 1) if cls.views.unlabelled else 0,
             "meta": getattr(hyper, "meta_batch_size", batch_size) if cls.views.meta else 0,
         }
-        if cls.views.meta and hasattr(hyper, "meta_set_size"):
-            sizes["meta_set"] = hyper.meta_set_size
-        return sizes
 
     def extra_state(self) -> dict[str, Any]:
         """State beyond parameters and buffers (an inner optimiser's, say). Call super() when overriding."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -34,7 +34,10 @@ class ClidMu(Method):
             1e-5, search=log_uniform(1e-5, 1e-1), gt=0, help="learning rate of the weighting network"
         )
         meta_batch_size: int = hyper(100, search=int_log_uniform(50, 400), ge=2, help="images of a meta batch")
-        meta_set_size: int = hyper(1000, ge=2, help="training images that meta batches are drawn from; labels unused")
+        meta_set_size: int = hyper(1000, ge=2, help="images that meta batches are drawn from; their labels are unused")
+        meta_source: Literal["training", "unlabelled", "held_out"] = hyper(
+            "training", help="where the meta set is drawn from; with few labels, unlabelled"
+        )
         temperature: float = hyper(0.5, search=uniform(0.1, 1.0), gt=0, help="CLID's temperature on feature cosines")
         normalizer_grad: bool = hyper(
             False, search=choice(False, True), help="differentiate CLID's row sums; off = as released"
@@ -63,7 +66,7 @@ class ClidMu(Method):
         return terms
 
     def _weights(self, losses: Tensor) -> Tensor:
-        return sum_normalised(self.weighting(losses.detach().to(self.weighting.first.weight.dtype)))
+        return sum_normalised(self.weighting(losses.detach()))
 
     def _meta_step(self, losses: Tensor, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
         def meta_loss(parameters: dict[str, Tensor]) -> Tensor:

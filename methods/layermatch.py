@@ -56,9 +56,10 @@ class LayerMatch(Method):
 
     def build(self) -> None:
         self.selector = make_selector(self.hyper.selector, self.hyper.threshold)
-        weight = next(self.model.head.parameters())
-        shape = (self.setup.num_classes, self.model.head.in_features)
-        self.centres = Centres(*shape, self.hyper.centre_ema, weight.device, weight.dtype)
+        head = self.model.get_submodule("head")
+        weight = head.get_parameter("weight")
+        classes, dim = weight.shape
+        self.centres = Centres(classes, dim, self.hyper.centre_ema, weight.device, weight.dtype)
 
     def loss(self, batch: Batch) -> Terms:
         labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
@@ -67,7 +68,7 @@ class LayerMatch(Method):
         features, logits = self.model(torch.cat(views), with_features=True)
         phi_labelled, phi_weak, phi_strong = features.split(sizes)
         z_labelled, z_weak, _ = logits.split(sizes)
-        z_strong = gated_head(self.model.head, phi_strong, self.hyper.gate)
+        z_strong = gated_head(self.model.get_submodule("head"), phi_strong, self.hyper.gate)
         guess = PseudoLabels.of(z_weak, self.selector, unlabelled.index)
         guess.record(self, unlabelled)
         terms = Terms(

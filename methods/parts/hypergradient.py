@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ def learning_rates(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
     return {names[id(p)]: group["lr"] for group in groups for p in group["params"] if id(p) in names}
 
 
-def virtual_parameters(model: nn.Module, loss: Tensor, rates: dict[str, float | Tensor]) -> dict[str, Tensor]:
+def virtual_parameters(model: nn.Module, loss: Tensor, rates: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
     """theta' = theta - lr grad_theta loss: plain SGD, without momentum or decay, by name.
 
     Differentiable in what `loss` depends on. The graph of `loss` is kept: the real step can use it a second time.
@@ -36,7 +36,7 @@ def virtual_forward(model: nn.Module, parameters: dict[str, Tensor], x: Tensor) 
 def exact_reverse(
     model: nn.Module,
     train_loss: Tensor,
-    rates: dict[str, float | Tensor],
+    rates: Mapping[str, float | Tensor],
     meta_loss: Callable[[dict[str, Tensor]], Tensor],
     phi: list[nn.Parameter],
 ) -> tuple[Tensor, tuple[Tensor, ...]]:

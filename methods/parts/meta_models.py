@@ -19,12 +19,13 @@ class WNet(nn.Module):
         self.first = nn.utils.skip_init(nn.Linear, 1, hidden)
         self.last = nn.utils.skip_init(nn.Linear, hidden, 1)
         generator = torch.Generator().manual_seed(seed)
-        for layer in (self.first, self.last):
-            bound = 1 / math.sqrt(layer.in_features)
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        for layer, inputs in ((self.first, 1), (self.last, hidden)):
+            bound = 1 / math.sqrt(inputs)
+            for parameter in layer.parameters():
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
     def forward(self, losses: Tensor) -> Tensor:
+        losses = losses.to(self.first.get_parameter("weight").dtype)
         return self.last(self.first(losses[:, None]).relu()).sigmoid()[:, 0]
 
 

@@ -47,6 +47,7 @@ class MetaProblem:
             (scores / scores.sum() * losses).sum().backward()
         with torch.no_grad():
             for name, p in model.named_parameters():
+                assert p.grad is not None
                 p -= self.rates[name] * p.grad
             return model(self.meta, with_features=True)
 
@@ -89,7 +90,7 @@ def test_meta_gradient_is_that_of_the_unpruned_double_backward():
     problem = MetaProblem(False)
     _, pruned = problem.exact()
     problem.meta_loss(virtual_parameters(problem.model, problem.train_loss(), problem.rates)).backward()
-    assert torch.equal(parameters_to_vector([p.grad for p in problem.wnet.parameters()]), pruned)
+    assert torch.equal(parameters_to_vector(p.grad for p in problem.wnet.parameters() if p.grad is not None), pruned)
     assert all(p.grad is not None for p in problem.model.parameters())
 
 
@@ -152,13 +153,29 @@ def test_the_virtual_step_is_plain_sgd_at_the_current_rate_of_each_group():
 
 
 def test_frozen_parameters_stay_out_of_the_virtual_step():
-    model = ToyModel().requires_grad_(False)
+    model = ToyModel()
+    model.requires_grad_(False)
     model.head.requires_grad_(True)
     method = make_method("clid_mu", model=model)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    before = model.body[1].weight.clone()
+    before = model.body.get_parameter("1.weight").clone()
     train(method, ToyBatches(method), optimizer, last=2)
-    assert torch.equal(model.body[1].weight, before)
+    assert torch.equal(model.body.get_parameter("1.weight"), before)
+
+
+class AttentionModel(ToyModel):
+    """One layer of attention over the image's rows: fused attention has no second derivative."""
+
+    def features(self, x: Tensor) -> Tensor:
+        rows = x[:, 0, None]
+        return self.body(F.scaled_dot_product_attention(rows, rows.flip(2) * self.body.get_parameter("1.bias")[:4], rows))
+
+
+def test_models_with_attention_can_be_differentiated_twice():
+    method = make_method("clid_mu", model=AttentionModel(norm=False, dtype=torch.float32), meta_lr=10.0)
+    before = parameters_to_vector(method.weighting.parameters()).detach().clone()
+    train(method, ToyBatches(method), make_optimizer(method.model), last=1)
+    assert not torch.equal(parameters_to_vector(method.weighting.parameters()), before)
 
 
 def test_every_k_steps():
@@ -190,9 +207,10 @@ def test_weights_sum_to_one_and_a_zero_sum_is_left_alone():
 
 
 def test_wnet_starts_as_the_default_initialisation_does():
-    draws = torch.cat([WNet(seed).last.weight.detach().flatten() for seed in range(50)])
+    draws = torch.cat([parameters_to_vector(WNet(seed).last.parameters()).detach() for seed in range(50)])
     assert draws.abs().max() <= 0.1 and draws.std() == pytest.approx(0.1 / 3**0.5, rel=0.02)
-    assert not torch.equal(WNet(0).first.weight, WNet(1).first.weight)
+    first, other, again = (parameters_to_vector(WNet(seed).parameters()) for seed in (0, 1, 0))
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_graphs_have_rows_that_sum_to_one():

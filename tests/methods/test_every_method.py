@@ -118,7 +118,7 @@ def test_every_hyper_parameter_has_help_and_the_method_its_docs(name):
     found = methods.get(name)
     assert all(info.description for info in found.Hyper.model_fields.values())
     assert found.summary().endswith(".") and len(found.summary()) < 120
-    assert "When:" in inspect.getdoc(found)
+    assert "When:" in str(inspect.getdoc(found))
 
 
 @pytest.mark.parametrize("name", NAMES)

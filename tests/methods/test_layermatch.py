@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 from methods.parts.centres import Centres
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method, make_optimizer, train
 
-EXACT = {"rtol": 1e-10, "atol": 1e-14}
+EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-14}
 
 
 def gradients(name: str, which: str = "all", **values) -> dict[str, torch.Tensor]:
@@ -205,8 +207,8 @@ def test_the_centre_loss_is_ramped_over_its_share_of_the_steps():
 
 def test_a_head_that_is_not_linear_can_be_gated():
     class CosineHead(torch.nn.Linear):
-        def forward(self, x):
-            return 5 * F.normalize(x, dim=1) @ F.normalize(self.weight, dim=1).T
+        def forward(self, input):
+            return 5 * F.normalize(input, dim=1) @ F.normalize(self.weight, dim=1).T
 
     model = ToyModel()
     model.head = CosineHead(12, CLASSES, bias=False, dtype=torch.float64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +55,7 @@ def make_setup(steps: int = 50, seed: int = 0, device: str = "cpu") -> Setup:
     )
 
 
-def make_method(name: str, seed: int = 0, model: nn.Module | None = None, steps: int = 50, **values) -> Method:
+def make_method(name: str, seed: int = 0, model: nn.Module | None = None, steps: int = 50, **values) -> Any:
     """A method of the catalogue on the toy model, in train mode."""
     found = methods.get(name)
     model = ToyModel(seed) if model is None else model
@@ -90,7 +92,7 @@ class ToyBatches:
         y = self.given[index] if kind == "labelled" else torch.full_like(index, -1)
         return Stream(names, tuple(views), y, self.true[index], index)
 
-    def next(self, step: int) -> Batch:
+    def next(self, step: int) -> Any:
         streams = {kind: self.stream(kind, step) for kind in ("labelled", "unlabelled", "meta")}
         return Batch(**streams, step=step, progress=step / self.steps)  # type: ignore[arg-type]
 
