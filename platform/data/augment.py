@@ -108,12 +108,12 @@ def _stage(images: Tensor, uniform: Tensor, pool: list[Operation], sizes: list[i
             continue
         magnitude = operation.magnitude(uniform[start:end])
         if operation.matrix is not None:
-            matrices.append(torch.stack(operation.matrix(magnitude, height, width)))
+            matrices.append(operation.coefficients(magnitude, height, width))
         else:
             parts.append(operation(images[start:end], magnitude))
     if matrices:
         matrix = torch.cat(matrices, dim=1)
-        parts.append(affine(images[len(images) - matrix.shape[1] :], tuple(matrix.unbind())))
+        parts.append(affine(images[len(images) - matrix.shape[1] :], matrix))
     return torch.cat(parts)
 
 

@@ -1,9 +1,9 @@
-"""The fourteen operations of the strong view, vectorised over images with a magnitude each, equal to Pillow's pixel for pixel.
+"""The fourteen operations of the strong view, vectorised over images with a magnitude each, as Pillow does them.
 
-Every operation takes uint8 images [N, C, H, W] (C is 1 or 3) and float32 magnitudes [N], and returns uint8 images of the
-same shape. None of them waits for the host or makes a shape that depends on the data. Ranges: USB's RandAugment, section
-7.0 of the LayerMatch spec [U]. Rounding follows Pillow, which works in integers or truncates; our own reading is only
-where a comment says so. Pixels differ from Pillow by one level at most, in `autocontrast` alone.
+Every operation takes uint8 images [N, C, H, W] (C is 1 or 3) and float32 magnitudes [N], and returns uint8 images of
+the same shape. None of them waits for the host or makes a shape that depends on the data. Ranges: USB's RandAugment,
+section 7.0 of the LayerMatch spec [U]. Rounding follows Pillow, which works in whole numbers or truncates, so pixels
+are equal to Pillow's; in `autocontrast` alone they may differ by one level.
 """
 
 from __future__ import annotations
@@ -38,8 +38,13 @@ class Operation:
     def __call__(self, images: Tensor, magnitude: Tensor) -> Tensor:
         if self.pixels is not None:
             return self.pixels(images, magnitude)
+        return affine(images, self.coefficients(magnitude, *images.shape[-2:]))
+
+    def coefficients(self, magnitude: Tensor, height: int, width: int) -> Tensor:
+        """[6, N], for `affine`, in float64 (but on MPS, which has none): Pillow's own precision."""
         assert self.matrix is not None
-        return affine(images, self.matrix(magnitude, *images.shape[-2:]))
+        exact = magnitude if magnitude.device.type == "mps" else magnitude.double()
+        return torch.stack(self.matrix(exact, height, width))
 
 
 # -- values ----------------------------------------------------------------------------------------------------------
@@ -50,7 +55,7 @@ def _per_image(values: Tensor) -> Tensor:
 
 
 def _luminance(x: Tensor) -> Tensor:
-    """[N, 3, H, W] float in 0..255 -> [N, 1, H, W]: Pillow's "L", whose integers of at most 24 bits float32 holds exactly."""
+    """[N, 3, H, W] float in 0..255 -> [N, 1, H, W], Pillow's "L": whole numbers below 2**24, exact in float32."""
     weighted = x[:, 0:1] * 19595.0
     weighted.add_(x[:, 1:2], alpha=38470.0).add_(x[:, 2:3], alpha=7471.0).add_(32768.0)
     return weighted.div_(65536.0).floor_()
@@ -113,9 +118,7 @@ def equalize(images: Tensor, magnitude: Tensor) -> Tensor:
     """Each channel's histogram made flat: a table of 256 levels per image and channel."""
     n, channels, height, width = images.shape
     if height * width < 256:
-        return (
-            images  # Pillow's step, pixels // 255, is then 0 and the image stays (255 pixels: the last level's are off)
-        )
+        return images  # the step below is 0 for every image of at most 255 pixels, and Pillow then changes nothing
     levels = images.reshape(n * channels, height * width).long()
     counts = torch.zeros(n * channels, 256, dtype=torch.int32, device=images.device)
     counts.scatter_add_(1, levels, torch.ones_like(levels, dtype=torch.int32))
@@ -144,13 +147,14 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
 # -- places ----------------------------------------------------------------------------------------------------------
 
 
-def affine(images: Tensor, matrix: tuple[Tensor, ...]) -> Tensor:
-    """out[y, x] = in[floor(d x' + e y' + f), floor(a x' + b y' + c)] with x' = x + 1/2, black outside (Pillow's nearest).
+def affine(images: Tensor, matrix: Tensor) -> Tensor:
+    """out[y, x] = in[floor(d x' + e y' + f), floor(a x' + b y' + c)], x' = x + 1/2, y' = y + 1/2; black outside.
 
-    matrix: (a, b, c, d, e, f), each [N] float. Positions are whole numbers of 2**-16 pixels, as in Pillow's own loop.
+    matrix: [6, N] float, rows a to f. Positions are whole numbers of 2**-16 pixels, as in Pillow's own loop
+    for nearest neighbours.
     """
     n, channels, height, width = images.shape
-    a, b, c, d, e, f = (torch.stack(matrix).double() if images.device.type != "mps" else torch.stack(matrix)).unbind()
+    a, b, c, d, e, f = matrix.unbind()
     fixed = torch.stack([a, b, c + 0.5 * (a + b), d, e, f + 0.5 * (d + e)]).mul_(65536.0).add_(0.5).floor_()
     a, b, c, d, e, f = fixed.to(torch.int32)[:, :, None, None].unbind()
     y = torch.arange(height, dtype=torch.int32, device=images.device)[None, :, None]

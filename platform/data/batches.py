@@ -1,12 +1,13 @@
 """Batches of a trial: uint8 images that stay on the device, endless index streams, views made where the images lie.
 
-There are no loader processes and no copies per step. Every stream, and every view of it, draws from generators of its own, seeded
-by name: what one method asks for never shifts what another one sees, so methods meet the same labelled images in the
-same order. In the steady state nothing waits for the device.
+There are no loader processes and no copies per step. Every stream, and every view of it, draws from generators of its
+own, seeded by name: what one method asks for never shifts what another one sees, so methods meet the same labelled
+images in the same order. In the steady state nothing waits for the device.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -46,16 +47,13 @@ def statistics(images: np.ndarray, largest: int = 10_000, largest_bytes: int = 2
     """
     count = min(len(images), largest, max(1, largest_bytes // max(1, images[0].nbytes)))
     chosen = np.linspace(0, len(images) - 1, count).astype(np.int64)
-    levels = np.arange(256, dtype=np.int64)
-    counts = np.zeros((images.shape[1], 256), dtype=np.int64)
-    for part in np.array_split(chosen, max(1, count * images[0].nbytes // _CHUNK_BYTES)):
+    total = np.zeros((2, images.shape[1]), dtype=np.int64)
+    for part in np.array_split(chosen, 1 + count * images[0].nbytes // _CHUNK_BYTES):
         block = images[part]
-        for channel in range(images.shape[1]):
-            counts[channel] += np.bincount(block[:, channel].reshape(-1), minlength=256)
-    pixels = counts.sum(axis=1)
-    mean = counts @ levels / pixels
-    variance = counts @ levels**2 / pixels - mean**2
-    return Statistics(tuple(mean.tolist()), tuple(np.sqrt(np.maximum(variance, 1.0)).tolist()))
+        squares = np.square(block.astype(np.uint16))  # 255**2 just fits
+        total += np.stack([levels.sum(axis=(0, 2, 3), dtype=np.int64) for levels in (block, squares)])
+    mean, square = total / (count * images.shape[2] * images.shape[3])
+    return Statistics(tuple(mean.tolist()), tuple(np.sqrt(np.maximum(square - mean**2, 1.0)).tolist()))
 
 
 class DeviceImages:
@@ -124,7 +122,7 @@ def _upload(images: np.ndarray, device: torch.device, what: str) -> Tensor:
         need = f"{images.nbytes / 2**30:.1f} GiB"
         hint = "use fewer images (data.limit), or fewer trials per GPU (resources.gpu)"
         raise UserError(Problem(f"{what} need {need}, more than is free on {device}", "data", hint=hint)) from error
-    rows = max(1, _CHUNK_BYTES // images[0].nbytes)
+    rows = max(1, _CHUNK_BYTES // max(1, math.prod(images.shape[1:])))
     for start in range(0, len(images), rows):
         target[start : start + rows] = torch.from_numpy(np.array(images[start : start + rows]))
     return target
@@ -133,8 +131,8 @@ def _upload(images: np.ndarray, device: torch.device, what: str) -> Tensor:
 class Order:
     """An endless sequence of positions: one random permutation of the pool after another.
 
-    The sequence depends on the pool and the generator's seed, not on how many positions are taken at a time. Of a pass only the
-    generator's state at its start is kept, so a checkpoint is small whatever the pool.
+    The sequence depends on the pool and the generator's seed, not on how many positions are taken at a time. Of a pass
+    only the generator's state at its start is kept, so a checkpoint is small whatever the pool.
     """
 
     def __init__(self, pool: Tensor, generator: torch.Generator) -> None:
@@ -252,7 +250,8 @@ class Batches:
         if wrong:
             raise ValueError(f"no such view: {wrong[0]!r}; a view is one of {', '.join(VIEWS)}")
         if not len(pool):
-            raise UserError(Problem(f"the {name} stream has no image to draw from", "labels"))
+            hint = "python -m platform.sweep SPACE.yaml --dry-run shows how many images each stream has"
+            raise UserError(Problem(f"no image is left for the {name} stream of this method", "labels", hint=hint))
         positions = torch.from_numpy(np.asarray(pool, dtype=np.int64)).to(self.device)
         source = _Source(
             views=views,
