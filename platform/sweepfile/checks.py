@@ -16,7 +16,6 @@ from platform.sweepfile.space import MethodEntry, plugin_file
 from platform.sweepfile.words import errors_of, field_schema, show, wrong
 
 CATALOG = "python -m platform.catalog"
-NEED_A_RATE = ("symmetric", "uniform", "pair", "asymmetric", "instance")
 
 
 def check_methods(document: Document, written: list[str], folder: Path) -> tuple[list[MethodEntry], bool]:
@@ -92,9 +91,12 @@ def check_data(document: Document, data: DataSettings) -> None:
         return
     try:
         source = sources.get(data.source)
-    except LookupError as error:
+    except LookupError:
         hint = did_you_mean(data.source, sources.names(), CATALOG)
-        document.problem(("data", "source"), f"no such data source: '{data.source}'", hint or str(error))
+        document.problem(("data", "source"), f"no such data source: '{data.source}'", hint)
+        return
+    except sources.BrokenSource as error:
+        document.problem(("data", "source"), f"{error.name}: {error.reason}", error.trace)
         return
     own = [name for name in DataSettings.model_fields if name not in source.Options.model_fields]
     for error in errors_of(source.Options, data.options):
@@ -127,17 +129,22 @@ def check_labels(document: Document, labels: LabelSettings) -> None:
         document.problem(("labels", "val"), message)
     if document.bad("labels", "noise") or document.bad("labels", "rate"):
         return
-    if labels.noise in NEED_A_RATE and labels.rate == 0:
+    from platform.data import noise
+
+    drawn = labels.noise != "none" and not labels.noise.startswith("column:")
+    if drawn and labels.rate == 0:
         place = ("labels", "rate") if "rate" in written else ("labels", "noise")
         document.problem(place, f"{labels.noise} noise needs a rate above 0", "add to labels: rate: 0.4")
-    if labels.noise not in NEED_A_RATE and labels.rate > 0:
-        hint = f"kinds with a rate: {', '.join(NEED_A_RATE)}"
+    if not drawn and labels.rate > 0:
+        hint = f"noise with a rate: {', '.join(k for k in noise.kinds() if k not in ('none', 'column:NAME'))}"
         document.problem(("labels", "rate"), f"noise '{labels.noise}' takes no rate", hint)
 
 
 def noise_hint(value: Any) -> tuple[str, str]:
     """What is wrong with a noise that does not match the pattern."""
-    kinds = ["none", *NEED_A_RATE, "column:NAME"]
+    from platform.data import noise
+
+    kinds = noise.kinds()
     if isinstance(value, str) and value.strip() in ("column", "column:"):
         return "column: needs the NAME of a label column", "for example column:worse_label"
     if isinstance(value, str):
@@ -146,15 +153,11 @@ def noise_hint(value: Any) -> tuple[str, str]:
 
 
 def check_budget(document: Document, file: SweepFile) -> None:
-    """A budget that cannot be spent as written."""
+    """A budget that cannot be spent as written. More evaluations than steps mean one after each step."""
     if document.bad("train") or document.bad("budget"):
         return
     train, budget = file.train, file.budget
-    if train.evaluations > train.steps:
-        path = ("train", "evaluations") if document.node(("train", "evaluations")) else ("train", "steps")
-        message = f"{train.evaluations} evaluations do not fit into {train.steps} steps"
-        document.problem(path, message, f"train: {{evaluations: {min(train.steps, 10)}}}")
-    elif budget.scheduler == "asha" and document.node(("budget", "grace")) and budget.grace >= train.evaluations:
+    if budget.scheduler == "asha" and document.node(("budget", "grace")) and budget.grace >= train.evaluations:
         message = f"a grace of {budget.grace} leaves ASHA nothing to judge: a trial has {train.evaluations} evaluations"
         document.problem(("budget", "grace"), message, "lower it, or write scheduler: none")
     if train.warmup >= train.steps and train.warmup:

@@ -54,6 +54,7 @@ class Document:
     root: Node
     file: str
     found: list[tuple[int, Problem]] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)  # keys whose value is no value: nothing more is said of them
 
     def plain(self) -> dict[str, Any]:
         return self.root.plain()
@@ -79,8 +80,9 @@ class Document:
     def problem(self, path: Path_, message: str, hint: str = "") -> None:
         """Note a problem once, at the line of `path`."""
         mark = self.mark(path)
-        entry = (mark.order, Problem(message, ".".join(p for p in path if isinstance(p, str)), mark.text, hint))
-        if entry not in self.found:
+        key = ".".join(p for p in path if isinstance(p, str))
+        entry = (mark.order, Problem(message, key, mark.text, hint))
+        if entry not in self.found and key not in self.unreadable:
             self.found.append(entry)
 
     def bad(self, *path: str | int) -> bool:
@@ -252,12 +254,10 @@ class _Walk:
         text = node.value
         if node.style is not None:  # quoted or a block: text
             return text
-        if _NOT_FINITE.match(text):
-            self.note(mark, f"{text} is not a finite number", key=prefix)
-            return None
         value = value_of(text)
-        if isinstance(value, float) and not math.isfinite(value):
+        if _NOT_FINITE.match(text) or (isinstance(value, float) and not math.isfinite(value)):
             self.note(mark, f"{text} is not a finite number", key=prefix)
+            self.document.unreadable.add(prefix)
             return None
         return value
 

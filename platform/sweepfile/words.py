@@ -52,7 +52,7 @@ def _number(noun: str, schema: dict[str, Any]) -> str:
         noun, low, above = f"positive {noun}", None, None
     limits = [
         f"{word} {value:g}"
-        for word, value in (("at least", low), ("above", above), ("at most", high), ("below", below))
+        for word, value in (("of at least", low), ("above", above), ("of at most", high), ("below", below))
         if value is not None
     ]
     return f"a {noun} {' and '.join(limits)}".rstrip()
