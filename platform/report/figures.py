@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from platform.report.files import replace
 from platform.report.winners import Standing, standings, winner
@@ -73,6 +73,10 @@ def words(name: str) -> str:
     return WORDS.get(name, name.replace("_", " "))
 
 
+def _percent(value: float, _: int) -> str:
+    return f"{100 * value:g}%"
+
+
 # -- learning curves -----------------------------------------------------------------------------------------------
 
 
@@ -99,7 +103,7 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
         axis.set_xlabel("training step")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if name.endswith("accuracy"):
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+            axis.yaxis.set_major_formatter(FuncFormatter(_percent))
     axes[0].set_ylabel("accuracy" if share else words(names[0]))
     handles, labels = axes[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color="#9fb4c2", linewidth=0.8))
@@ -141,7 +145,7 @@ def score_by_hyperparameter(info: SweepInfo, method: str, rows: Sequence[Row]) -
         axis.set_ylim(floor - (margin if floor < low else 0), high)
         axis.set_xlabel(name)
         if info.select.endswith("accuracy"):
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+            axis.yaxis.set_major_formatter(FuncFormatter(_percent))
     for axis in grid.flat[len(names) :]:
         axis.set_visible(False)
     for axis in grid[:, 0]:
@@ -163,6 +167,8 @@ def _panel(axis: Axes, name: str, rows: Sequence[Row], best: Row | None, floor: 
         axis.grid(False, axis="x")
     elif min(values) > 0 and max(values) / min(values) >= 20:
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
     else:
         axis.xaxis.set_major_locator(MaxNLocator(5))
@@ -212,15 +218,15 @@ def methods_side_by_side(info: SweepInfo, ranked: Sequence[Standing]) -> Figure:
         name = "test_accuracy" if test else info.select
         for place, standing in enumerate(shown):
             _standing(axis, place, standing, test)
-        axis.set_title(f"{words(name)} of the winners" + (", never selected on" if test else " = score"))
+        axis.set_title(words(name) + (", never selected on" if test else ""))
         if name.endswith("accuracy"):
-            axis.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+            axis.xaxis.set_major_formatter(FuncFormatter(_percent))
         axis.xaxis.set_major_locator(MaxNLocator(6))
     axes[0].set_yticks(range(len(shown)), [standing.method for standing in shown])
     axes[0].set_ylim(-0.6, len(shown) - 0.4)
     several = any(len(standing.winners) > 1 for standing in shown)
     note = "points: studies; bar: mean and 95 % interval" if several else "one study per method: no interval"
-    figure.suptitle(f"{info.name}: {len(shown)} methods under one budget ({note})", fontsize=12)
+    figure.suptitle(f"{info.name}: winners of {len(shown)} methods under one budget ({note})", fontsize=12)
     return figure
 
 

@@ -62,7 +62,8 @@ def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     studies = max(1, len(info.studies) // max(1, len(info.methods)))
     seeds = sorted({row.seed for row in rows})
     budget = f"{studies} x {info.trials_per_study} trials of at most {info.steps} steps for every method"
-    spent = f"{len(rows)} trials, {sum(row.steps for row in rows):,} steps, {sum(r.seconds for r in rows):,.0f} s of training"
+    steps, seconds = sum(row.steps for row in rows), sum(row.seconds for row in rows)
+    spent = f"{len(rows)} trials, {steps:,} steps, {seconds:,.0f} s of training"
     rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"
     hashes = {name: info.provenance.get(name) for name in ("data_sha256", "labels_sha256")}
     lines = [

@@ -1,0 +1,124 @@
+"""The last thing a sweep says: who won, by which rule, where everything lies, what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from platform.report.leaderboard import number, retrain
+from platform.report.progress import clock
+from platform.report.winners import OUTCOMES, Standing, standings
+from platform.table import Row, SweepInfo
+from platform.tracking.uri import DEFAULT, redact
+
+
+def print_last_screen(
+    console: Console, info: SweepInfo, rows: Sequence[Row], elapsed: float, notices: Sequence[str] = ()
+) -> None:
+    """Fits any width from 60 on; paths and commands are left to the terminal to wrap, so that they can be copied."""
+    for part in _parts(info, rows, elapsed, notices):
+        console.print(part, soft_wrap=isinstance(part, Text))
+
+
+def _parts(info: SweepInfo, rows: Sequence[Row], elapsed: float, notices: Sequence[str]) -> list[RenderableType]:
+    ranked = standings(info, rows)
+    parts: list[RenderableType] = [Rule(f"{info.name}: {_outcomes(rows)} in {clock(elapsed)}", style="bold")]
+    if any(s.winners for s in ranked):
+        parts += [_scores(info, ranked), Text()]
+        parts += [text for standing in ranked for text in _hyper(standing)]
+    else:
+        parts.append(Text("No trial completed, so nobody won.", style="red"))
+    parts += [Text(), *_failures(info, rows), *(Text(notice, style="yellow") for notice in notices), *_places(info)]
+    parts += [Text(), *_commands(info, rows, ranked)]
+    return parts
+
+
+def _outcomes(rows: Sequence[Row]) -> str:
+    counts = [(sum(row.outcome == outcome for row in rows), outcome) for outcome in OUTCOMES]
+    return ", ".join(f"{count} {outcome}" for count, outcome in counts if count) or "no trials"
+
+
+def _scores(info: SweepInfo, ranked: Sequence[Standing]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("method")
+    table.add_column(f"score ({info.select})")
+    table.add_column("test accuracy")
+    for place, standing in enumerate(ranked):
+        style = "green" if place == 0 else ""
+        if standing.score is None:
+            table.add_row(standing.method, Text("no completed trial", style="red"), "")
+        else:
+            table.add_row(Text(standing.method, style=style), _mean(standing.score), _mean(standing.test_accuracy))
+    return table
+
+
+def _mean(value: object) -> str:
+    """As the leaderboard has it; "n = 1, no interval" goes without saying when there is one study."""
+    return "not known" if value is None else str(value).replace(" (n = 1, no interval)", "")
+
+
+def _hyper(standing: Standing) -> list[Text]:
+    """The winning trial of each study, its values below it."""
+    found = []
+    for row in standing.winners:
+        head = f"winner of {row.study}: trial #{row.number} ({row.key})"
+        if len(standing.winners) > 1:
+            head += f", score {row.score:.4f}"
+        values = "  ".join(f"{name} = {number(value)}" for name, value in row.params.items()) or "the defaults"
+        found += [Text(head), Text(f"    {values}", style="cyan")]
+    return found
+
+
+def _failures(info: SweepInfo, rows: Sequence[Row]) -> list[Text]:
+    from platform.report.screen import first_line
+
+    failed = [row for row in rows if row.error]
+    found = []
+    for row in failed[:5]:
+        found.append(Text(f"{row.study} #{row.number} {row.outcome}: {first_line(row.error)}", style="red"))
+        found.append(Text(f"    {info.folder / 'errors' / (row.key + '.txt')}"))
+    if len(failed) > 5:
+        found.append(Text(f"and {len(failed) - 5} more, see {info.folder / 'errors'}", style="red"))
+    return [*found, Text()] if found else []
+
+
+def _places(info: SweepInfo) -> list[Text]:
+    folder = Path(info.folder)
+    places = [("results", folder), ("leaderboard", folder / "leaderboard.md"), ("table", folder / "trials.csv")]
+    places += [("curves", folder / "curves.parquet"), ("figures", folder / "figures")]
+    return [Text(f"{name:<12}{path}") for name, path in places]
+
+
+def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing]) -> list[Text]:
+    found = [Text("next:", style="bold")]
+    if any(row.outcome == "preempted" for row in rows):
+        found.append(_command("go on where it stopped", redact(info.command)))
+    if info.tracking and info.tracking != "none":
+        found.append(_command("the runs in MLflow", *_pages(info.tracking)))
+    best = next((s.winners for s in ranked if s.winners), None)
+    if best:
+        sign = 1 if info.maximise else -1
+        row = max(best, key=lambda row: sign * (row.score or 0.0))
+        found.append(_command(f"train the winner of {row.study} again", retrain(info, row)))
+    found.append(_command("the tables in Python", f'platform.report.load("{info.folder}")'))
+    return found
+
+
+def _pages(tracking: str) -> list[str]:
+    shown = redact(tracking)
+    if tracking.startswith(("http://", "https://")):
+        return [shown.replace("***@", "")]
+    command = f"mlflow ui --backend-store-uri {shown}"
+    return ["make ui", f"(or {command})"] if tracking == DEFAULT else [command]
+
+
+def _command(purpose: str, *lines: str) -> Text:
+    text = Text(f"  {purpose}:")
+    for line in lines:
+        text.append(f"\n    {line}", style="" if line.startswith("(") else "cyan")
+    return text

@@ -1,0 +1,203 @@
+"""What a person sees: a live table on a terminal, a line per event elsewhere, and a last screen either way."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from platform.report.last_screen import print_last_screen
+from platform.report.leaderboard import settings
+from platform.report.progress import Progress, Seen, clock
+from platform.table import Row, SweepInfo
+from platform.tracking.uri import redact
+
+ROWS = 25
+PROGRESS_SECONDS = 10.0  # between two lines about trials under way, where the output is no terminal
+STYLES = {
+    "running": "cyan",
+    "completed": "green",
+    "pruned": "yellow",
+    "diverged": "magenta",
+    "failed": "red",
+    "preempted": "blue",
+}
+
+
+class ScreenListener:
+    """Shows a sweep on `console` (stdout). `notice` may be called from any thread."""
+
+    def __init__(self, info: SweepInfo | None = None, console: Console | None = None) -> None:
+        self.console = console or Console()
+        self.progress: Progress | None = Progress(info) if info is not None else None
+        self._known: list[Row] = []
+        self._live: Live | None = None
+        self._lock = threading.RLock()
+        self._next_line = 0.0
+        self._notices: list[str] = []
+
+    def known(self, rows: list[Row]) -> None:
+        """Rows of earlier sessions, which will not run again; before `sweep_started`."""
+        self._known = list(rows)
+
+    def notice(self, text: str) -> None:
+        """A line for the person: above the live table, and once more on the last screen."""
+        text = redact(text)
+        self._notices.append(text)
+        self.console.print(Text(text, style="yellow"), soft_wrap=True)
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def sweep_started(self, info: SweepInfo) -> None:
+        self.progress = Progress(info)
+        self.progress.earlier = {row.key: row for row in self._known if row.outcome is not None}
+        self._line(self._heading(), style="bold")
+        if self._known:
+            self._line(f"{len(self.progress.earlier)} trials were run before and are not run again")
+        if self.console.is_terminal:
+            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True)
+            self._live.start()
+            atexit.register(self.close)
+
+    def trial_started(self, row: Row) -> None:
+        with self._lock:
+            self._progress.started(row)
+        verb = "continues" if row.reports else "started"
+        self._event(f"{_name(row)} {verb}: {settings(row) or 'defaults'}")
+
+    def trial_reported(self, row: Row, report: dict[str, float]) -> None:
+        with self._lock:
+            self._progress.reported(row, report)
+        now = time.monotonic()
+        if now >= self._next_line and self._live is None:
+            self._next_line = now + PROGRESS_SECONDS
+            score = self._progress.trials[row.key].score
+            said = "" if score is None else f", score {score:.4f}"
+            self._event(f"{_name(row)} step {row.steps}/{self._progress.info.steps}{said}; {self._left()}")
+
+    def trial_ended(self, row: Row) -> None:
+        with self._lock:
+            self._progress.stopped(row)
+        scores = "" if row.score is None else f", score {row.score:.4f}"
+        scores += "" if row.test_accuracy is None else f", test accuracy {row.test_accuracy:.4f}"
+        self._event(f"{_name(row)} {row.outcome} after {row.steps} steps, {row.seconds:.1f} s{scores}; {self._left()}")
+        if row.error:
+            self._line(f"{_name(row)} {row.outcome}: {first_line(row.error)}", style="red")
+            self._line(f"    traceback: {self._progress.info.folder / 'errors' / (row.key + '.txt')}", style="red")
+
+    def sweep_ended(self, rows: list[Row]) -> None:
+        self.close()
+        elapsed = time.monotonic() - self._progress.began
+        print_last_screen(self.console, self._progress.info, rows, elapsed, self._notices)
+
+    def close(self) -> None:
+        """Give the terminal back; also when a sweep ends in an exception."""
+        atexit.unregister(self.close)
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    # -- lines -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _progress(self) -> Progress:
+        assert self.progress is not None, "sweep_started was not called"
+        return self.progress
+
+    def _heading(self) -> str:
+        info = self._progress.info
+        studies = len(info.studies) // max(1, len(info.methods))
+        what = f"{info.name}: {', '.join(info.methods)}; {self._progress.total} trials of at most {info.steps} steps"
+        each = f" ({studies} studies of {info.trials_per_study} per method)" if studies > 1 else ""
+        return f"{what}{each}, {info.slots} at a time, winner by {info.select}"
+
+    def _left(self) -> str:
+        progress = self._progress
+        return f"{progress.done} of {progress.total} done, about {clock(progress.seconds_left())} left"
+
+    def _event(self, text: str) -> None:
+        if self._live is None:
+            self._line(f"[{clock(time.monotonic() - self._progress.began)}] {text}")
+
+    def _line(self, text: str, style: str = "") -> None:
+        self.console.print(Text(text, style=style), soft_wrap=not self.console.is_terminal)
+
+    # -- the live table ----------------------------------------------------------------------------------------------
+
+    def _render(self) -> RenderableType:
+        with self._lock:
+            return self.render()
+
+    def render(self) -> RenderableType:
+        """The live view at the console's width and height."""
+        room = max(3, min(ROWS, self.console.height - 8 - len(self._progress.info.methods)))
+        shown = self._progress.shown(room)
+        parts: list[RenderableType] = [self._table(shown), self._counts()]
+        hidden = len(self._progress.trials) - len(shown)
+        if hidden > 0:
+            parts.append(Text(f"{hidden} more trials are not shown", style="dim"))
+        parts.append(self._time())
+        for row in self._progress.best():
+            text = f"best {row.method}: {row.score:.4f}  {settings(row)}"
+            parts.append(Text(text, style="green", no_wrap=True, overflow="ellipsis"))
+        return Group(*parts)
+
+    def _table(self, shown: list[Seen]) -> Table:
+        table = Table(expand=True, box=None, pad_edge=False, header_style="bold", padding=(0, 1))
+        table.add_column("trial", no_wrap=True, overflow="ellipsis", max_width=max(16, self.console.width // 4))
+        table.add_column("state", no_wrap=True)
+        table.add_column("step", justify="right", no_wrap=True)
+        table.add_column("score", justify="right", no_wrap=True)
+        table.add_column("steps/s", justify="right", no_wrap=True)
+        table.add_column("hyper-parameters", ratio=1, no_wrap=True, overflow="ellipsis")
+        for seen in shown:
+            state = seen.row.outcome or "running"
+            score = "" if seen.score is None else f"{seen.score:.4f}"
+            speed = "" if seen.speed is None else f"{seen.speed:.0f}" if seen.speed >= 10 else f"{seen.speed:.1f}"
+            step = f"{seen.row.steps}/{self._progress.info.steps}"
+            last = _short(seen.row) if not seen.row.error else first_line(seen.row.error)
+            table.add_row(self._name(seen.row), Text(state, style=STYLES[state]), step, score, speed, Text(last))
+        return table
+
+    def _counts(self) -> Text:
+        progress = self._progress
+        counts = progress.counts
+        text = Text(f"{progress.done} of {progress.total} done", style="bold")
+        for state, style in STYLES.items():
+            if counts[state] or state in ("running", "completed", "pruned"):
+                text.append(f"  {counts[state]} {state}", style=style)
+        return text
+
+    def _time(self) -> Text:
+        gone, left = time.monotonic() - self._progress.began, self._progress.seconds_left()
+        return Text(f"{clock(gone)} gone, about {clock(left)} left")
+
+    def _name(self, row: Row) -> str:
+        """As short as this sweep allows: #3, fixmatch #3, fixmatch/1 #3."""
+        info = self._progress.info
+        if len(info.studies) == 1:
+            return f"#{row.number}"
+        return f"{row.method if len(info.studies) == len(info.methods) else row.study} #{row.number}"
+
+
+def first_line(error: str) -> str:
+    """What went wrong in one line: the last line of a traceback that is not indented, else the first line."""
+    lines = [line for line in error.strip().splitlines() if line.strip()]
+    if not lines:
+        return ""
+    heads = [line for line in lines if not line.startswith(" ") and not line.startswith("Traceback")]
+    return (heads[-1] if lines[0].startswith("Traceback") and heads else lines[0]).strip()
+
+
+def _name(row: Row) -> str:
+    return f"{row.study} #{row.number}"
+
+
+def _short(row: Row) -> str:
+    """Hyper-parameters without their section, to show more of them."""
+    return settings(row).replace("train.", "")
