@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from platform.errors import Problem, UserError, did_you_mean
 from typing import Any
 
 import numpy as np
+
+from platform.errors import Problem, UserError, did_you_mean
 
 
 def is_missing(value: Any) -> bool:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import io
 import math
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from platform.data.sources.base import Image
-from platform.errors import Problem, UserError
 from typing import Literal
 
 import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps
+
+from platform.data.sources.base import Image
+from platform.errors import Problem, UserError
 
 Channels = Literal["auto", "rgb", "gray"]
 Tick = Callable[[int], None]
@@ -44,7 +44,7 @@ class NpyFile:
     """An .npy array [N, C, H, W] of uint8 that threads fill at their own rows."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._handle = open(path, "wb")  # noqa: SIM115 - closed by close()
+        self._handle = open(path, "wb")
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._handle, header)
         self._handle.flush()
@@ -173,9 +173,7 @@ def _open(item: Image) -> Pillow.Image:
         raise ValueError("the row has no image")
     if isinstance(item, np.ndarray):
         return Pillow.fromarray(item[0] if item.shape[0] == 1 else item.transpose(1, 2, 0))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-        image = Pillow.open(io.BytesIO(item) if isinstance(item, bytes) else item)
+    image = Pillow.open(io.BytesIO(item) if isinstance(item, bytes) else item)
     image.load()
     return ImageOps.exif_transpose(image)
 

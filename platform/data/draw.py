@@ -6,9 +6,9 @@ per class contains the smaller one.
 
 from __future__ import annotations
 
-from platform.spec import derive_seed
-
 import numpy as np
+
+from platform.spec import derive_seed
 
 
 def apportion(weights: np.ndarray, total: int, caps: np.ndarray | None = None) -> np.ndarray:

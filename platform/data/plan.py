@@ -20,13 +20,14 @@ import io
 import json
 import zipfile
 from pathlib import Path
+
+import numpy as np
+
 from platform.data import cache, draw
 from platform.data.dataset import Dataset, LabelPlan, Split
 from platform.data.noise import corrupt
 from platform.errors import Problem, UserError, did_you_mean
 from platform.spec import LabelSettings, derive_seed
-
-import numpy as np
 
 _ARRAYS = ("labelled", "unlabelled", "val", "given", "true")
 
@@ -97,7 +98,7 @@ def _digest(arrays: dict[str, np.ndarray | None], settings: str) -> str:
     return total.hexdigest()
 
 
-# -- noise ---------------------------------------------------------------------------------------------------------------
+# -- noise --
 
 
 def _noisy(dataset: Dataset, labels: LabelSettings, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -128,25 +129,30 @@ def _column(train: Split, name: str, num_classes: int) -> np.ndarray:
     values = train.columns[name].astype(np.int64)
     bad = np.flatnonzero((values < -1) | (values >= num_classes))
     if len(bad):
-        text = f"column '{name}' holds {values[bad[0]]} (row {bad[0]}, {len(bad):,} such rows): there are {num_classes} classes"
-        raise UserError(Problem(text, "labels.noise", hint=f"allowed: 0 to {num_classes - 1}, or nothing"))
+        text = f"column '{name}' holds {values[bad[0]]} (row {bad[0]}, {len(bad):,} such rows)"
+        hint = f"there are {num_classes} classes; allowed: 0 to {num_classes - 1}, or nothing"
+        raise UserError(Problem(text, "labels.noise", hint=hint))
     return values
 
 
-# -- parts ---------------------------------------------------------------------------------------------------------------
+# -- parts --
 
 
 def _validation(given: np.ndarray, strata: np.ndarray, val: float, seed: int) -> np.ndarray:
     candidates = np.flatnonzero(given >= 0)
     if len(candidates) == 0:
         hint = "check data.label_column, or the column of labels.noise"
-        raise UserError(Problem("no training image has a label: nothing to learn from or to select on", "labels", hint=hint))
+        raise UserError(
+            Problem("no training image has a label: nothing to learn from or to select on", "labels", hint=hint)
+        )
     if val >= 1 and val != int(val):
         raise UserError(Problem(f"{val} is neither a share below 1 nor a whole number of images", "labels.val"))
     count = int(val) if val >= 1 else max(1, round(val * len(candidates)))
     if count >= len(candidates):
         text = f"{count:,} validation images asked, only {len(candidates):,} training images have a label"
-        raise UserError(Problem(text, "labels.val", hint=f"allowed: below 1 (a share), or at most {len(candidates) - 1}"))
+        raise UserError(
+            Problem(text, "labels.val", hint=f"allowed: below 1 (a share), or at most {len(candidates) - 1}")
+        )
     return draw.stratified(strata, count, derive_seed(seed, "val"), candidates)
 
 
@@ -198,11 +204,15 @@ def _too_few(short: np.ndarray, counts: np.ndarray, there: np.ndarray, key: str,
     more = f", ... ({len(short)} classes)" if len(short) > 10 else ""
     hint = f"classes with too few: {listing}{more}\n"
     smallest = int(there.min())
-    hint += f"balanced, at most {smallest:,} per class are possible" if smallest else "a class without any label cannot be learnt"
+    hint += (
+        f"balanced, at most {smallest:,} per class are possible"
+        if smallest
+        else "a class without any label cannot be learnt"
+    )
     return Problem(text, key, hint=hint)
 
 
-# -- notes ---------------------------------------------------------------------------------------------------------------
+# -- notes --
 
 
 def _notes(
@@ -216,7 +226,9 @@ def _notes(
     counts: np.ndarray,
 ) -> list[str]:
     """What a person should know of the plan: counts, and the noise that was really measured."""
-    per_class = f"{counts.min()} per class" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} per class"
+    per_class = (
+        f"{counts.min()} per class" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} per class"
+    )
     notes = [
         f"{len(labelled):,} labelled ({per_class}), {len(unlabelled):,} unlabelled (the labelled ones included), "
         f"{len(val):,} validation images"
@@ -234,7 +246,9 @@ def _notes(
         listing = ", ".join(dataset.class_names[c] for c in missing[:10])
         notes.append(f"no labelled image is given the label of {len(missing)} classes: {listing}")
     if _misleading(labels, dataset.num_classes):
-        notes.append(f"at rate {labels.rate} of {labels.noise} noise a wrong class is as likely as the true one, or likelier")
+        notes.append(
+            f"at rate {labels.rate} of {labels.noise} noise a wrong class is as likely as the true one, or likelier"
+        )
     return notes
 
 

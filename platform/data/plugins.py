@@ -11,9 +11,10 @@ import importlib.metadata
 import sys
 import traceback
 from pathlib import Path
-from platform.errors import did_you_mean, nearest
 from types import ModuleType
 from typing import Generic, TypeVar
+
+from platform.errors import did_you_mean, nearest
 
 T = TypeVar("T")
 

@@ -1,8 +1,8 @@
 """From a source's encoded images to a memory map all trials of a machine share.
 
 The first open decodes into $KURABE_CACHE/images/KEY (default ~/.cache/kurabe): `train.npy`, `test.npy` and perhaps
-`extra.npy`, `labels.npz`, `ids.json`, `meta.json`. KEY hashes the source's files, its options, its code and FORMAT, so a
-changed image gives a new key. The folder appears whole by a rename: a killed or concurrent process leaves nothing half.
+`extra.npy`, `labels.npz`, `ids.json`, `meta.json`. KEY hashes the source's files, its options, its code and FORMAT, so
+a changed image gives a new key. The folder appears whole by a rename: a killed process leaves nothing half.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
 from platform.data import cache, draw
 from platform.data.dataset import Dataset, Split
 from platform.data.decode import decode, drop_rows
@@ -23,10 +28,6 @@ from platform.data.sources import BrokenSource, Source, UnknownSource, get
 from platform.data.sources.base import Image, Reading, Rows
 from platform.errors import Problem, UserError, did_you_mean
 from platform.spec import DataSettings, derive_seed
-from typing import Any
-
-import numpy as np
-from pydantic import ValidationError
 
 FORMAT = 1  # raise it when the same files would be decoded to other arrays
 
@@ -99,7 +100,7 @@ def _key(source: Source, settings: DataSettings, seed: int) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-# -- building ------------------------------------------------------------------------------------------------------------
+# -- building --
 
 
 def _build(folder: Path, source: Source, settings: DataSettings, seed: int, bar: Progress, held: bool) -> None:
@@ -176,8 +177,10 @@ def _judged_test(test: Rows, notes: list[str]) -> Rows:
         notes.append("test images are judged by their true labels")
     if len(known) < len(test):
         notes.append(f"{len(test) - len(known):,} of {len(test):,} test images have no label and were left out")
-    return pick(replace(test, labels=truth, columns={}), known) if len(known) < len(test) else replace(
-        test, labels=truth, columns={}
+    return (
+        pick(replace(test, labels=truth, columns={}), known)
+        if len(known) < len(test)
+        else replace(test, labels=truth, columns={})
     )
 
 
@@ -307,7 +310,7 @@ def _content_hash(folder: Path, parts: list[str], arrays: dict[str, np.ndarray],
     return total.hexdigest()
 
 
-# -- opening -------------------------------------------------------------------------------------------------------------
+# -- opening --
 
 
 def _read_meta(folder: Path) -> dict[str, Any] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+
 from platform.data.noise.base import Noise
 from platform.data.plugins import BrokenPlugin, Finder, UnknownPlugin
 from platform.errors import Problem, UserError, did_you_mean
-
-import numpy as np
 
 __all__ = ["Noise", "corrupt", "finder", "get", "kinds"]
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from platform.data.noise.base import Noise
 
 import numpy as np
+
+from platform.data.noise.base import Noise
 
 OBJECTS = {"truck": "automobile", "bird": "airplane", "cat": "dog", "dog": "cat", "deer": "horse"}
 DIGITS = {"7": "1", "2": "7", "5": "6", "6": "5", "3": "8"}

@@ -30,7 +30,7 @@ class Noise:
         images: np.ndarray | None,
         class_names: Sequence[str] | None,
     ) -> np.ndarray:
-        """[N] noisy labels for `labels` [N], all in [0, C). Default: one draw per image from its row of `transition`."""
+        """[N] noisy labels for `labels` [N] in [0, C). Default: one draw per image from its row of `transition`."""
         table = self.transition(num_classes, rate, class_names)
         draws = rng.random(len(labels))
         noisy = labels.copy()

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from platform.data.noise.instance import Instance
-
 import numpy as np
+
+from platform.data.noise.instance import Instance
 
 
 class InstanceScaled(Instance):

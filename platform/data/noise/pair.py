@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from platform.data.noise.base import Noise
 
 import numpy as np
+
+from platform.data.noise.base import Noise
 
 
 class Pair(Noise):

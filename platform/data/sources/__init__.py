@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+
 from platform.data.plugins import BrokenPlugin, Finder, UnknownPlugin
 from platform.data.sources.base import Source
 

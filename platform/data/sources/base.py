@@ -10,12 +10,13 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from platform.data.dataset import Augment
-from platform.errors import Problem, UserError
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from platform.data.dataset import Augment
+from platform.errors import Problem, UserError
 
 Image = bytes | Path | np.ndarray | None
 """An encoded image (bytes, or a file's path), a raw one ([C, H, W] uint8), or None: the row has none."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from platform.data import draw
 from platform.data.dataset import Augment
 from platform.data.sources.base import Reading, Rows, Source
-
-import numpy as np
 
 TEST_IMAGES = 360
 

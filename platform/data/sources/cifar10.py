@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from platform.data.sources._torchvision import TorchvisionSource, rows
+from platform.data.sources.base import Reading
+
+
+class Cifar10(TorchvisionSource):
+    """cifar10: 50,000 training and 10,000 test photographs of 32 x 32 pixels, 10 classes (Krizhevsky, 2009); 163 MB."""
+
+    dataset = "CIFAR10"
+
+    def read(self) -> Reading:
+        train, test = self.load(train=True), self.load(train=False)
+        parts = [rows(part.data, part.targets, channels_last=True) for part in (train, test)]
+        return Reading(*parts, class_names=tuple(train.classes))
