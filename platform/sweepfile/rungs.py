@@ -13,8 +13,3 @@ def rungs(evaluations: int, reduction_factor: int = 3, grace: int = 1) -> list[i
         found.append(rung)
         rung *= reduction_factor
     return found
-
-
-def step_of(evaluation: int, steps: int, evaluations: int) -> int:
-    """The step after which an evaluation takes place: evenly spaced, the last at the end."""
-    return round(evaluation * steps / evaluations)

@@ -43,6 +43,7 @@ class Study:
     trials: int
     notes: tuple[str, ...]
     base: TrialSpec  # the defaults, with what is fixed
+    fixed: dict[str, Any] = field(default_factory=dict)
 
     def is_active(self, key: str, params: Mapping[str, Any]) -> bool:
         """Whether `key` exists beside the parameters of `params`."""
@@ -147,7 +148,19 @@ class Sweep:
         if trials < self.budget.trials:
             only = "nothing is searched" if not space else f"the space has only {trials} points"
             notes.append(f"{only}: {trials} trial{'s' * (trials != 1)}, not {self.budget.trials}")
-        return Study(f"{entry.name}/{index}", entry, index, seed, seeds, space, start, trials, (*notes, *moved), base)
+        return Study(
+            id=f"{entry.name}/{index}",
+            method=entry,
+            index=index,
+            seed=seed,
+            seeds=seeds,
+            space=space,
+            start=start,
+            trials=trials,
+            notes=(*notes, *moved),
+            base=base,
+            fixed=given.fixed,
+        )
 
     def _base(self, entry: MethodEntry, given: Given, seeds: dict[str, int]) -> TrialSpec:
         fixed_train = {k.removeprefix("train."): v for k, v in given.fixed.items() if k.startswith("train.")}

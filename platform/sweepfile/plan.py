@@ -1,0 +1,141 @@
+"""The plan of a sweep, as `--dry-run` prints it: what would be tried, on what, for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from platform.sweepfile.asha import forecast
+from platform.sweepfile.rungs import rungs
+from platform.sweepfile.sweep import Study, Sweep
+from platform.sweepfile.words import show
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from platform.data.dataset import Dataset, LabelPlan
+
+
+def describe(
+    sweep: Sweep, dataset: Dataset | None = None, label_plans: Mapping[int, LabelPlan] | None = None
+) -> RenderableType:
+    """The plan for a console: `rich.print(describe(sweep))`. label_plans: by study index."""
+    from rich.console import Group
+
+    studies = sweep.studies()
+    blocks = [[_text(f"{sweep.name}: the plan; nothing was started", "bold"), _amount(sweep, studies)]]
+    blocks += [_data(sweep, dataset, label_plans), _schedule(sweep, studies)]
+    blocks += [_space(study) for study in studies if study.index == 0]
+    blocks += [_notes(studies, dataset, label_plans)]
+    return Group(*(part for block in blocks if block for part in (*block, _text(""))))
+
+
+def _table(*columns: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _text(line: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(line, style=style)
+
+
+def _amount(sweep: Sweep, studies: list[Study]) -> Text:
+    total = sum(study.trials for study in studies)
+    methods = f"{len(sweep.methods)} method{'s' * (len(sweep.methods) != 1)}"
+    many = f"{sweep.budget.studies} stud{'ies' if sweep.budget.studies != 1 else 'y'}"
+    each = f" x {sweep.budget.trials} trials" if total == len(studies) * sweep.budget.trials else ", see the notes"
+    return _text(
+        f"{total} trials ({methods} x {many}{each}), {sweep.train.steps:,} steps each\n"
+        f"model {sweep.model}, selected by {sweep.select}, tracking {sweep.tracking}"
+    )
+
+
+def _data(sweep: Sweep, dataset: Dataset | None, plans: Mapping[int, LabelPlan] | None) -> list[Any]:
+    labels = sweep.labels
+    noise = labels.noise + (f" {labels.rate:g}" if labels.rate else "")
+    if dataset is None or not plans:
+        wanted = f"{labels.per_class} per class" if labels.per_class else str(labels.total or "all")
+        return [_text(f"data {sweep.data.source}; labels: {wanted}, noise {noise}", "bold")]
+    channels, height, width = dataset.image_shape
+    head = f"Each trial learns from {dataset.name}: {dataset.num_classes} classes, "
+    head += f"{channels} x {height} x {width} pixels, label noise {noise}"
+    table = _table("study", "labelled", "unlabelled", "validation", "test", "wrong labels")
+    for index, plan in sorted(plans.items()):
+        counts = (len(plan.labelled), len(plan.unlabelled), len(plan.val), len(dataset.test))
+        table.add_row(str(index), *(f"{n:,}" for n in counts), _wrong(plan))
+    return [_text(head, "bold"), table]
+
+
+def _wrong(plan: LabelPlan) -> str:
+    """The share of labelled training images whose label is not the true one."""
+    if plan.true is None or not len(plan.labelled):
+        return "unknown"
+    true, given = plan.true[plan.labelled], plan.given[plan.labelled]
+    known = true >= 0
+    return f"{(true[known] != given[known]).mean():.1%}" if known.any() else "unknown"
+
+
+def _schedule(sweep: Sweep, studies: list[Study]) -> list[Any]:
+    """The rung table, or why there is none."""
+    from platform.training.schedules import evaluation_steps
+
+    budget, steps = sweep.budget, evaluation_steps(sweep.train.steps, sweep.train.evaluations)
+    marks = rungs(len(steps), budget.reduction_factor, budget.grace)
+    trials = max(study.trials for study in studies)
+    reasons = {"scheduler: none": budget.scheduler == "none", "one trial per study": trials == 1, "no rung": not marks}
+    why = next((reason for reason, holds in reasons.items() if holds), None)
+    if why:
+        return [_text(f"Every trial runs to its last step ({why}), with {len(steps)} evaluations.", "bold")]
+    found = forecast(trials, len(steps), budget.reduction_factor, budget.grace)
+    table = _table("rung", "evaluation", "step", "trials that get there", "if a rung waited for all")
+    for position, mark in enumerate(marks):
+        ideal = max(1.0, trials / budget.reduction_factor**position)
+        table.add_row(f"{position}", f"{mark}", f"{steps[mark - 1]:,}", f"{found.reach[position]:.1f}", f"{ideal:.1f}")
+    ideal = max(1.0, trials / budget.reduction_factor ** len(marks))
+    table.add_row("end", f"{len(steps)}", f"{steps[-1]:,}", f"{found.finish:.1f}", f"{ideal:.1f}")
+    head = f"ASHA, per study of {trials} trials: at each rung the best 1/{budget.reduction_factor} go on"
+    return [_text(head, "bold"), table, _text(_ASHA.format(share=f"{found.share:.0%}"))]
+
+
+_ASHA = """\
+About {share} of all steps are made (means over random orders). Nothing waits: a trial is judged when it reaches a rung,
+against those that were there before it. The first one is never stopped, the second has only the first to beat. With one
+or two slots the trials come one after the other: the defaults run to the end, and so do early trials that are the best
+so far, whatever comes later."""
+
+
+def _space(study: Study) -> list[Any]:
+    spec = study.resolve(study.start)
+    sizes = study.method.cls.stream_sizes(study.method.cls.Hyper(**spec.hyper), spec.train.batch_size)
+    images = " + ".join(f"{n} {name}" for name, n in sizes.items() if n)
+    searched = f"{len(study.space)} searched" if study.space else "nothing searched"
+    head = _text(f"{study.method.name}: {searched}; a step of trial 0 sees {images} images", "bold")
+    if not study.space and not study.fixed:
+        return [head]
+    table = _table("parameter", "range", "only where", "trial 0")
+    for key, entry in study.space.items():
+        when = " and ".join(f"{other} is {' or '.join(map(str, values))}" for other, values in entry.when)
+        start = _plain(study.start[key]) if key in study.start else "(not active)"
+        table.add_row(key, _text(str(entry.range)), _text(when), start)
+    for key, value in study.fixed.items():
+        table.add_row(key, "fixed", "", _plain(value))
+    return [head, table]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else show(value).strip("'")
+
+
+def _notes(studies: list[Study], dataset: Dataset | None, plans: Mapping[int, LabelPlan] | None) -> list[Any]:
+    """What a person should know, each thing once."""
+    lines = [f"{study.method.name}: {note}" for study in studies for note in study.notes]
+    lines += dataset.notes if dataset else ()
+    lines += [note for plan in (plans or {}).values() for note in plan.notes]
+    unique = list(dict.fromkeys(lines))
+    return [_text("Notes", "bold"), _text("\n".join(f"  {line}" for line in unique))] if unique else []
