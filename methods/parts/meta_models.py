@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,8 @@ class WNet(nn.Module):
 
     def __init__(self, seed: int, hidden: int = 100) -> None:
         super().__init__()
-        self.first = nn.utils.skip_init(nn.Linear, 1, hidden)
-        self.last = nn.utils.skip_init(nn.Linear, hidden, 1)
+        self.first = cast(nn.Linear, nn.utils.skip_init(nn.Linear, 1, hidden))
+        self.last = cast(nn.Linear, nn.utils.skip_init(nn.Linear, hidden, 1))
         generator = torch.Generator().manual_seed(seed)
         for layer, inputs in ((self.first, 1), (self.last, hidden)):
             bound = 1 / math.sqrt(inputs)
@@ -25,7 +26,7 @@ class WNet(nn.Module):
                 nn.init.uniform_(parameter, -bound, bound, generator=generator)
 
     def forward(self, losses: Tensor) -> Tensor:
-        losses = losses.to(self.first.get_parameter("weight").dtype)
+        losses = losses.to(self.first.weight.dtype)
         return self.last(self.first(losses[:, None]).relu()).sigmoid()[:, 0]
 
 

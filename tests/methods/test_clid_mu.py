@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -167,8 +168,8 @@ class AttentionModel(ToyModel):
     """One layer of attention over the image's rows: fused attention has no second derivative."""
 
     def features(self, x: Tensor) -> Tensor:
-        rows = x[:, 0, None]
-        return self.body(F.scaled_dot_product_attention(rows, rows.flip(2) * self.body.get_parameter("1.bias")[:4], rows))
+        rows, layer = x[:, 0, None], cast(nn.Linear, self.body[1])
+        return self.body(F.scaled_dot_product_attention(rows, rows.flip(2) * layer.bias[:4], rows))
 
 
 def test_models_with_attention_can_be_differentiated_twice():
