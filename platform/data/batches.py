@@ -149,7 +149,7 @@ class Order:
 
     def take(self, count: int) -> Tensor:
         """The next `count` positions, [count] int64. More than the pool holds is fine."""
-        pieces = []
+        pieces = [self._pass[:0]] if count == 0 else []
         while count:
             if self._used == len(self._pass):
                 self._begin()
