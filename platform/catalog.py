@@ -38,7 +38,8 @@ class Line:
 def listing() -> list[Line]:
     """Everything, by section. A plug-in that does not load is listed with the reason."""
     import methods
-    from platform import models, selection
+    import platform.models as models
+    import platform.selection as selection
     from platform.data import noise, sources
 
     lines = [Line("methods", name, _summary(lambda n=name: methods.get(n))) for name in methods.names()]
@@ -104,7 +105,8 @@ COLUMNS = ("key", "default", "allowed", "auto searches", "help")
 def page(name: str) -> Page:
     """The page of a name. Raises UserError where there is none, or where it does not load."""
     import methods
-    from platform import models, selection
+    import platform.models as models
+    import platform.selection as selection
     from platform.data import noise, sources
 
     try:

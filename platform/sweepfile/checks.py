@@ -12,7 +12,7 @@ from platform.errors import Problem, did_you_mean
 from platform.spec import DataSettings, LabelSettings
 from platform.sweepfile.document import Document
 from platform.sweepfile.settings import SweepFile
-from platform.sweepfile.space import MethodEntry, plugin_file
+from platform.sweepfile.space import MethodEntry
 from platform.sweepfile.words import errors_of, field_schema, show, wrong
 
 CATALOG = "python -m platform.catalog"
@@ -45,7 +45,9 @@ def _method(document: Document, path: tuple[str | int, ...], name: str, folder: 
     try:
         if not name.endswith(".py"):
             return MethodEntry(name, methods.get(name))
-        file = plugin_file(name, folder)
+        file = (
+            folder / name if (folder / name).is_file() else Path(name)
+        )  # beside the sweep file, else where one stands
         cls = methods.from_file(file)
         return MethodEntry(file.stem, cls, file.read_text(), _shown(file))
     except methods.UnknownMethod:
@@ -69,7 +71,8 @@ def _shown(file: Path) -> str:
 
 def check_names(document: Document, file: SweepFile) -> None:
     """Model, selection rule and tracking URI."""
-    from platform import models, selection
+    import platform.models as models
+    import platform.selection as selection
     from platform.tracking import uri
 
     problem = None if document.bad("model") else models.check(file.model)

@@ -252,7 +252,7 @@ class _Walk:
 
     def scalar(self, node: yaml.Node, mark: Mark, prefix: str) -> Any:
         text = node.value
-        if node.style is not None:  # quoted or a block: text
+        if getattr(node, "style", None) is not None:  # quoted or a block: text
             return text
         value = value_of(text)
         if _NOT_FINITE.match(text) or (isinstance(value, float) and not math.isfinite(value)):

@@ -12,8 +12,8 @@ from platform.errors import did_you_mean
 from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings
 from platform.sweepfile import checks
 from platform.sweepfile.document import Document, Path_, from_plain, read
+from platform.sweepfile.reading import read_spaces
 from platform.sweepfile.settings import Budget, Resources, SweepFile
-from platform.sweepfile.space import read_spaces
 from platform.sweepfile.sweep import Sweep
 from platform.sweepfile.words import errors_of, field_schema, parse, wrong
 
@@ -64,7 +64,7 @@ def _load(document: Document, path: Path) -> Sweep:
         resources=file.resources,
         tracking=file.tracking,
         seed=file.seed,
-        seeds=dict(file.seeds),
+        seeds={str(axis): seed for axis, seed in file.seeds.items()},
         given=given,
         lines=document.lines(),
     )
@@ -120,32 +120,29 @@ def _remove(data: Any, path: Path_) -> None:
 
 def _words(document: Document, path: Path_, error: dict[str, Any]) -> tuple[str, str]:
     """Message and hint for one of pydantic's errors."""
-    section = SECTIONS.get(str(path[0])) if len(path) > 1 else None
-    model: type[BaseModel] = section or SweepFile
-    name = str(path[1] if section else path[0])
+    top, below = str(path[0]), [str(part) for part in path[1:]]
+    section = SECTIONS.get(top) if below else None
+    model, name = (section, below[0]) if section else (SweepFile, top)
     node = document.node(path)
     value = node.plain() if node else None
     if error["type"] == "extra_forbidden":
-        command = "" if section else "search_spaces/schema.json"
-        return ("no such key", did_you_mean(name, model.model_fields, command))
-    if path[0] == "seeds" and len(path) > 1 and path[1] not in AXES:
-        return ("no such axis", did_you_mean(str(path[1]), AXES))
-    if path == ("labels", "noise"):
+        return "no such key", did_you_mean(name, model.model_fields, "" if section else "search_spaces/schema.json")
+    if (top, *below) == ("labels", "noise"):
         return checks.noise_hint(value)
-    if path == ("name",) and isinstance(value, str):
-        return (
-            f"'{value}' is no name of a folder",
-            "letters, digits, '.', '_' and '-', at most 64, a letter or digit first",
-        )
-    if path[0] == "seeds" and len(path) > 1:
-        return wrong(value, {"type": "integer", "minimum": 0})
-    if path[0] == "methods" and len(path) > 1:
+    if top == "seeds" and below:
+        return wrong(value, _SEED) if below[0] in AXES else ("no such axis", did_you_mean(below[0], AXES))
+    if top == "methods" and below:
         return wrong(value, {"type": "string"})
-    schema, definitions = field_schema(model, name)
-    message, hint = wrong(value, schema, definitions)
+    if top == "name" and isinstance(value, str):
+        hint = "letters, digits, '.', '_' and '-', at most 64 of them, a letter or digit first"
+        return f"'{value}' is no name of a folder", hint
+    message, hint = wrong(value, *field_schema(model, name))
     if path == ("data",) and isinstance(value, str):
         hint = f"write data: {{source: {value}}}"
     return message, hint
+
+
+_SEED = {"type": "integer", "minimum": 0}
 
 
 def _values_together(document: Document, sweep: Sweep) -> None:

@@ -41,15 +41,17 @@ class SweepFile(Settings):
 
     name: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$", description="folder below results/")
     methods: list[str] | str = Field([], description="methods by name, or paths of plug-in files (./my_method.py)")
-    data: DataSettings = Field(DataSettings(), description="where images come from")
-    labels: LabelSettings = Field(LabelSettings(), description="which labels a trial sees, and how they are damaged")
+    data: DataSettings = Field(DataSettings.model_validate({}), description="where images come from")
+    labels: LabelSettings = Field(
+        LabelSettings.model_validate({}), description="which labels a trial sees, and how they are damaged"
+    )
     model: str = Field("small_cnn", description="a model, or timm:NAME")
-    train: TrainSettings = Field(TrainSettings(), description="how one trial is trained")
+    train: TrainSettings = Field(TrainSettings.model_validate({}), description="how one trial is trained")
     seed: int = Field(0, ge=0, description="study k uses seed + k on every axis")
     seeds: dict[Axis, Annotated[int, Field(ge=0)]] = Field({}, description="seeds of single axes, in all studies")
     fixed: dict[str, Any] = Field({}, description="hyper-parameters held at a value: HYPER, METHOD.HYPER, train.FIELD")
     search: dict[str, Any] = Field({}, description="hyper-parameters that are tuned: HYPER, METHOD.HYPER, train.FIELD")
-    budget: Budget = Field(Budget(), description="how much is tried")
+    budget: Budget = Field(Budget.model_validate({}), description="how much is tried")
     select: str = Field("noisy_val_accuracy", description="the rule that picks a winner")
-    resources: Resources = Field(Resources(), description="what a trial occupies")
+    resources: Resources = Field(Resources.model_validate({}), description="what a trial occupies")
     tracking: str = Field(TRACKING, description="an MLflow tracking URI, or none")
