@@ -9,9 +9,9 @@ MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "268435456",
 }
-"""Keep freed memory. By default glibc maps every large tensor anew and gives it back when it is freed, so that each step
-faults in and zeroes the same pages again. With these, large tensors come from a heap that grows by 256 MiB at a time
-and never shrinks: a process keeps its peak. tests/bench/bench_step.py measures the difference."""
+"""Keep freed memory. By default glibc maps every large tensor anew and gives it back when it is freed, so that each
+step faults in and zeroes the same pages again. With these, large tensors come from a heap that grows by 256 MiB at a
+time and never shrinks: a process keeps its peak. tests/bench/bench_step.py measures the difference."""
 
 
 def worker_environment(threads: int = 1) -> dict[str, str]:

@@ -32,7 +32,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def learning_rate(train: TrainSettings, step: int) -> float:
-    """The rate of step `step` (from 0). Warm-up is lr (step + 1) / warmup; the schedule runs over the steps after it."""
+    """The rate of step `step` (from 0). Warm-up is lr (step + 1) / warmup; the schedule covers the steps after it."""
     if step < train.warmup:
         return train.lr * (step + 1) / train.warmup
     progress = (step - train.warmup) / max(1, train.steps - train.warmup)

@@ -56,7 +56,7 @@ class Tally:
         return aligned, torch.zeros_like(self.sums).index_fill(0, places, 1.0)
 
     def diverged(self) -> bool:
-        """Whether a loss was not finite. On a GPU the answer is of the last call: the flag is copied in the background."""
+        """Whether a loss was not finite. On a GPU as of the last call: the flag is copied in the background."""
         if self.device.type != "cuda":
             return bool(self.bad)
         answer = False

@@ -57,7 +57,7 @@ class Trial:
         self.compiled = False
         cuda = self.device.type == "cuda"
         self.amp = spec.train.amp == "on" or (spec.train.amp == "auto" and cuda)
-        self._format = torch.channels_last if cuda and spec.train.channels_last else torch.contiguous_format
+        self._channels_last = cuda and spec.train.channels_last
         if cuda:
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
@@ -118,9 +118,10 @@ class Trial:
         checkpoint.write(path, self.spec.key, content)
 
     def load(self, path: str | Path) -> dict[str, Any]:
-        """Go back to where `save` was called; returns what was saved beside. On a CPU the next losses are the same bits.
+        """Go back to where `save` was called; returns what was saved beside.
 
-        Call `reports()` anew afterwards. Raises UserError for a file that is no checkpoint of this trial.
+        The next losses are those of the trial that went on, to the bit on a CPU. Call `reports()` anew afterwards.
+        Raises UserError for a file that is no checkpoint of this trial.
         """
         content = checkpoint.read(path, self.spec.key, self.device)
         self.method.load_state_dict(content["method"])
@@ -182,12 +183,13 @@ class Trial:
             meta_set_size=getattr(hyper, "meta_set_size", None),
             meta_source=getattr(hyper, "meta_source", "training"),
             images=images,
-            channels_last=self._format is torch.channels_last,
+            channels_last=self._channels_last,
         )
 
     def _make_model(self, seed: int) -> nn.Module:
         model = models.build(self.spec.model, self.dataset.image_shape, self.dataset.num_classes, seed)
-        return model.to(self.device, memory_format=self._format)
+        format = torch.channels_last if self._channels_last else torch.preserve_format
+        return model.to(self.device, memory_format=format)
 
     def _setup(self) -> Setup:
         spec, plan, dataset = self.spec, self.plan, self.dataset
@@ -221,7 +223,7 @@ class Trial:
 
     @contextlib.contextmanager
     def _own_random_state(self) -> Iterator[None]:
-        """The global generators are the trial's while it trains (dropout draws from them), and the caller's again after."""
+        """The global generators are the trial's while it trains (dropout draws from them), then the caller's again."""
         outer = _states(self.device)
         _set_states(self.device, self._random)
         try:

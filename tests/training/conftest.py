@@ -45,7 +45,7 @@ def plan(dataset: Dataset) -> LabelPlan:
 def make_spec(
     method: str = "plain", hyper: dict[str, Any] | None = None, model: str = "small_cnn", **train: Any
 ) -> TrialSpec:
-    train = {"steps": 24, "batch_size": 16, "evaluations": 3, "lr": 0.05} | train
+    train = {"steps": 12, "batch_size": 16, "evaluations": 3, "lr": 0.05} | train
     return TrialSpec(
         method=method,
         hyper={"model_ema": 0.9} if hyper is None else hyper,
