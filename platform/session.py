@@ -71,7 +71,7 @@ class Session:
         hashes = (self.dataset.sha256, {index: plan.sha256 for index, plan in self.plans.items()})
         results = ResultsListener(folder)
         bench = Bench(self.sweep, self.rule, ledger, [results, *listeners], hashes)
-        missing = sum(1 for _ in self.sweep.studies()) * self.sweep.budget.trials - len(bench.rows)
+        missing = sum(study.trials for study in self.sweep.studies()) - len(bench.rows)
         slots = cluster.slots(self.sweep.resources, max(1, missing))
         info = self._info(folder, slots.count)
         bench.listeners.append(ScreenListener(info))

@@ -44,10 +44,8 @@ def _run(options: argparse.Namespace) -> int:
 
     sweep = sweepfile.load(options.space, options.overrides)
     if options.smoke:
-        from platform.sweepfile.smoke import smoke
-
-        sweep = smoke(sweep)
-    from platform.runner.session import Session
+        sweep = sweepfile.smoke(sweep)
+    from platform.session import Session
 
     session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
     if options.dry_run:

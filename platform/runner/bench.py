@@ -41,7 +41,7 @@ class Bench:
     def _open(self, study: Study) -> _Open:
         proposer = Proposer(study, self.sweep.budget.sampler, self.rule.maximise)
         mine = sorted((r for r in self.ledger.rows.values() if r.study == study.id), key=lambda r: r.number)
-        mine = mine[: self.sweep.budget.trials]
+        mine = mine[: study.trials]
         for row in mine:
             if row.outcome in FINAL:
                 proposer.replay(row)
@@ -71,7 +71,7 @@ class Bench:
 
     def _proposed(self, entry: _Open) -> Row | None:
         attempt = 0
-        while not entry.exhausted and entry.proposer.asked < self.sweep.budget.trials:
+        while not entry.exhausted and entry.proposer.asked < entry.study.trials:
             trial, params = entry.proposer.ask(attempt)
             row = self._make_row(entry, params)
             known = self.rows.get(row.key)
@@ -87,9 +87,7 @@ class Bench:
     def _make_row(self, entry: _Open, params: dict[str, Any]) -> Row:
         data_hash, labels = self._hashes
         study = entry.study
-        spec = study.resolve(params).model_copy(
-            update={"data_hash": data_hash, "labels_hash": labels[study.index]}
-        )
+        spec = study.resolve(params, data_hash, labels[study.index])
         return Row(spec.key, study.method.name, study.id, study.seed, entry.proposer.asked, params, spec)
 
     def _start(self, row: Row) -> None:
@@ -140,6 +138,14 @@ class Bench:
         """The winner of a study so far: completed trials only, by the rule."""
         done = [r for r in self.rows.values() if r.study == study and r.outcome == "completed" and r.score is not None]
         return sorted(done, key=lambda r: (-r.score if self.rule.maximise else r.score, r.number))[0] if done else None
+
+    def __deepcopy__(self, memo: Any) -> Bench:
+        """Tune copies its configuration; there is one book."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tune pickles its configuration to restore it; ours is never restored, the ledger is the truth."""
+        return (object, ())
 
     def _proposer(self, row: Row) -> Proposer:
         return next(e.proposer for e in self._studies if e.study.id == row.study)

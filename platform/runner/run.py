@@ -77,7 +77,7 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
                 verbose=0,
                 callbacks=[BenchCallback(bench, drop_checkpoint)],
                 failure_config=tune.FailureConfig(max_failures=sweep.resources.retries),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()
     finally:

@@ -6,6 +6,7 @@ reported as an outcome with its traceback, so the actor and the sweep go on; onl
 
 from __future__ import annotations
 
+import json
 import traceback
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ class TrialTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         import torch
 
-        torch.set_num_threads(max(1, int(config["threads"])))
         self._begin(config)
+        torch.set_num_threads(max(1, int(self._config["threads"])))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._begin(new_config)
@@ -35,7 +36,7 @@ class TrialTrainable(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         """Nothing that can fail: a trial that cannot start must end as failed, not take the actor down."""
-        self._config = config
+        self._config = json.loads(config["trial"])
         self._trial: Any = None
         self._reports: list[dict[str, float]] = []
         self._repeat_last = False
@@ -66,7 +67,8 @@ class TrialTrainable(tune.Trainable):
         plugin = config.get("plugin")
         cls = methods.from_source(plugin["source"], plugin["path"]) if plugin else methods.get(self._spec.method)
         dataset, plan = load_data(self._spec)
-        self._trial = Trial(self._spec, dataset, plan, cls, device=config["device"])
+        self._trial = Trial(self._spec, dataset, plan, cls, device=config["device"], images=_LOADED.get("images"))
+        _LOADED["images"] = self._trial.images  # the next trial of this actor finds them on the device
         self._checkpoints = Checkpoints(Path(config["folder"]), config["token"], config["store"])
         self._iterator = self._trial.reports()
         self._outcome: str | None = None
