@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml .ci/install
 	@PYTHON="$(PYTHON)" .ci/install $(VENV)
 	@touch $@
 
-sweep: $(STAMP) ## tune LayerMatch on the embedded images (SPACE=file.yaml for another, ARGS="key=value ..." to override)
+sweep: $(STAMP) ## tune LayerMatch on embedded images (SPACE=file.yaml for another sweep, ARGS="key=value ...")
 	$(PY) -m platform.sweep $(SPACE) $(ARGS)
 
 test: $(STAMP) ## all tests (ARGS="-k name" to select)
@@ -36,7 +36,7 @@ format: $(STAMP) ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench: $(STAMP) ## measure this machine: the import of the package, and a sweep under a stopwatch
+bench: $(STAMP) ## measure this machine (ARGS="name" for one of tests/bench/)
 	$(PY) -m tests.bench $(ARGS)
 
 ui: $(STAMP) ## MLflow's pages on http://127.0.0.1:5000
