@@ -77,13 +77,14 @@ def test_meta_gradient_against_central_differences(normalizer_grad):
     value, gradient = problem.exact()
     assert value.item() == pytest.approx(problem.value(problem.phi), rel=1e-12)
     assert gradient.norm() > 1e-4
-    step = 1e-6
-    numeric = torch.zeros_like(gradient)
-    for k in range(len(numeric)):
+    step, numeric, exact = 1e-6, [], []
+    for k in [*range(0, 300, 4), 300]:  # every fourth weight and bias of both layers, and the last bias
         e = torch.zeros_like(problem.phi)
         e[k] = step
-        numeric[k] = (problem.value(problem.phi + e) - problem.value(problem.phi - e)) / (2 * step)
-    assert (numeric - gradient).norm() < 1e-6 * gradient.norm()
+        numeric.append((problem.value(problem.phi + e) - problem.value(problem.phi - e)) / (2 * step))
+        exact.append(gradient[k].item())
+    numeric, exact = (torch.tensor(values, dtype=torch.float64) for values in (numeric, exact))
+    assert (numeric - exact).norm() < 1e-6 * exact.norm()
 
 
 def test_meta_gradient_is_that_of_the_unpruned_double_backward():
