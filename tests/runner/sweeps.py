@@ -1,0 +1,70 @@
+"""Sweeps for the runner's tests: a small file, the bench over it, and trials played by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from platform import selection, sweepfile
+from platform.ledger import Ledger
+from platform.runner.bench import Bench
+from platform.table import Row
+
+SPACE = """
+name: small
+methods: [supervised, pseudo_label]
+labels: {per_class: 4}
+train: {steps: 20, evaluations: 4}
+search:
+  model_ema: {uniform: [0.9, 0.999]}
+  train.lr: {log_uniform: [1e-3, 0.3]}
+budget: {trials: 5}
+tracking: none
+"""
+
+
+def load(folder: Path, text: str = SPACE, *overrides: str) -> sweepfile.Sweep:
+    path = folder / "small.yaml"
+    path.write_text(text)
+    return sweepfile.load(path, list(overrides))
+
+
+def bench(folder: Path, sweep: sweepfile.Sweep, *listeners: Any) -> Bench:
+    rule = selection.get(sweep.select)
+    hashes = ("data", {study.index: f"labels{study.index}" for study in sweep.studies()})
+    return Bench(sweep, rule, Ledger(folder, sweep.resolved()), list(listeners), hashes)
+
+
+def report(row: Row, evaluation: int, score: float) -> dict[str, Any]:
+    metrics = {"evaluation": float(evaluation), "step": evaluation * 5.0, "seconds": float(evaluation)}
+    return metrics | {"score": score, "noisy_val_accuracy": score, "test_accuracy": score / 2}
+
+
+def play(book: Bench, row: Row, scores: list[float], outcome: str | None = "completed") -> None:
+    """Send a row's evaluations as Tune would; outcome None with an end = stopped by the scheduler."""
+    for number, score in enumerate(scores, 1):
+        last = number == len(scores)
+        book.reported(
+            row.key,
+            {
+                "report": report(row, number, score),
+                "outcome": outcome if last else None,
+                "error": "",
+                "done": last,
+            },
+        )
+
+
+def quality(row: Row) -> float:
+    """A made-up score that depends on the parameters alone."""
+    return 1 - (row.params["model_ema"] - 0.95) ** 2 * 100 - abs(row.params["train.lr"] - 0.05)
+
+
+def play_all(book: Bench, limit: int = 1000) -> list[Row]:
+    """One slot: every row is asked, run and told before the next."""
+    played: list[Row] = []
+    while len(played) < limit and (row := book.next_row()) is not None:
+        stopped = row.number % 3 == 2
+        play(book, row, [quality(row)] * (1 if stopped else 4), None if stopped else "completed")
+        played.append(row)
+    return played
