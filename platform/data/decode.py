@@ -53,7 +53,7 @@ class NpyFile:
 
     def put(self, row: int, images: np.ndarray) -> None:
         """Write `images` [n, C, H, W] as rows `row` to row + n."""
-        data = memoryview(np.ascontiguousarray(images)).cast("B")
+        data = memoryview(np.ascontiguousarray(images).data).cast("B")
         position = self._start + row * self._row
         while len(data):
             done = os.pwrite(self._handle.fileno(), data, position)

@@ -20,6 +20,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def make_plan(dataset: Dataset, labels: LabelSettings, seeds: dict[str, int]) ->
     extra = 0 if dataset.extra is None else len(dataset.extra)
     everything = np.setdiff1d(np.arange(len(dataset.train) + extra), val)
     settings = json.dumps({"labels": labels.model_dump(mode="json"), "seeds": _used(seeds)}, sort_keys=True)
-    arrays = dict(labelled=labelled, unlabelled=everything, val=val, given=given, true=true)
+    arrays: dict[str, Any] = dict(labelled=labelled, unlabelled=everything, val=val, given=given, true=true)
     notes = _notes(dataset, labels, labelled, everything, val, given, true, counts)
     return LabelPlan(**arrays, sha256=_digest(arrays, settings), notes=tuple(notes), settings=settings)
 
@@ -61,7 +62,8 @@ def save_plan(plan: LabelPlan, path: Path | str) -> None:
     arrays = {name: getattr(plan, name) for name in _ARRAYS if getattr(plan, name) is not None}
     texts = {"sha256": plan.sha256, "settings": plan.settings, "notes": json.dumps(plan.notes)}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays, **{name: np.array(text) for name, text in texts.items()})
+    arrays.update({name: np.array(text) for name, text in texts.items()})
+    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType] - as in store.py
     with cache.disk_errors("cannot write the label plan"):
         cache.write_atomically(Path(path), buffer.getvalue())
 
@@ -71,7 +73,7 @@ def load_plan(path: Path | str) -> LabelPlan:
     try:
         with np.load(path, allow_pickle=False) as content:
             stored = {name: content[name] for name in content.files}
-        arrays = {name: stored.get(name) for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: stored.get(name) for name in _ARRAYS}
         sha256, settings, notes = (str(stored[name]) for name in ("sha256", "settings", "notes"))
         true_digest = _digest(arrays, settings)
     except FileNotFoundError as error:
@@ -81,7 +83,7 @@ def load_plan(path: Path | str) -> LabelPlan:
     if true_digest != sha256:
         text = f"its content has sha256 {true_digest[:12]}, its label says {sha256[:12]}: it was changed or damaged"
         raise UserError(Problem(text, where=str(path), hint="make it anew from the sweep file"))
-    return LabelPlan(**arrays, sha256=sha256, notes=tuple(json.loads(notes)), settings=settings)  # type: ignore[arg-type]
+    return LabelPlan(**arrays, sha256=sha256, notes=tuple(json.loads(notes)), settings=settings)
 
 
 def _used(seeds: dict[str, int]) -> dict[str, int]:

@@ -31,8 +31,8 @@ class BrokenPlugin(ImportError):
     """A file that does not import or holds no plug-in. `trace` is its traceback, cut to the file's own lines."""
 
     def __init__(self, name: str, reason: str, trace: str = "") -> None:
-        self.name, self.reason, self.trace = name, reason, trace
         super().__init__(f"{name}: {reason}" + (f"\n{trace}" if trace else ""))
+        self.name, self.reason, self.trace = name, reason, trace  # after: ImportError sets a `name` of its own
 
 
 class Finder(Generic[T]):

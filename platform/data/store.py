@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from platform.data import cache, draw
 from platform.data.dataset import Dataset, Split
-from platform.data.decode import decode, drop_rows
+from platform.data.decode import Channels, decode, drop_rows
 from platform.data.progress import Progress, progress_bar
 from platform.data.sources import BrokenSource, Source, UnknownSource, get
 from platform.data.sources.base import Image, Reading, Rows
@@ -225,7 +225,8 @@ def _write(folder: Path, reading: Reading, source: Source, settings: DataSetting
         parts["extra"] = Rows(reading.extra, nothing)
         _name_rows(parts["extra"], "extra")
     notes, bad = list(reading.notes), {}
-    size, channels = getattr(source.options, "image_size", None), getattr(source.options, "channels", "auto")
+    size: int | None = getattr(source.options, "image_size", None)
+    channels: Channels = getattr(source.options, "channels", "auto")
     shapes: dict[str, tuple[int, ...]] = {}
     bar.start(f"decoding {settings.source}", sum(map(len, parts.values())))
     for name, rows in parts.items():
@@ -287,7 +288,7 @@ def _write_tables(
         for column, values in rows.columns.items():
             arrays[f"{name}/columns/{column}"] = values.astype(np.int64)
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType] - any name could be allow_pickle
     (folder / "labels.npz").write_bytes(buffer.getvalue())
     (folder / "ids.json").write_text(json.dumps({name: rows.ids for name, rows in parts.items()}))
     meta = {

@@ -53,7 +53,7 @@ class Instance(Noise):
                 noisy[rows] = [pick_column(p, d) for p, d in zip(table, draws[rows], strict=True)]
         return noisy
 
-    def scaling(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def scaling(self, images: np.ndarray) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32]:
         """What is taken off each pixel and what the rest is multiplied with; here nothing and 1."""
         return np.float32(0), np.float32(1)
 

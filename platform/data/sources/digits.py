@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from platform.data import draw
@@ -23,9 +25,9 @@ class Digits(Source):
     def read(self) -> Reading:
         from sklearn.datasets import load_digits  # on first use only: the import takes a second
 
-        images, labels = load_digits(return_X_y=True)
-        pixels = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-        labels = labels.astype(np.int64)
+        bunch: Any = load_digits()
+        pixels = np.rint(np.asarray(bunch["images"]) * (255 / 16)).astype(np.uint8)
+        labels = np.asarray(bunch["target"], dtype=np.int64)
         test = draw.stratified(labels, TEST_IMAGES, seed=0)
         train = np.setdiff1d(np.arange(len(labels)), test)
         parts = [Rows(pixels[rows], labels[rows], ids=[f"digits/{i}" for i in rows]) for rows in (train, test)]

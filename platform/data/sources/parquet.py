@@ -72,13 +72,14 @@ class Parquet(Source):
     def _class_names(self, tables: dict[str, Any]) -> tuple[str, ...]:
         if self.options.class_names:
             return self.options.class_names
-        metadata = tables["train"].schema.metadata or {}
-        return _named_in(metadata, self.options.label_column) or name_classes(
+        named = _named_in(tables["train"].schema.metadata or {}, self.options.label_column)
+        wanted = _wanted(self.options.label_column, self.options.true_label_column)
+        return named or name_classes(
             *(
-                table[name].to_pylist()
-                for table in tables.values()
-                for name in {self.options.label_column, self.options.true_label_column}
-                if name in table.column_names
+                _values(table, name, key, f"{split} part of {self.options.path}")
+                for split, table in tables.items()
+                for name, key in wanted
+                if split == "train" or name in table.column_names
             )
         )
 

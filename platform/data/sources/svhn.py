@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -39,5 +40,5 @@ class Svhn(TorchvisionSource):
         extra = self._load_part("extra").data if self.options.extra else None
         return Reading(train, test, class_names=tuple("0123456789"), extra=extra)
 
-    def _load_part(self, part: str) -> object:
+    def _load_part(self, part: str) -> Any:
         return self.load(split=part)
