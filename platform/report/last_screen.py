@@ -18,14 +18,21 @@ from platform.tracking.uri import DEFAULT, redact
 
 
 def print_last_screen(
-    console: Console, info: SweepInfo, rows: Sequence[Row], elapsed: float, notices: Sequence[str] = ()
+    console: Console,
+    info: SweepInfo,
+    rows: Sequence[Row],
+    elapsed: float,
+    notices: Sequence[str] = (),
+    links: Sequence[str] = (),
 ) -> None:
     """Fits any width from 60 on; paths and commands are left to the terminal to wrap, so that they can be copied."""
-    for part in _parts(info, rows, elapsed, notices):
+    for part in _parts(info, rows, elapsed, notices, links):
         console.print(part, soft_wrap=isinstance(part, Text))
 
 
-def _parts(info: SweepInfo, rows: Sequence[Row], elapsed: float, notices: Sequence[str]) -> list[RenderableType]:
+def _parts(
+    info: SweepInfo, rows: Sequence[Row], elapsed: float, notices: Sequence[str], links: Sequence[str]
+) -> list[RenderableType]:
     ranked = standings(info, rows)
     parts: list[RenderableType] = [Rule(f"{info.name}: {_outcomes(rows)} in {clock(elapsed)}", style="bold")]
     if any(s.winners for s in ranked):
@@ -34,7 +41,7 @@ def _parts(info: SweepInfo, rows: Sequence[Row], elapsed: float, notices: Sequen
     else:
         parts.append(Text("No trial completed, so nobody won.", style="red"))
     parts += [Text(), *_failures(info, rows), *(Text(notice, style="yellow") for notice in notices), *_places(info)]
-    parts += [Text(), *_commands(info, rows, ranked)]
+    parts += [Text(), *_commands(info, rows, ranked, links)]
     return parts
 
 
@@ -94,12 +101,12 @@ def _places(info: SweepInfo) -> list[Text]:
     return [Text(f"{name:<12}{path}") for name, path in places]
 
 
-def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing]) -> list[Text]:
+def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], links: Sequence[str]) -> list[Text]:
     found = [Text("next:", style="bold")]
     if any(row.outcome == "preempted" for row in rows):
         found.append(_command("go on where it stopped", redact(info.command)))
     if info.tracking and info.tracking != "none":
-        found.append(_command("the runs in MLflow", *_pages(info.tracking)))
+        found.append(_command("the runs in MLflow", *_pages(info.tracking, links)))
     best = next((s.winners for s in ranked if s.winners), None)
     if best:
         sign = 1 if info.maximise else -1
@@ -109,12 +116,13 @@ def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing]) 
     return found
 
 
-def _pages(tracking: str) -> list[str]:
+def _pages(tracking: str, links: Sequence[str]) -> list[str]:
     shown = redact(tracking)
     if tracking.startswith(("http://", "https://")):
-        return [shown.replace("***@", "")]
+        return list(links) or [shown.replace("***@", "")]
     command = f"mlflow ui --backend-store-uri {shown}"
-    return ["make ui", f"(or {command})"] if tracking == DEFAULT else [command]
+    start = ["make ui", f"(or {command})"] if tracking == DEFAULT else [command]
+    return [*start, *(f"then open {link}" for link in links)]
 
 
 def _command(purpose: str, *lines: str) -> Text:

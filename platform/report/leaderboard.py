@@ -30,7 +30,6 @@ def settings(row: Row) -> str:
 
 def retrain(info: SweepInfo, row: Row) -> str:
     """The command that trains this very configuration again, as a sweep of one trial."""
-    command = redact(info.command)
     words = [f"name={info.name}-winner", "search={}"]
     fixed = {(name if len(info.methods) == 1 else _full(row, name)): value for name, value in row.params.items()}
     if len(info.methods) > 1:
@@ -46,7 +45,9 @@ def retrain(info: SweepInfo, row: Row) -> str:
     if index and "seed" in info.resolved:
         words.append(f"seed={int(info.resolved['seed']) + index}")
     words += ["budget.trials=1", "budget.studies=1"]
-    return " ".join([command, *map(shlex.quote, words)])
+    typed = redact(info.command).split(" ")
+    end = next((i for i, word in enumerate(typed) if word.startswith("--")), len(typed))
+    return " ".join([*typed[:end], *map(shlex.quote, words), *typed[end:]])  # argparse: options come last
 
 
 def _full(row: Row, name: str) -> str:

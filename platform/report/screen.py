@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
+from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -30,9 +31,18 @@ STYLES = {
 
 
 class ScreenListener:
-    """Shows a sweep on `console` (stdout). `notice` may be called from any thread."""
+    """Shows a sweep on `console` (stdout). `notice` may be called from any thread.
 
-    def __init__(self, info: SweepInfo | None = None, console: Console | None = None) -> None:
+    `links` says, at the end, where a browser finds the runs (MlflowListener.links).
+    """
+
+    def __init__(
+        self,
+        info: SweepInfo | None = None,
+        console: Console | None = None,
+        links: Callable[[], list[str]] = list,
+    ) -> None:
+        self._links = links
         self.console = console or Console()
         self.progress: Progress | None = Progress(info) if info is not None else None
         self._known: list[Row] = []
@@ -93,7 +103,7 @@ class ScreenListener:
     def sweep_ended(self, rows: list[Row]) -> None:
         self.close()
         elapsed = time.monotonic() - self._progress.began
-        print_last_screen(self.console, self._progress.info, rows, elapsed, self._notices)
+        print_last_screen(self.console, self._progress.info, rows, elapsed, self._notices, self._links())
 
     def close(self) -> None:
         """Give the terminal back; also when a sweep ends in an exception."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platform.tracking.events import Event
+from platform.tracking.events import VIEW, Event
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,6 +97,11 @@ class Delivery:
         return self._client
 
     @property
+    def page(self) -> str:
+        """The view of this experiment's runs below the server's address; empty before anything was delivered."""
+        return f"#/experiments/{self._experiment_id}/runs?viewStateShareKey={VIEW}" if self._experiment_id else ""
+
+    @property
     def experiment_id(self) -> str:
         if not self._experiment_id:
             found = self.client.get_experiment_by_name(self.experiment)
@@ -129,6 +134,10 @@ class Delivery:
             elif event["do"] == "open":
                 close = None  # tried again after an end that was not delivered yet
                 self._collect(name, event, batch)
+            elif event["do"] == "page":
+                for key, value in event["tags"].items():
+                    value = value.replace("{id}", self.experiment_id)
+                    self.client.set_experiment_tag(self.experiment_id, key, value)
             elif event["do"] in ("text", "file"):
                 self._artifact(self._run(name).id, event)
             else:

@@ -8,12 +8,14 @@ An event is a dict with `run` (the trial's key, or "study:METHOD/INDEX" for a pa
     row     opened, logs, closed                  all of the above for a row that this session did not see
     text    file, text                            an artefact from memory
     file    path, folder                          an artefact from disk
+    page    tags                                  of the experiment: its description, its view of the runs
 
 Delivering an event twice changes nothing.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
@@ -79,6 +81,43 @@ def open_study(info: SweepInfo, study: str) -> Event:
     return {"run": study_id(study), "do": "open", "name": study, "start": now(), "parent": None} | _strings(tags, {})
 
 
+VIEW = "kurabe"
+"""Name of the view of an experiment's runs that `page` defines: #/experiments/ID/runs?viewStateShareKey=kurabe"""
+
+
+def page(info: SweepInfo) -> Event:
+    """What MLflow's page of the experiment opens with: description, and a table of the runs by score.
+
+    MLflow shows neither metrics nor parameters of its own accord; a shared view is an experiment tag with the page's
+    state (mlflow.sharedViewState.NAME), tried with MLflow 3.17. A version that does not know it shows its own columns.
+    """
+    searched = info.resolved.get("search") or {}
+    params = dict.fromkeys(name.removeprefix(f"{m}.") for name in searched for m in info.methods)
+    params = [name for name in params if not any(name.startswith(f"{m}.") for m in info.methods)][:12]
+    columns = ["metrics.`score`", "metrics.`test_accuracy`", "tags.`kurabe.outcome`", "tags.`kurabe.study`"]
+    state = {
+        "searchFilter": "tags.`kurabe.kind` = 'trial'",
+        "orderByKey": "metrics.`score`",
+        "orderByAsc": not info.maximise,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [*columns, *(f"params.`{name}`" for name in params)],
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsHiddenMode": "FIRST_10_RUNS",
+    }
+    tags = {
+        "mlflow.experimentKind": "custom_model_development",  # else the page opens on traces of language models
+        "mlflow.note.content": f"`{redact(info.command)}`\n\nOne run per study, below it one per trial, winner by "
+        f"{info.select}. [All trials by score](#/experiments/{{id}}/runs?viewStateShareKey={VIEW})",
+        f"mlflow.sharedViewState.{VIEW}": json.dumps(state),
+    }
+    return {"run": study_id(info.studies[0]), "do": "page", "tags": tags}
+
+
 def open_trial(row: Row) -> Event:
     tags = {
         "kurabe.kind": "trial",
@@ -110,6 +149,8 @@ def log_report(row: Row, report: dict[str, float], at: int | None = None) -> Eve
     """One evaluation; a value that is not finite has no place on a chart and is left out."""
     step = int(report.get("step", row.steps))
     values = {k: v for k, v in report.items() if k not in _PLACE and isinstance(v, (int, float)) and math.isfinite(v)}
+    if "score" in values:  # a curve; the metric `score` is the outcome, which a trial that diverges has none of
+        values["selection_score"] = values.pop("score")
     at = at or now()
     return {"run": row.key, "do": "log", "metrics": [[metric_name(k), float(v), at, step] for k, v in values.items()]}
 

@@ -47,7 +47,7 @@ class MlflowListener:
         self._delivery: Delivery | None = None
         self._thread: threading.Thread | None = None
         self._wake = threading.Condition()
-        self._closing = False
+        self._closing, self._closed_at = False, 0.0
         self._stop = threading.Event()
         self._failures = 0
         self._seen: set[str] = set()
@@ -58,6 +58,12 @@ class MlflowListener:
     def prepare(self, timeout: float = 8.0) -> None:
         """Before anything starts: make or migrate the database, or see that the server answers. Raises UserError."""
         store.prepare(self.uri, timeout)
+
+    def links(self) -> list[str]:
+        """Where a browser finds this sweep's runs, sorted by score; nothing before MLflow has it."""
+        page = self._delivery.page if self._delivery is not None else ""
+        server = self.shown.replace("***@", "") if self.shown.startswith("http") else "http://127.0.0.1:5000"
+        return [f"{server.rstrip('/')}/{page}"] if page else []
 
     # -- what the runner calls ---------------------------------------------------------------------------------------
 
@@ -72,6 +78,8 @@ class MlflowListener:
             run = events.study_id(study)
             self._put({"run": run, "do": "text", "file": "sweep.yaml", "text": resolved})
             self._put({"run": run, "do": "text", "file": "provenance.json", "text": provenance})
+        if info.studies:
+            self._put(events.page(info))
         self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
         self._thread.start()
         atexit.register(self._keep)
@@ -106,7 +114,7 @@ class MlflowListener:
     def close(self) -> None:
         """Deliver what waits, as long as the store takes it; keep the rest in the file."""
         with self._wake:
-            self._closing = True
+            self._closing, self._closed_at = True, time.monotonic()
             self._wake.notify()
         if self._thread is not None and self._thread.is_alive():
             try:
@@ -155,7 +163,7 @@ class MlflowListener:
                     return
                 continue
             self._say_once(error)
-            if closing and self._failures > 1:
+            if closing and time.monotonic() - self._closed_at > GIVE_UP_SECONDS:
                 return
             self._pause(wait_seconds(self._failures))
 
@@ -191,6 +199,10 @@ class MlflowListener:
             )
 
     def _pause(self, seconds: float) -> None:
+        """Between two attempts; the end of the sweep cuts a long one short."""
+        if self._closing:
+            self._stop.wait(min(seconds, 1.0))
+            return
         end = time.monotonic() + seconds
         with self._wake:
             while not self._closing and (rest := end - time.monotonic()) > 0:

@@ -1,0 +1,215 @@
+"""The listener against a real sqlite store, driven as the runner drives it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from platform.errors import UserError
+from platform.report.results_folder import ResultsListener
+from platform.tracking import buffer, delivery, mlflow_writer
+from platform.tracking.mlflow_writer import MlflowListener
+from platform.tracking.uri import absolute
+from tests.report.fake_sweep import FakeSweep
+
+
+def client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(absolute(uri))  # MLflow keeps one store per URI, also when the current folder changes
+
+
+def runs(uri: str, experiment: str) -> list[Any]:
+    c = client(uri)
+    return c.search_runs([c.get_experiment_by_name(experiment).experiment_id], max_results=1000)
+
+
+def trials(uri: str, experiment: str) -> dict[str, Any]:
+    """By key; a key with two runs fails here."""
+    found = [run for run in runs(uri, experiment) if "kurabe.trial_key" in run.data.tags]
+    assert max(Counter(run.data.tags["kurabe.trial_key"] for run in found).values()) == 1
+    return {run.data.tags["kurabe.trial_key"]: run for run in found}
+
+
+def test_a_sweep_in_mlflow(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)  # of somebody else's run
+    sweep = FakeSweep(Path("results/digits"), methods=["layermatch", "fixmatch"])
+    said: list[str] = []
+    tracker = MlflowListener(uri, sweep.folder, said.append)
+    tracker.prepare()
+    rows = sweep.run(ResultsListener(sweep.folder), tracker)
+    assert said == []
+    found = trials(uri, "digits")
+    assert set(found) == {row.key for row in rows}
+    parents = {r.info.run_id: r for r in runs(uri, "digits") if r.data.tags["kurabe.kind"] == "study"}
+    assert sorted(r.info.run_name for r in parents.values()) == ["fixmatch/0", "layermatch/0"]
+    status = {"completed": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
+    for row in rows:
+        run = found[row.key]
+        assert run.info.run_name == f"{row.method} {row.key}"
+        assert run.info.status == status[row.outcome or ""]
+        assert run.data.tags["kurabe.outcome"] == row.outcome
+        assert run.data.tags["kurabe.seed"] == str(row.seed)
+        assert parents[run.data.tags["mlflow.parentRunId"]].info.run_name == row.study
+        assert run.data.params["centre_ema"] == str(row.params["centre_ema"])
+        assert run.data.params["train.optimizer"] == "sgd"
+        assert run.data.params["labels.per_class"] == "4"
+        assert run.data.metrics.get("score") == row.score
+        history = client(uri).get_metric_history(run.info.run_id, "noisy_val_accuracy")
+        assert [(m.step, m.value) for m in history] == [(r["step"], r["noisy_val_accuracy"]) for r in row.reports]
+    failed = next(row for row in rows if row.outcome == "failed")
+    assert "no class has a confident" in found[failed.key].data.tags["mlflow.note.content"]
+    for run_id in parents:
+        names = {a.path for a in client(uri).list_artifacts(run_id)}
+        assert names == {"sweep.yaml", "provenance.json", "leaderboard.md", "trials.csv", "figures"}
+        assert parents[run_id].data.metrics["score"] > 0.8
+
+
+def test_a_continued_sweep_reopens_its_runs(uri: str) -> None:
+    """Killed in the middle: the second session continues one trial, repeats a report of it, and runs the rest."""
+    sweep = FakeSweep(Path("results/digits"), trials=4, outcomes=("completed",))
+    rows = sweep.rows()
+    first = MlflowListener(uri, sweep.folder)
+    first.sweep_started(sweep.info)
+    for row in rows[:2]:
+        sweep.start(row, first)
+    for report in sweep.reports(rows[0]):
+        sweep.report(rows[0], report, first)
+    for report in sweep.reports(rows[1])[:3]:
+        sweep.report(rows[1], report, first)
+    first.close()  # no trial_ended, no sweep_ended
+    assert {run.info.status for run in trials(uri, "digits").values()} == {"RUNNING"}
+
+    sweep.end(rows[0])  # known to the ledger only
+    second = MlflowListener(uri, sweep.folder)
+    second.sweep_started(sweep.info)
+    sweep.start(rows[1], second)
+    rows[1].reports.pop()
+    for report in sweep.reports(rows[1])[2:]:
+        sweep.report(rows[1], report, second)
+    sweep.end(rows[1], second)
+    for row in rows[2:]:
+        sweep.start(row, second)
+        for report in sweep.reports(row):
+            sweep.report(row, report, second)
+        sweep.end(row, second)
+    second.sweep_ended(rows)
+
+    found = trials(uri, "digits")
+    assert set(found) == {row.key for row in rows}
+    for row in rows:
+        assert found[row.key].info.status == "FINISHED"
+        history = client(uri).get_metric_history(found[row.key].info.run_id, "test_accuracy")
+        assert [m.step for m in history] == [120, 240, 360, 480, 600]
+    assert len([r for r in runs(uri, "digits") if r.data.tags["kurabe.kind"] == "study"]) == 1
+
+
+def test_rows_of_earlier_sessions_are_made_good(uri: str) -> None:
+    """MLflow was off, or lost its database: the table at the end brings what is missing, once."""
+    sweep = FakeSweep(Path("results/digits"), trials=6)
+    rows = sweep.run()
+    for _ in range(2):
+        tracker = MlflowListener(uri, sweep.folder)
+        tracker.sweep_started(sweep.info)
+        tracker.sweep_ended(rows)
+        found = trials(uri, "digits")
+        assert {k: r.data.tags["kurabe.outcome"] for k, r in found.items()} == {r.key: r.outcome for r in rows}
+        for row in rows:
+            history = client(uri).get_metric_history(found[row.key].info.run_id, "test_accuracy")
+            assert len(history) == len(row.reports)
+
+
+def test_away_then_back(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors that pass: nothing is lost, nothing is doubled, and it is said once."""
+    monkeypatch.setattr(mlflow_writer, "wait_seconds", lambda failures: 0.01)
+    monkeypatch.setattr(mlflow_writer, "FLUSH_SECONDS", 0.01)
+    real, calls = delivery.Delivery._send, Counter()
+
+    def unreliable(self: Any, *arguments: Any) -> None:
+        calls["all"] += 1
+        if calls["all"] in (2, 3, 7):
+            real(self, *arguments) if calls["all"] == 7 else None  # at 7 the answer gets lost, not the request
+            raise ConnectionError("connection refused")
+        real(self, *arguments)
+
+    monkeypatch.setattr(delivery.Delivery, "_send", unreliable)
+    sweep = FakeSweep(Path("results/digits"))
+    said: list[str] = []
+    rows = sweep.run(MlflowListener(uri, sweep.folder, said.append))
+    assert set(trials(uri, "digits")) == {row.key for row in rows}
+    for row in rows:
+        history = client(uri).get_metric_history(trials(uri, "digits")[row.key].info.run_id, "seconds")
+        assert len(history) == len(row.reports)
+    assert sum("does not take entries" in line for line in said) == sum("answers again" in line for line in said) <= 2
+    assert not (sweep.folder / buffer.FILE).exists()
+
+
+def test_what_stays_away_is_kept_and_delivered_by_the_next_session(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_writer, "GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setattr(mlflow_writer, "wait_seconds", lambda failures: 0.01)
+    sweep = FakeSweep(Path("results/digits"))
+    said: list[str] = []
+    with monkeypatch.context() as away:
+
+        def refuse(self: Any) -> Any:
+            raise ConnectionError("postgresql://me:hunter2@db is away")
+
+        away.setattr(delivery.Delivery, "client", property(refuse))
+        rows = sweep.run(MlflowListener(uri, sweep.folder, said.append))
+    assert (sweep.folder / buffer.FILE).exists()
+    assert "hunter2" not in "".join(said)
+    assert str(sweep.folder / buffer.FILE) in said[-1]
+    back = MlflowListener(uri, sweep.folder, said.append)
+    back.sweep_started(sweep.info)
+    back.close()
+    assert {k: r.data.tags["kurabe.outcome"] for k, r in trials(uri, "digits").items()} == {
+        row.key: row.outcome for row in rows
+    }
+    assert not (sweep.folder / buffer.FILE).exists()
+
+
+def test_a_locked_database_passes(uri: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    assert delivery.passes(MlflowException("(sqlite3.OperationalError) database is locked"))
+    assert delivery.passes(sqlite3.OperationalError("x")) is False  # MLflow never lets this one through bare
+    assert not delivery.passes(MlflowException.invalid_parameter_value("a metric's name"))
+
+
+def test_what_mlflow_refuses_is_said_and_the_rest_goes_on(uri: str) -> None:
+    sweep = FakeSweep(Path("results/digits"), trials=2)
+    said: list[str] = []
+    tracker = MlflowListener(uri, sweep.folder, said.append)
+    tracker.sweep_started(sweep.info)
+    rows = sweep.rows()
+    tracker._put({"run": "unheard-of", "do": "log", "metrics": [["a", 1.0, 1, 1]]})
+    for row in rows:
+        sweep.start(row, tracker)
+        sweep.end(row, tracker)
+    tracker.sweep_ended(rows)
+    assert any("unheard-of" in line for line in said)
+    assert set(trials(uri, "digits")) == {row.key for row in rows}
+
+
+@pytest.mark.parametrize("bad", ["./mlruns", "file:///tmp/mlruns", "mlruns", "sqlite://", "gopher://x"])
+def test_a_uri_that_mlflow_does_not_take(bad: str) -> None:
+    with pytest.raises(UserError, match="sqlite:///"):
+        MlflowListener(bad, "results/x")
+
+
+def test_a_server_that_does_not_answer_stops_the_sweep_before_it_starts() -> None:
+    with pytest.raises(UserError) as caught:
+        MlflowListener("http://me:hunter2@127.0.0.1:9", "results/x").prepare(timeout=2)
+    text = caught.value.render()
+    assert "no answer" in text and "mlflow server" in text and "tracking=none" in text
+    assert "hunter2" not in text
+
+
+def test_a_folder_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        MlflowListener(f"sqlite:///{tmp_path}/file/mlflow.db", tmp_path).prepare()

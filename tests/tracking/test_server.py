@@ -1,0 +1,101 @@
+"""A real MLflow server that dies in the middle of a sweep and comes back. End only what was started here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from platform.tracking import mlflow_writer
+from platform.tracking.mlflow_writer import MlflowListener
+from tests.report.fake_sweep import FakeSweep
+from tests.tracking.test_mlflow_writer import client, trials
+
+
+class Server:
+    def __init__(self, database: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.database = database
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}"]
+        command += ["--artifacts-destination", str(self.database.parent / "artifacts")]
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        self.process = subprocess.Popen(
+            command,
+            cwd=self.database.parent,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(180):
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.5)
+        raise AssertionError("the server did not start")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(empty_database: Path, tmp_path: Path) -> Iterator[Server]:
+    database = tmp_path / "mlflow.db"
+    database.write_bytes(empty_database.read_bytes())
+    found = Server(database)
+    found.start()
+    yield found
+    found.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_server_that_is_killed_and_comes_back(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_writer, "wait_seconds", lambda failures: 0.5)
+    sweep = FakeSweep(tmp_path / "digits", trials=6, tracking=server.uri)
+    said: list[str] = []
+    tracker = MlflowListener(server.uri, sweep.folder, said.append)
+    tracker.prepare(timeout=60)
+    tracker.sweep_started(sweep.info)
+    rows = sweep.rows()
+    for number, row in enumerate(rows):
+        sweep.start(row, tracker)
+        for report in sweep.reports(row):
+            sweep.report(row, report, tracker)
+            time.sleep(0.1)
+        if number == 1:
+            server.kill()
+        if number == 4:
+            began = time.monotonic()
+            while not said and time.monotonic() - began < 60:
+                time.sleep(0.1)
+            server.start()
+        sweep.end(row, tracker)
+    tracker.sweep_ended(rows)
+    assert sum("does not take entries" in line for line in said) == 1
+    found = trials(server.uri, "digits")
+    assert {k: r.data.tags["kurabe.outcome"] for k, r in found.items()} == {r.key: r.outcome for r in rows}
+    for row in rows:
+        history = client(server.uri).get_metric_history(found[row.key].info.run_id, "seconds")
+        assert sorted(m.step for m in history) == [r["step"] for r in row.reports]
