@@ -305,8 +305,8 @@ def test_normalised_training_images_have_mean_zero_and_deviation_one(channels: i
     dataset = make_dataset(channels)
     x = make(dataset=dataset).normalise(torch.from_numpy(dataset.train.images))
     assert x.dtype == torch.float32
-    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(channels), atol=1e-5, rtol=0)
-    torch.testing.assert_close(x.var((0, 2, 3), correction=0), torch.ones(channels), atol=1e-4, rtol=0)
+    assert x.mean((0, 2, 3)).abs().max() < 1e-5
+    assert (x.var((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
 
 
 def test_statistics_are_of_evenly_spaced_images_and_exact() -> None:
@@ -403,19 +403,27 @@ class Watch(TorchDispatchMode):
         super().__init__()
         self.seen: set[str] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to be shielded from the compiler would import it, which takes seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.seen.add(func.overloadpacket.__name__)
         return func(*args, **(kwargs or {}))
 
 
 WAITS = {"_local_scalar_dense", "item", "nonzero", "masked_select", "bincount", "_unique2", "unique_dim", "equal"}
+WAITS |= {
+    "lift_fresh"
+}  # torch.tensor() and torch.from_numpy(): new data of the host's, which must be copied to a device
 
 
 @pytest.mark.parametrize("extra", [0, 12])
 def test_no_operation_of_a_step_waits_for_the_device(extra: int) -> None:
     batches = make(dataset=make_dataset(size=20, extra=extra))
+    batches.next(0, 12)  # the images are put on the device at the first step
     with Watch() as watch:
-        for step in range(5):  # two passes over the labelled images
+        for step in range(1, 6):  # two passes over the labelled images
             batches.next(step, 12)
     assert {"index_select", "gather", "randperm", "scatter_add_"} <= watch.seen, "the watch sees what happens"
     assert not watch.seen & WAITS
