@@ -413,9 +413,7 @@ class Watch(TorchDispatchMode):
 
 
 WAITS = {"_local_scalar_dense", "item", "nonzero", "masked_select", "bincount", "_unique2", "unique_dim", "equal"}
-WAITS |= {
-    "lift_fresh"
-}  # torch.tensor() and torch.from_numpy(): new data of the host's, which must be copied to a device
+WAITS.add("lift_fresh")  # torch.tensor() and torch.from_numpy(): the host's data, to be copied to a device
 
 
 @pytest.mark.parametrize("extra", [0, 12])
