@@ -77,7 +77,7 @@ class Ledger:
     # -- the file ----------------------------------------------------------------------------------------------------
 
     def _lock(self) -> BinaryIO:
-        file = open(self.path, "a+b")  # noqa: SIM115 - held open as long as the driver lives: it is the lock
+        file = open(self.path, "a+b")  # held open as long as the driver lives: it is the lock
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from platform.runner import cluster
 from platform.runner.bench import Bench
 from platform.sweepfile import Sweep
 from platform.table import Listener, SweepInfo
+
+LEAST_FREE = 64 * 2**20
+"""Bytes. Checkpoints of a small model, the tables and figures of a hundred trials."""
 
 
 class Session:
@@ -59,6 +64,11 @@ class Session:
                 save_plan(plan, folder / "labels" / f"study-{index}.npz")
             cluster.start(address, self.sweep.resources)
             return self._run(folder, ledger, [tracker] if tracker else [])
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            hint = f"free some space, then: {self.command}"
+            raise UserError(Problem("the disk is full; what was recorded is kept", str(folder), hint=hint)) from error
         finally:
             ledger.close()
             _stop_ray()
@@ -118,6 +128,15 @@ class Session:
                     number += 1
                 folder.rename(aside)
             folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+            if free < LEAST_FREE:
+                raise UserError(
+                    Problem(
+                        f"only {free / 2**20:.0f} MiB are free there; a sweep needs {LEAST_FREE / 2**20:.0f} or more",
+                        str(folder),
+                        hint="free some space, or take another place: --results DIR",
+                    )
+                )
             probe = folder / ".writable"
             probe.write_text("")
             probe.unlink()

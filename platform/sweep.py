@@ -1,6 +1,6 @@
 """Search hyper-parameters and compare methods as a sweep file says.
 
-    python -m platform.sweep SPACE.yaml [key=value ...]
+python -m platform.sweep SPACE.yaml [key=value ...]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0: the sweep ran. 1: no trial completed. 2: bad input, nothing was started. 130: interrupted."""
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)  # options may stand between overrides
     from platform.errors import UserError
 
     try:

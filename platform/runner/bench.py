@@ -1,4 +1,4 @@
-"""The driver's book: which row runs next, what is known of each, who is told. Knows the search and the ledger, not Ray."""
+"""The driver's book: which row runs next, what is known of each, who is told. Knows no Ray."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Bench:
     # -- events in ---------------------------------------------------------------------------------------------------
 
     def reported(self, key: str, result: dict[str, Any]) -> None:
-        """An evaluation, or an end. A report that was delivered before (a trial came back) is told apart by its number."""
+        """An evaluation, or an end. One delivered before (the trial came back) is told by its number."""
         row = self.rows[key]
         if row.outcome is not None:
             return
@@ -154,4 +154,3 @@ class Bench:
     def exhausted(self) -> list[str]:
         """Studies whose space has no configuration left that was not run."""
         return [e.study.id for e in self._studies if e.exhausted]
-

@@ -39,7 +39,9 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
         "threads": slots.cpu,
         "device": slots.device,
     }
-    plugins = {m.name: {"source": m.plugin_source, "path": str(m.plugin_path)} for m in sweep.methods if m.plugin_source}
+    plugins = {
+        m.name: {"source": m.plugin_source, "path": str(m.plugin_path)} for m in sweep.methods if m.plugin_source
+    }
 
     def make_payload(row: Row) -> dict[str, Any]:
         mine = {"key": row.key, "study": row.study, "spec": row.spec.model_dump(mode="json")}

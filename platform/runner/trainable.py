@@ -88,9 +88,7 @@ class TrialTrainable(tune.Trainable):
         row["score"] = self._rule.score(self._reports)
         self._reports[-1] = row | metrics
         self._outcome = report.outcome
-        self._checkpoints.save(
-            self._config["key"], self._trial, {"reports": self._reports, "outcome": self._outcome}
-        )
+        self._checkpoints.save(self._config["key"], self._trial, {"reports": self._reports, "outcome": self._outcome})
 
     def _result(self, outcome: str | None, error: str = "") -> dict[str, Any]:
         last = self._reports[-1] if self._reports else {}

@@ -1,0 +1,156 @@
+"""Real sweeps in real processes: the same twice, failing trials, killed workers, interruptions."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from tests.runner.door import ROOT, command, sweep
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+
+SMALL = """
+name: small
+methods: [{methods}]
+data: {{source: digits, limit: 300}}
+labels: {{per_class: 4}}
+train: {{steps: {steps}, evaluations: 4, batch_size: 16}}
+search:
+  model_ema: {{uniform: [0.9, 0.999]}}
+  train.lr: {{log_uniform: [1e-3, 0.3]}}
+budget: {{trials: {trials}}}
+resources: {{concurrent: 1}}
+tracking: none
+"""
+
+
+def write(folder: Path, methods: str = "supervised", steps: int = 12, trials: int = 4) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(SMALL.format(methods=methods, steps=steps, trials=trials))
+    return path
+
+
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "small" / "trials.csv").set_index("key")
+
+
+def test_the_same_sweep_twice_gives_the_same_scores(tmp_path):
+    space = write(tmp_path, "supervised, fixmatch")
+    tables = []
+    for name in ("a", "b"):
+        done = sweep(space, "--results", tmp_path / name)
+        assert done.returncode == 0, done.stdout + done.stderr
+        tables.append(table(tmp_path / name).drop(columns="seconds"))
+    assert len(tables[0]) == 8
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    again = sweep(space, "--results", tmp_path / "a")  # a third time there is nothing left to run
+    assert again.returncode == 0
+    pd.testing.assert_frame_equal(table(tmp_path / "a").drop(columns="seconds"), tables[0])
+    assert len((tmp_path / "a" / "small" / "ledger.jsonl").read_text().splitlines()) == _lines(tmp_path / "b")
+
+
+def _lines(folder: Path) -> int:
+    return len((folder / "small" / "ledger.jsonl").read_text().splitlines())
+
+
+BROKEN = '''
+"""A plug-in that breaks in the middle of some trials."""
+import torch
+from methods.base import Method, Terms, hyper
+from methods.ranges import uniform
+
+class Brittle(Method):
+    """Breaks at step 7 where the learning rate says so."""
+
+    def loss(self, batch):
+        ema = self.hyper.model_ema
+        if batch.step == 7 and ema < 0.95:
+            raise ArithmeticError(f"brittle at model_ema {ema}")
+        loss = torch.nn.functional.cross_entropy(self.model(batch.labelled.x), batch.labelled.y)
+        return Terms(labelled=loss * (float("nan") if batch.step == 7 and ema < 0.97 else 1))
+'''
+
+
+def test_failing_and_diverging_trials_are_recorded_and_the_sweep_goes_on(tmp_path):
+    (tmp_path / "brittle.py").write_text(BROKEN)
+    space = write(tmp_path, "./brittle.py, supervised", trials=6)
+    done = sweep(space, "--results", tmp_path / "r", "budget.scheduler=none")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = table(tmp_path / "r")
+    brittle = rows[rows.method == "brittle"]
+    expected = ["failed" if e < 0.95 else "diverged" if e < 0.97 else "completed" for e in brittle["hp.model_ema"]]
+    assert list(brittle.outcome) == expected and {"failed", "completed"} <= set(expected)
+    assert (rows[rows.method == "supervised"].outcome == "completed").all()
+    failed = brittle[brittle.outcome == "failed"].index[0]
+    trace = (tmp_path / "r" / "small" / "errors" / f"{failed}.txt").read_text()
+    assert "ArithmeticError: brittle at model_ema" in trace and "brittle.py" in trace
+
+
+def _workers(driver: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        try:
+            if "ray::" in " ".join(process.cmdline()) and "Trial" in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _wait_for(what, seconds: float = 120):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.2)
+    pytest.fail("it did not happen in time")
+
+
+def test_a_killed_worker_costs_at_most_one_evaluation(tmp_path):
+    space = write(tmp_path, steps=400, trials=2)
+    driver = subprocess.Popen(
+        command(space, "--results", tmp_path / "r"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    ledger = tmp_path / "r" / "small" / "ledger.jsonl"
+    _wait_for(lambda: ledger.exists() and '"reported"' in ledger.read_text())
+    for process in _wait_for(lambda: _workers(driver.pid)):
+        process.send_signal(signal.SIGKILL)
+    output, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 0, output
+    undisturbed = sweep(space, "--results", tmp_path / "u")
+    assert undisturbed.returncode == 0
+    columns = ["number"] if "number" in table(tmp_path / "r") else []
+    a, b = (table(tmp_path / n).drop(columns=["seconds", *columns]) for n in ("r", "u"))
+    pd.testing.assert_frame_equal(a, b)
+    assert list(a.outcome).count("failed") == 0
+
+
+def test_interrupted_it_stops_cleanly_and_goes_on_where_it_was(tmp_path):
+    space = write(tmp_path, steps=800, trials=3)
+    driver = subprocess.Popen(
+        command(space, "--results", tmp_path / "r"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    ledger = tmp_path / "r" / "small" / "ledger.jsonl"
+    _wait_for(lambda: ledger.exists() and '"reported"' in ledger.read_text())
+    os.kill(driver.pid, signal.SIGINT)
+    output, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 130, output
+    assert "preempted" in set(table(tmp_path / "r").outcome)
+    assert sweep(space, "--results", tmp_path / "r").returncode == 0
+    assert sweep(space, "--results", tmp_path / "u").returncode == 0
+    a, b = (table(tmp_path / n).drop(columns="seconds") for n in ("r", "u"))
+    pd.testing.assert_frame_equal(a, b)
