@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,14 @@ from platform.sweepfile.words import errors_of, field_schema, show, wrong
 CATALOG = "python -m platform.catalog"
 
 
-def check_methods(document: Document, written: list[str], folder: Path) -> tuple[list[MethodEntry], bool]:
+def check_methods(document: Document, written: Sequence[str], folder: Path) -> tuple[list[MethodEntry], bool]:
     """The methods that load, and whether all did."""
     if not written and not document.bad("methods"):
         hint = f"methods: [fixmatch]        ({CATALOG} lists all)"
         document.problem(("methods",), "names no method", hint)
     entries: list[MethodEntry] = []
     for position, name in enumerate(written):
-        node = document.node(("methods",))
-        path = ("methods", position) if node is not None and isinstance(node.data, list) else ("methods",)
+        path = ("methods", position)
         entry = _method(document, path, name, folder)
         if entry is None:
             continue

@@ -23,6 +23,7 @@ Path_ = tuple[str | int, ...]
 _WHOLE = re.compile(r"[-+]?[0-9]+(_[0-9]+)*\Z")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(_[0-9]+)*(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)\Z")
+_TAGS = {"null", "bool", "int", "float", "str", "timestamp", "value", "merge", "seq", "map"}
 _MOST_NODES = 20_000  # aliases can unfold a small file without end
 
 
@@ -124,7 +125,7 @@ class Document:
             hint = "use the shell's quotes around values with spaces or brackets"
             self.found.append((mark.order, Problem(f"not valid YAML: {words}", key, mark.text, hint)))
             return
-        node = Node(None, mark) if tree is None else _Walk(self, lambda _: mark).node(tree, mark)
+        node = Node(None, mark) if tree is None else _Walk(self, lambda _: mark).node(tree, mark, key)
         self._put(_split(key), node, mark)
 
     def _put(self, path: list[str], node: Node, mark: Mark) -> None:
@@ -223,7 +224,7 @@ class _Walk:
             if self.count <= _MOST_NODES + 1:
                 self.note(mark, "refers to itself, or unfolds without end", key=prefix)
             return Node(None, mark)
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             self.note(mark, f"YAML tags have no meaning here: {node.tag}", key=prefix)
         self.open.add(id(node))
         try:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from platform.errors import did_you_mean
 from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings
 from platform.sweepfile import checks
-from platform.sweepfile.document import Document, Path_, from_plain, read
+from platform.sweepfile.document import Document, Node, Path_, from_plain, read
 from platform.sweepfile.reading import read_spaces
 from platform.sweepfile.settings import Budget, Resources, SweepFile
 from platform.sweepfile.sweep import Sweep
@@ -43,8 +43,7 @@ def load_plain(data: dict[str, Any], path: str | Path = "sweep.yaml") -> Sweep:
 def _load(document: Document, path: Path) -> Sweep:
     _fill_in(document, path)
     file = _schema(document)
-    written = [file.methods] if isinstance(file.methods, str) else list(file.methods)
-    entries, all_known = checks.check_methods(document, written, path.parent)
+    entries, all_known = checks.check_methods(document, file.methods, path.parent)
     given = read_spaces(document, entries, all_known)
     checks.check_names(document, file)
     checks.check_data(document, file.data)
@@ -73,8 +72,10 @@ def _load(document: Document, path: Path) -> Sweep:
 
 
 def _fill_in(document: Document, path: Path) -> None:
-    """A section with nothing below it is empty, a file without a name is called as it is stored."""
+    """A section with nothing below it is empty, one method is a list of one, a file is called as it is stored."""
     sections = document.root.data
+    if "methods" in sections and isinstance(sections["methods"].data, str):
+        sections["methods"].data = [Node(sections["methods"].data, sections["methods"].mark)]
     for name in MAPPINGS:
         if name in sections and sections[name].data is None:
             sections[name].data = {}

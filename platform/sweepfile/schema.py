@@ -28,6 +28,8 @@ def schema() -> dict[str, Any]:
     properties = found["properties"]
     properties["search"] |= {"additionalProperties": _range()}
     properties["fixed"] |= {"additionalProperties": {"type": ["number", "string", "boolean", "null", "array"]}}
+    several = {key: properties["methods"].pop(key) for key in ("type", "items")}
+    properties["methods"]["anyOf"] = [several, {"type": "string"}]
     properties["seeds"]["propertyNames"] = {"enum": list(AXES)}
     for name, part in properties.items():
         if "default" in part and isinstance(part["default"], dict):

@@ -40,7 +40,7 @@ class SweepFile(Settings):
     """A sweep file, before names are looked up and ranges are checked."""
 
     name: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$", description="folder below results/")
-    methods: list[str] | str = Field([], description="methods by name, or paths of plug-in files (./my_method.py)")
+    methods: list[str] = Field([], description="methods by name, or paths of plug-in files (./my_method.py)")
     data: DataSettings = Field(DataSettings.model_validate({}), description="where images come from")
     labels: LabelSettings = Field(
         LabelSettings.model_validate({}), description="which labels a trial sees, and how they are damaged"

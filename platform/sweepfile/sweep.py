@@ -190,7 +190,8 @@ def _start(space: Space, base: TrialSpec) -> tuple[dict[str, Any], list[str]]:
             continue
         train = base.train.model_dump()
         default = train[key.removeprefix("train.")] if key.startswith("train.") else base.hyper[key]
-        start[key] = entry.range.nearest(default)
+        value: Any = entry.range.nearest(default)
+        start[key] = int(value) if entry.range.integer and isinstance(value, float) else value
         if start[key] != default:
             notes.append(f"{key} starts at {show(start[key])}: its default {show(default)} is outside {entry.range}")
     return start, notes

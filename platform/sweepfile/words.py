@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -60,8 +61,13 @@ def _number(noun: str, schema: dict[str, Any]) -> str:
 
 def field_schema(model: type[BaseModel], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The JSON schema of one field and the definitions it may refer to."""
-    schema = model.model_json_schema()
+    schema = _schema(model)
     return schema["properties"][name], schema.get("$defs", {})
+
+
+@functools.cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def wrong(value: Any, schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> tuple[str, str]:
