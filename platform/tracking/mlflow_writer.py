@@ -121,8 +121,11 @@ class MlflowListener:
                 self._thread.join(CLOSE_SECONDS)
             finally:
                 self._stop.set()
-        self._thread and self._thread.join(GIVE_UP_SECONDS)
+        if self._thread is not None:
+            self._thread.join(GIVE_UP_SECONDS)
         self._keep()
+        if (file := sqlite_path(self.uri)) is not None and file.exists():
+            store.fold_log(file)
 
     # -- events ------------------------------------------------------------------------------------------------------
 

@@ -6,15 +6,18 @@ import contextlib
 import json
 import logging
 import os
+import sqlite3
 import threading
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from platform.errors import Problem, UserError
 from platform.tracking.uri import redact, sqlite_path
 
 _AMBIENT = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_ENABLE_ASYNC_LOGGING")
+_LOCAL = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "overlay", "tmpfs")
 _OTHERWISE = "or without MLflow: tracking=none; into a file: tracking=sqlite:///results/mlflow.db"
 
 
@@ -31,6 +34,36 @@ def prepare(uri: str, timeout: float = 8.0) -> None:
         except OSError as error:
             raise _problem(uri, f"cannot write {error.filename}: {error.strerror}") from None
     _opens(uri, timeout if file is None else 120.0)
+    if file is not None:
+        write_ahead(file)
+
+
+def write_ahead(file: Path) -> None:
+    """Turn a sqlite file's write-ahead log on: one sync per commit, and the UI's reading never waits or is waited for.
+
+    The setting stays with the file. Only on a disk of this machine: over a network file system it is not safe.
+    """
+    if _file_system(file) not in _LOCAL:
+        return
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(file, timeout=20)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+
+
+def fold_log(file: Path) -> None:
+    """Bring the write-ahead log into the file itself, so that the file alone can be copied."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(file, timeout=5)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _file_system(file: Path) -> str:
+    """Kind of the file system `file` lies on, by the longest mount point above it; empty where that is not known."""
+    found, longest = "", -1
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/mounts").read_text().splitlines():
+            _, point, kind = line.split(" ")[:3]
+            if file.resolve().is_relative_to(point) and len(point) >= longest:
+                found, longest = kind, len(point)
+    return found
 
 
 def silence() -> None:
