@@ -38,8 +38,8 @@ class BrokenMethod(ImportError):
     """A plug-in that does not import or holds no method. `trace` is its traceback, cut to the plug-in's own lines."""
 
     def __init__(self, name: str, reason: str, trace: str = "") -> None:
-        self.name, self.reason, self.trace = name, reason, trace
         super().__init__(f"{name}: {reason}" + (f"\n{trace}" if trace else ""))
+        self.name, self.reason, self.trace = name, reason, trace  # after: ImportError's own __init__ resets `name`
 
 
 def names() -> list[str]:

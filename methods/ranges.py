@@ -111,7 +111,7 @@ class Range:
     def nearest(self, value: Value) -> Value:
         """The allowed value closest to `value`; how a default outside the range becomes a start point."""
         if self.contains(value):
-            return value
+            return int(value) if self.integer else value  # type: ignore[arg-type]
         if self.kind == "choice":
             numbers = [a for a in self.arguments if isinstance(a, (int, float)) and not isinstance(a, bool)]
             if isinstance(value, (int, float)) and not isinstance(value, bool) and numbers:

@@ -78,7 +78,7 @@ class Session:
         from platform.report.screen import ScreenListener
         from platform.runner.run import run
 
-        hashes = (self.dataset.sha256, {index: plan.sha256 for index, plan in self.plans.items()})
+        hashes = (self.dataset.fingerprint, {index: plan.sha256 for index, plan in self.plans.items()})
         results = ResultsListener(folder)
         bench = Bench(self.sweep, self.rule, ledger, [results, *listeners], hashes)
         missing = sum(study.trials for study in self.sweep.studies()) - len(bench.rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,6 +48,12 @@ class Dataset:
     sha256: str
     extra: np.ndarray | None = None
     notes: tuple[str, ...] = ()  # what a person should know: rows without label, images skipped
+
+    @property
+    def fingerprint(self) -> str:
+        """What a trial's key knows of the data: the decoded content and how it may be augmented."""
+        augment = hashlib.sha256(repr(self.augment).encode()).hexdigest()
+        return f"{self.sha256[:16]}-{augment[:8]}"
 
     @property
     def num_classes(self) -> int:

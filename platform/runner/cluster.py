@@ -105,8 +105,6 @@ def _no_cluster(address: str, reason: str) -> UserError:
         Problem(
             f"no Ray cluster answers at {address}: {reason.splitlines()[0] if reason else ''}",
             key="--address",
-            hint="is it up?        ray status --address "
-            + address
-            + "\nwithout --address the sweep runs on this machine",
+            hint=f"is it up?        ray status --address {address}\nwithout --address the sweep runs on this machine",
         )
     )

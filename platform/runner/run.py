@@ -32,7 +32,8 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     store_name = f"kurabe-checkpoints-{token}"
     store = ray.remote(num_cpus=0)(Store).options(name=store_name).remote(str(checkpoints))
     common = {
-        "folder": str(checkpoints),
+        "folder": str(checkpoints.resolve()),
+        "cwd": os.getcwd(),
         "token": token,
         "store": store_name,
         "select": bench.rule.name,

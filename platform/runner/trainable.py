@@ -7,6 +7,7 @@ reported as an outcome with its traceback, so the actor and the sweep go on; onl
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ class TrialTrainable(tune.Trainable):
         from platform.training.trial import Trial
 
         config = self._config
+        if Path(config["cwd"]).is_dir():
+            os.chdir(config["cwd"])  # relative paths of the sweep file mean the driver's folder
         self._spec = TrialSpec(**config["spec"])
         self._rule = selection.get(config["select"])
         plugin = config.get("plugin")
@@ -103,7 +106,7 @@ class TrialTrainable(tune.Trainable):
 
 
 def load_data(spec: TrialSpec) -> tuple[Any, Any]:
-    """Dataset and label plan of a trial, kept by the process. Raises where this node sees other data than the driver."""
+    """Dataset and label plan of a trial, kept by the process. RuntimeError where this node sees other data."""
     from platform.data import open_dataset
     from platform.data.plan import make_plan
 
@@ -116,7 +119,7 @@ def load_data(spec: TrialSpec) -> tuple[Any, Any]:
     if plan_key not in _LOADED:
         _LOADED[plan_key] = make_plan(dataset, spec.labels, spec.seeds)
     plan = _LOADED[plan_key]
-    for name, here, driver in (("data", dataset.sha256, spec.data_hash), ("labels", plan.sha256, spec.labels_hash)):
+    for name, here, driver in (("data", dataset.fingerprint, spec.data_hash), ("labels", plan.sha256, spec.labels_hash)):
         if driver and here != driver:
             raise RuntimeError(f"this node sees other {name} than the driver: sha256 {here[:12]}, not {driver[:12]}")
     return dataset, plan
