@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from methods.base import Batch, Method, Setup
-from platform import models
 from platform.data.batches import Batches, DeviceImages
 from platform.data.dataset import Dataset, LabelPlan
+from platform.models import build
 from platform.spec import TrialSpec, derive_seed
 from platform.training import checkpoint
 from platform.training.evaluation import Evaluator
@@ -187,9 +187,9 @@ class Trial:
         )
 
     def _make_model(self, seed: int) -> nn.Module:
-        model = models.build(self.spec.model, self.dataset.image_shape, self.dataset.num_classes, seed)
-        format = torch.channels_last if self._channels_last else torch.preserve_format
-        return model.to(self.device, memory_format=format)
+        model = build(self.spec.model, self.dataset.image_shape, self.dataset.num_classes, seed)
+        model = model.to(self.device)
+        return model.to(memory_format=torch.channels_last) if self._channels_last else model
 
     def _setup(self) -> Setup:
         spec, plan, dataset = self.spec, self.plan, self.dataset

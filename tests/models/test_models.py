@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from platform import models
 from platform.errors import UserError
+from platform.models import PLACE, build, check, names
 
 SHAPES = {"small_cnn": (1, 8, 8), "wrn_28_2": (3, 16, 16), "preact_resnet18": (3, 16, 16)}
 
@@ -17,7 +19,7 @@ def size(model: nn.Module) -> int:
 
 
 def test_names_are_the_files_of_the_folder():
-    assert models.names() == ["preact_resnet18", "small_cnn", "wrn_28_2", "wrn_28_8"]
+    assert names() == ["preact_resnet18", "small_cnn", "wrn_28_2", "wrn_28_8"]
 
 
 @pytest.mark.parametrize(
@@ -31,14 +33,14 @@ def test_names_are_the_files_of_the_folder():
 )
 def test_parameter_counts_and_width(name: str, shape: tuple[int, int, int], classes: int, parameters: int, width: int):
     with torch.device("meta"):  # sizes only: nothing is drawn
-        model = models.PLACE.load(name).build(shape, classes)
+        model = PLACE.load(name).build(shape, classes)
     assert size(model) == parameters
     assert (model.head.in_features, model.head.out_features) == (width, classes)
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_forward_is_the_head_on_the_features(name: str):
-    model = models.build(name, SHAPES[name], 5, seed=0).eval()
+    model = build(name, SHAPES[name], 5, seed=0).eval()
     x = torch.randn(3, *SHAPES[name])
     features, logits = model(x, with_features=True)
     torch.testing.assert_close(features, model.features(x))
@@ -50,14 +52,14 @@ def test_forward_is_the_head_on_the_features(name: str):
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_parameter_learns(name: str):
     """A parameter without a gradient would break differentiating through a step."""
-    model = models.build(name, SHAPES[name], 5, seed=0)
+    model = build(name, SHAPES[name], 5, seed=0)
     model(torch.randn(4, *SHAPES[name])).square().sum().backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_stages_name_sub_modules_in_forward_order(name: str):
-    model = models.build(name, SHAPES[name], 5, seed=0).eval()
+    model = build(name, SHAPES[name], 5, seed=0).eval()
     seen: list[str] = []
     for stage, module in model.modules_by_stage().items():
         module.register_forward_hook(lambda *_, stage=stage: seen.append(stage))
@@ -68,8 +70,8 @@ def test_stages_name_sub_modules_in_forward_order(name: str):
 def test_the_seed_decides_the_weights_and_the_global_state_stays():
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    same = [models.build("small_cnn", (1, 8, 8), 10, seed=3).state_dict() for _ in range(2)]
-    other = models.build("small_cnn", (1, 8, 8), 10, seed=4)
+    same = [build("small_cnn", (1, 8, 8), 10, seed=3).state_dict() for _ in range(2)]
+    other = build("small_cnn", (1, 8, 8), 10, seed=4)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(a, b) for a, b in zip(same[0].values(), same[1].values(), strict=True))
     assert not torch.equal(other.head.weight, same[0]["head.weight"])
@@ -77,12 +79,12 @@ def test_the_seed_decides_the_weights_and_the_global_state_stays():
 
 @pytest.mark.parametrize("side", [8, 28, 32])
 def test_small_cnn_takes_small_images_of_any_size(side: int):
-    model = models.build("small_cnn", (3, side, side), 10, seed=0)
+    model = build("small_cnn", (3, side, side), 10, seed=0)
     assert model(torch.zeros(2, 3, side, side)).shape == (2, 10)
 
 
 def test_wide_resnet_follows_the_backbone_facts():
-    model = models.build("wrn_28_2", (3, 32, 32), 10, seed=0)
+    model: Any = build("wrn_28_2", (3, 32, 32), 10, seed=0)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     assert {(m.momentum, m.eps) for m in norms} == {(0.001, 0.001)}
     assert {m.negative_slope for m in model.modules() if isinstance(m, nn.LeakyReLU)} == {0.1}
@@ -95,7 +97,7 @@ def test_wide_resnet_follows_the_backbone_facts():
 
 def test_wide_resnet_block_against_its_formula():
     """Group 1: the shortcut sees the activated input; group 2: the raw one."""
-    model = models.build("wrn_28_2", (3, 16, 16), 10, seed=0).eval()
+    model: Any = build("wrn_28_2", (3, 16, 16), 10, seed=0).eval()
     x = torch.randn(2, 16, 8, 8)
     block = model.group1[0]
     a = nn.functional.leaky_relu(block.bn1(x), 0.1)
@@ -108,17 +110,17 @@ def test_wide_resnet_block_against_its_formula():
 
 
 def test_preact_features_may_be_negative():
-    model = models.build("preact_resnet18", (3, 16, 16), 10, seed=0)
+    model = build("preact_resnet18", (3, 16, 16), 10, seed=0)
     assert model.features(torch.randn(4, 3, 16, 16)).min() < 0
 
 
 def test_an_unknown_name_gets_the_nearest():
-    problem = models.check("smal_cnn")
+    problem = check("smal_cnn")
     assert problem is not None and problem.key == "model" and "did you mean: small_cnn" in problem.hint
-    assert models.check("small_cnn") is None
+    assert check("small_cnn") is None
     with pytest.raises(UserError, match="no such model: 'smal_cnn'"):
-        models.build("smal_cnn", (1, 8, 8), 10, seed=0)
-    folder = models.check("parts")
+        build("smal_cnn", (1, 8, 8), 10, seed=0)
+    folder = check("parts")
     assert folder is not None
 
 
@@ -127,14 +129,14 @@ def test_a_model_by_entry_point(monkeypatch: pytest.MonkeyPatch):
     import importlib.metadata as metadata
 
     entries = [
-        metadata.EntryPoint("tiny", "tests.models.test_models:build_tiny", models.PLACE.group),
-        metadata.EntryPoint("broken", "tests.models.nowhere:build", models.PLACE.group),
+        metadata.EntryPoint("tiny", "tests.models.test_models:build_tiny", PLACE.group),
+        metadata.EntryPoint("broken", "tests.models.nowhere:build", PLACE.group),
     ]
     monkeypatch.setattr(metadata, "entry_points", lambda **_: entries)
-    assert "tiny" in models.names()
-    assert models.build("tiny", (1, 4, 4), 3, seed=0)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
+    assert "tiny" in names()
+    assert build("tiny", (1, 4, 4), 3, seed=0)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
     with pytest.raises(UserError, match="'broken' does not load"):
-        models.build("broken", (1, 4, 4), 3, seed=0)
+        build("broken", (1, 4, 4), 3, seed=0)
 
 
 def build_tiny(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:

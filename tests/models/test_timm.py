@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from platform import models
 from platform.errors import UserError
+from platform.models import build, check
 from platform.models.parts.timm_backbone import Name, parse, patch_for
 
 
@@ -17,7 +19,7 @@ from platform.models.parts.timm_backbone import Name, parse, patch_for
     [("timm:vit_tiny_patch16_224", (3, 32, 32), 64), ("timm:vit_tiny_patch16_224:patch=2", (1, 16, 16), 64)],
 )
 def test_vision_transformer_on_small_images(name: str, shape: tuple[int, int, int], patches: int):
-    model = models.build(name, shape, 10, seed=0).eval()
+    model: Any = build(name, shape, 10, seed=0).eval()
     x = torch.randn(2, *shape)
     features, logits = model(x, with_features=True)
     assert model.body.patch_embed.num_patches == patches
@@ -31,7 +33,7 @@ def test_a_convolutional_model_keeps_timms_logits():
     """Taking the classifier out changes nothing: the same weights in timm's own model give the same logits."""
     import timm
 
-    model = models.build("timm:resnet18", (1, 32, 32), 7, seed=0).eval()
+    model = build("timm:resnet18", (1, 32, 32), 7, seed=0).eval()
     own = timm.create_model("resnet18", num_classes=7, in_chans=1).eval()
     state = {name.removeprefix("body."): value for name, value in model.state_dict().items()}
     state["fc.weight"], state["fc.bias"] = state.pop("head.weight"), state.pop("head.bias")
@@ -42,28 +44,28 @@ def test_a_convolutional_model_keeps_timms_logits():
 
 
 def test_the_seed_decides_timms_weights():
-    one, two = (models.build("timm:resnet10t", (3, 32, 32), 4, seed=seed) for seed in (1, 1))
+    one, two = (build("timm:resnet10t", (3, 32, 32), 4, seed=seed) for seed in (1, 1))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
 def test_unknown_names_and_options():
-    problem = models.check("timm:resnet_18")
+    problem = check("timm:resnet_18")
     assert problem is not None and "did you mean: timm:resnet18" in problem.hint
-    assert models.check("timm:resnet18") is None
-    assert models.check("timm:resnet18:pretrained") is None
-    option = models.check("timm:resnet18:pretraind")
+    assert check("timm:resnet18") is None
+    assert check("timm:resnet18:pretrained") is None
+    option = check("timm:resnet18:pretraind")
     assert option is not None and "did you mean: pretrained" in option.hint
-    assert models.check("timm:") is not None
+    assert check("timm:") is not None
 
 
 def test_two_classifiers_are_refused():
     with pytest.raises(UserError, match="not in one linear layer"):
-        models.build("timm:deit_tiny_distilled_patch16_224", (3, 32, 32), 10, seed=0)
+        build("timm:deit_tiny_distilled_patch16_224", (3, 32, 32), 10, seed=0)
 
 
 def test_a_patch_for_a_model_without_patches_is_refused():
     with pytest.raises(UserError, match="takes no patch size"):
-        models.build("timm:resnet18:patch=4", (3, 32, 32), 10, seed=0)
+        build("timm:resnet18:patch=4", (3, 32, 32), 10, seed=0)
 
 
 def test_pretrained_weights_without_network_say_what_to_do(monkeypatch: pytest.MonkeyPatch):
@@ -74,7 +76,7 @@ def test_pretrained_weights_without_network_say_what_to_do(monkeypatch: pytest.M
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(UserError) as caught:
-        models.build("timm:resnet18:pretrained", (3, 32, 32), 10, seed=0)
+        build("timm:resnet18:pretrained", (3, 32, 32), 10, seed=0)
     assert "cannot be loaded (ConnectionError" in str(caught.value) and "HF_HOME" in str(caught.value)
 
 

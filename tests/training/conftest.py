@@ -47,11 +47,12 @@ def make_spec(
 ) -> TrialSpec:
     train = {"steps": 12, "batch_size": 16, "evaluations": 3, "lr": 0.05} | train
     return TrialSpec(
+        code="",
         method=method,
         hyper={"model_ema": 0.9} if hyper is None else hyper,
         model=model,
-        train=TrainSettings(**train),
-        data=DataSettings(),
-        labels=LabelSettings(),
+        train=TrainSettings.model_validate(train),
+        data=DataSettings.model_validate({}),
+        labels=LabelSettings.model_validate({}),
         seeds=dict.fromkeys(AXES, 1),
     )

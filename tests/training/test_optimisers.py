@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from platform import models
+from platform.models import build
 from platform.spec import TrainSettings
 from platform.training.optimisers import make_optimizer
 
 
+def settings(**values: Any) -> TrainSettings:
+    return TrainSettings.model_validate(values)
+
+
 def test_no_decay_on_biases_and_normalisation():
-    model = models.build("small_cnn", (1, 8, 8), 10, seed=0)
-    decayed, spared = make_optimizer(model, TrainSettings(weight_decay=0.1)).param_groups
+    model = build("small_cnn", (1, 8, 8), 10, seed=0)
+    decayed, spared = make_optimizer(model, settings(weight_decay=0.1)).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert decayed["weight_decay"] == 0.1 and spared["weight_decay"] == 0
     weights = {"stem.0.weight", "stage1.1.weight", "stage2.1.weight", "head.weight"}
@@ -31,7 +37,7 @@ def test_a_model_may_spare_parameters_by_name():
             return {"token"}
 
     model = Token()
-    decayed, spared = make_optimizer(model, TrainSettings()).param_groups
+    decayed, spared = make_optimizer(model, settings()).param_groups
     assert decayed["params"] == [model.weight] and spared["params"] == [model.token]
 
 
@@ -39,7 +45,7 @@ def test_a_model_may_spare_parameters_by_name():
 def test_sgd_is_its_formula(nesterov: bool):
     """g = grad + wd w; v <- mu v + g; w <- w - lr (g + mu v) with Nesterov, else w - lr v."""
     layer = nn.Linear(3, 2, bias=False)
-    train = TrainSettings(lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.01)
+    train = settings(lr=0.1, momentum=0.9, nesterov=nesterov, weight_decay=0.01)
     optimizer = make_optimizer(layer, train)
     weight, velocity = layer.weight.detach().clone(), torch.zeros(2, 3)
     for _ in range(3):
@@ -53,9 +59,9 @@ def test_sgd_is_its_formula(nesterov: bool):
 
 
 def test_no_momentum_means_no_nesterov():
-    assert make_optimizer(nn.Linear(2, 2), TrainSettings(momentum=0.0)).param_groups[0]["nesterov"] is False
+    assert make_optimizer(nn.Linear(2, 2), settings(momentum=0.0)).param_groups[0]["nesterov"] is False
 
 
 def test_adamw():
-    optimizer = make_optimizer(nn.Linear(2, 2), TrainSettings(optimizer="adamw", lr=0.01))
+    optimizer = make_optimizer(nn.Linear(2, 2), settings(optimizer="adamw", lr=0.01))
     assert isinstance(optimizer, torch.optim.AdamW) and optimizer.param_groups[0]["lr"] == 0.01

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,8 @@ from platform.spec import TrainSettings
 from platform.training.schedules import evaluation_steps, learning_rate
 
 
-def rates(steps: int, **settings) -> list[float]:
-    train = TrainSettings(steps=steps, lr=0.3, **settings)
+def rates(steps: int, **settings: Any) -> list[float]:
+    train = TrainSettings.model_validate({"steps": steps, "lr": 0.3} | settings)
     return [learning_rate(train, step) for step in range(steps)]
 
 

@@ -10,9 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from methods.base import Batch, Method, Terms, Views
-from platform import models
 from platform.data.dataset import Dataset, LabelPlan
+from platform.models import build
 from platform.spec import derive_seed
+from platform.training.report import Report
 from platform.training.trial import Trial
 from tests.training.conftest import make_spec
 
@@ -21,10 +22,12 @@ class Plain(Method):
     """plain: cross-entropy, with everything that must survive a checkpoint: buffers, generators, the global one."""
 
     views = Views(labelled=("weak",), unlabelled=("plain",))
+    centre: torch.Tensor
+    losses: list[float]
 
     def build(self) -> None:
         self.register_buffer("centre", torch.zeros(self.setup.num_classes))
-        self.losses: list[float] = []
+        self.losses = []
 
     def loss(self, batch: Batch) -> Terms:
         noise = torch.randn(batch.labelled.y.shape, generator=self.generator) + torch.rand(())  # dropout's generator
@@ -47,11 +50,15 @@ class Explodes(Plain):
         return terms
 
 
-def trial(dataset: Dataset, plan: LabelPlan, method: type[Method] = Plain, **settings: Any) -> Trial:
-    return Trial(make_spec(**settings), dataset, plan, method)
+class PlainTrial(Trial):
+    method: Plain
 
 
-def run(one: Trial) -> list:
+def trial(dataset: Dataset, plan: LabelPlan, method: type[Plain] = Plain, **settings: Any) -> PlainTrial:
+    return PlainTrial(make_spec(**settings), dataset, plan, method)
+
+
+def run(one: Trial) -> list[Report]:
     return list(one.reports())
 
 
@@ -88,6 +95,7 @@ def test_evaluation_is_what_it_says(dataset: Dataset, plan: LabelPlan):
 
     one = trial(dataset, plan, eval_batch_size=7)
     metrics = run(one)[-1].metrics
+    assert plan.true is not None
     model = one.method.eval_model
 
     def logits(images) -> torch.Tensor:
@@ -143,7 +151,8 @@ def test_trials_of_one_process_do_not_disturb_each_other(dataset: Dataset, plan:
 
 def test_evaluations_leave_no_trace(dataset: Dataset, plan: LabelPlan):
     few, many = trial(dataset, plan, evaluations=2), trial(dataset, plan, evaluations=6)
-    run(few), run(many)
+    run(few)
+    run(many)
     assert few.method.losses == many.method.losses
     pairs = zip(few.method.state_dict().items(), many.method.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for (name, a), b in pairs if isinstance(a, torch.Tensor))
@@ -151,7 +160,7 @@ def test_evaluations_leave_no_trace(dataset: Dataset, plan: LabelPlan):
 
 def test_methods_meet_the_same_start(dataset: Dataset, plan: LabelPlan):
     model = trial(dataset, plan).method.model
-    fresh = models.build("small_cnn", (1, 8, 8), 4, seed=1)
+    fresh = build("small_cnn", (1, 8, 8), 4, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), fresh.parameters(), strict=True))
 
 
@@ -160,7 +169,7 @@ def test_setup_tells_the_method_its_trial(dataset: Dataset, plan: LabelPlan):
     assert (setup.num_classes, setup.steps, setup.num_labelled, setup.num_unlabelled) == (4, 12, 32, 120)
     assert setup.num_train == 160 and setup.grad_clip == 0.5 and not setup.amp
     assert sum(setup.label_counts) == 32 and setup.seed == derive_seed(1, "method")
-    one, two, again = (setup.make_model(number).head.weight for number in (0, 1, 0))
+    one, two, again = (next(setup.make_model(number).parameters()) for number in (0, 1, 0))
     assert torch.equal(one, again) and not torch.equal(one, two)
     assert setup.make_optimizer(setup.make_model(0)).param_groups[0]["lr"] == 0.05
 
@@ -238,7 +247,8 @@ def test_what_does_not_compile_runs_as_it_is(dataset: Dataset, plan: LabelPlan, 
     compile = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile(self, backend=broken))
     eager, compiled = (trial(dataset, plan, steps=3, evaluations=1, compile=mode) for mode in ("off", "on"))
-    run(eager), run(compiled)
+    run(eager)
+    run(compiled)
     assert compiled.compiled and not eager.compiled
     assert compiled.method.losses == eager.method.losses
 

@@ -43,7 +43,9 @@ class TimmBackbone(Backbone):
     The classifier lives in `head` only, so that no parameter is registered twice.
     """
 
-    def __init__(self, body: nn.Module, head: nn.Linear, name: str) -> None:
+    body: Any
+
+    def __init__(self, body: Any, head: nn.Linear, name: str) -> None:
         super().__init__()
         self.body = body
         self.head = head
@@ -131,7 +133,7 @@ def build(name: str, image_shape: tuple[int, int, int], num_classes: int) -> Tim
     return model
 
 
-def _create(parsed: Name, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+def _create(parsed: Name, image_shape: tuple[int, int, int], num_classes: int) -> Any:
     import timm
 
     channels, *size = image_shape
