@@ -37,7 +37,7 @@ WORDS = {
     "val_clid": "CLID on the validation images",
     "val_loss": "validation loss",
 }
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.spines.top": False,

@@ -52,4 +52,6 @@ if __name__ == "__main__":
         f"{found['reports']} reports of 13 metrics into sqlite: {found['reports_per_second']:.0f} reports/s, ", end=""
     )
     print(f"{found['driver_us_per_report']:.0f} us of the driver each")
+    busy, load = found["reports_per_cpu_second"], os.getloadavg()[0]
+    print(f"{busy:.0f} reports per second of processor time (load average {load:.1f})")
     print(sentence(provenance()))
