@@ -28,9 +28,8 @@ unit: $(STAMP) ## the fast tests only, under a minute
 	$(PY) -m pytest $(ARGS)
 
 lint: $(STAMP) ## ruff and basedpyright
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/basedpyright --warnings
+	@failed=0; for check in "ruff check ." "ruff format --check --output-format concise ." "basedpyright --warnings"; do \
+		echo "$$check"; $(VENV)/bin/$$check || failed=1; done; exit $$failed
 
 format: $(STAMP) ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .

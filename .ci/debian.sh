@@ -1,11 +1,13 @@
 #!/bin/sh
-# Debian packages that some tests use: a browser, an ssh server, network namespaces. Without them those tests skip.
+# Debian packages that some tests use (a browser, an ssh server, network namespaces; without them those tests skip), and
+# the one that makes virtual environments.
 set -eu
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "debian.sh: needs root and apt-get; tests that need chromium, sshd or ip will be skipped." >&2
     exit 0
 fi
 missing=""
+python3 -c "import ensurepip" 2>/dev/null || missing="$missing python3-venv"
 command -v chromium >/dev/null || missing="$missing chromium"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v ip >/dev/null || missing="$missing iproute2"
