@@ -237,6 +237,7 @@ def test_images_are_handed_on(dataset: Dataset, plan: LabelPlan):
     assert second.images is first.images
 
 
+@pytest.mark.slow
 def test_what_does_not_compile_runs_as_it_is(dataset: Dataset, plan: LabelPlan, monkeypatch: pytest.MonkeyPatch):
     """`compile: on` with a compiler that fails: the losses are those of eager mode."""
     monkeypatch.setattr(torch._dynamo.config, "suppress_errors", False)
