@@ -13,6 +13,12 @@ command -v chromium >/dev/null || missing="$missing chromium"
 command -v ip >/dev/null || missing="$missing iproute2"
 [ -n "$missing" ] || exit 0
 export DEBIAN_FRONTEND=noninteractive
+# An ssh server that a test starts for itself is wanted, not one for the machine.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+fi
 # shellcheck disable=SC2086  # a list of words
 if apt-get update -qq && apt-get install -qq -y --no-install-recommends $missing; then
     echo "debian.sh: installed$missing"
