@@ -1,12 +1,12 @@
 """Search ranges of hyper-parameters: the same words in a method's file and in a sweep file.
 
-    uniform(0.9, 0.999)            {uniform: [0.9, 0.999]}
-    log_uniform(1e-4, 0.1)         {log_uniform: [1e-4, 0.1]}
-    int_uniform(1, 7)              {int_uniform: [1, 7]}
-    int_log_uniform(1, 64)         {int_log_uniform: [1, 64]}
-    quantised_uniform(0, 1, 0.1)   {quantised_uniform: [0, 1, 0.1]}
-    quantised_int_uniform(8, 64, 8) {quantised_int_uniform: [8, 64, 8]}
-    choice(16, 32, 64)             {choice: [16, 32, 64]}
+uniform(0.9, 0.999)            {uniform: [0.9, 0.999]}
+log_uniform(1e-4, 0.1)         {log_uniform: [1e-4, 0.1]}
+int_uniform(1, 7)              {int_uniform: [1, 7]}
+int_log_uniform(1, 64)         {int_log_uniform: [1, 64]}
+quantised_uniform(0, 1, 0.1)   {quantised_uniform: [0, 1, 0.1]}
+quantised_int_uniform(8, 64, 8) {quantised_int_uniform: [8, 64, 8]}
+choice(16, 32, 64)             {choice: [16, 32, 64]}
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class UnknownPlugin(LookupError):
 
 
 class Place:
-    """A folder of plug-ins: `package` is its import name, `kind` the word for a person, `group` the entry-point group."""
+    """A folder of plug-ins: its import name, the word for a person, the entry-point group."""
 
     def __init__(self, kind: str, package: str, group: str) -> None:
         self.kind, self.package, self.group = kind, package, group

@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from platform import selection
+import platform.selection as selection
 from platform.data import open_dataset
 from platform.data.dataset import Dataset, LabelPlan
 from platform.data.plan import make_plan, save_plan
 from platform.errors import Problem, UserError
-from platform.ledger import FINAL, Ledger
+from platform.ledger import Ledger
 from platform.runner import cluster
 from platform.runner.bench import Bench
 from platform.sweepfile import Sweep
@@ -56,14 +56,16 @@ class Session:
 
     def run(self, address: str | None = None, fresh: bool = False) -> int:
         """Run what is missing. Exit code as the door's."""
+        address = cluster.check(address)
+        tracker = self._tracker(self.results / self.sweep.name)
         folder = self._folder(fresh)
         ledger = Ledger(folder, self.sweep.resolved())
         try:
-            tracker = self._tracker(folder)
             for index, plan in self.plans.items():
                 save_plan(plan, folder / "labels" / f"study-{index}.npz")
+            print(f"{self.sweep.path} is checked; starting Ray", flush=True)
             cluster.start(address, self.sweep.resources)
-            return self._run(folder, ledger, [tracker] if tracker else [])
+            return self._run(folder, ledger, tracker)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -73,25 +75,33 @@ class Session:
             ledger.close()
             _stop_ray()
 
-    def _run(self, folder: Path, ledger: Ledger, listeners: list[Listener]) -> int:
+    def _run(self, folder: Path, ledger: Ledger, tracker: Any) -> int:
         from platform.report.results_folder import ResultsListener
         from platform.report.screen import ScreenListener
         from platform.runner.run import run
 
         hashes = (self.dataset.fingerprint, {index: plan.sha256 for index, plan in self.plans.items()})
-        results = ResultsListener(folder)
-        bench = Bench(self.sweep, self.rule, ledger, [results, *listeners], hashes)
+        listeners: list[Listener] = [ResultsListener(folder), *([tracker] if tracker else [])]
+        bench = Bench(self.sweep, self.rule, ledger, listeners, hashes)
         missing = sum(study.trials for study in self.sweep.studies()) - len(bench.rows)
         slots = cluster.slots(self.sweep.resources, max(1, missing))
         info = self._info(folder, slots.count)
-        bench.listeners.append(ScreenListener(info))
-        for listener in bench.listeners:
-            listener.sweep_started(info)
-        rows = run(bench, folder, slots) if missing > 0 else bench.close()
-        done = [row for row in rows if row.outcome in FINAL]
+        screen = ScreenListener(info, links=tracker.links if tracker else list)
+        screen.known(list(bench.rows.values()))
+        if tracker:
+            tracker.notify = screen.notice
+        bench.listeners.append(screen)
+        try:
+            for listener in bench.listeners:
+                listener.sweep_started(info)
+            rows = run(bench, folder, slots) if missing > 0 else bench.close()
+        finally:
+            screen.close()
+            if tracker:
+                tracker.close()
         if any(row.outcome == "preempted" for row in rows):
             return 130
-        return 0 if any(row.outcome == "completed" for row in done) else 1
+        return 0 if any(row.outcome == "completed" for row in rows) else 1
 
     def _info(self, folder: Path, slots: int) -> SweepInfo:
         from platform.report.provenance import provenance

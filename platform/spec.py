@@ -1,4 +1,4 @@
-"""What decides a trial's outcome, as plain data. The hash of a `TrialSpec` is the key of a row of the benchmark table."""
+"""What decides a trial's outcome, as plain data. The hash of a `TrialSpec` is the key of its row in the table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ class LabelSettings(Settings):
     )
     rate: float = Field(0.0, ge=0, le=1, description="noise rate of a synthetic noise")
     val: float = Field(
-        0.1, gt=0, lt=10_000_000, description="validation part: a fraction of the training images if below 1, else a count"
+        0.1,
+        gt=0,
+        lt=10_000_000,
+        description="validation part: a fraction of the training images if below 1, else a count",
     )
 
 

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from platform import sweepfile
+    import platform.sweepfile as sweepfile
 
     sweep = sweepfile.load(options.space, options.overrides)
     if options.smoke:

@@ -1,4 +1,4 @@
-"""The benchmark table: a row is a trial. Rows travel from the runner to the ledger, MLflow, the screen and the report."""
+"""The benchmark table: a row is a trial, and travels from the runner to the ledger, MLflow, the screen, the report."""
 
 from __future__ import annotations
 

@@ -137,7 +137,8 @@ class Bench:
     def best(self, study: str) -> Row | None:
         """The winner of a study so far: completed trials only, by the rule."""
         done = [r for r in self.rows.values() if r.study == study and r.outcome == "completed" and r.score is not None]
-        return sorted(done, key=lambda r: (-r.score if self.rule.maximise else r.score, r.number))[0] if done else None
+        sign = -1 if self.rule.maximise else 1
+        return min(done, key=lambda r: (sign * (r.score or 0.0), r.number), default=None)
 
     def __deepcopy__(self, memo: Any) -> Bench:
         """Tune copies its configuration; there is one book."""

@@ -57,7 +57,7 @@ class Checkpoints:
         if self._store is None:
             path = self._folder / f"{key}.pt"
             return trial.load(path) if path.exists() else None
-        content = ray.get(self._store.read.remote(key))
+        content: Any = ray.get(self._store.read.remote(key))
         if content is None:
             return None
         with tempfile.TemporaryDirectory() as scratch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,25 @@ class Slots:
         return "cuda" if self.gpu else "cpu"
 
 
-def start(address: str | None, resources: Any) -> None:
-    """Connect to `address` (also $RAY_ADDRESS, as in a Ray job), or start a private Ray on this machine.
+def check(address: str | None) -> str | None:
+    """The address to connect to (also $RAY_ADDRESS, as in a Ray job); None = a private Ray on this machine.
 
-    Raises UserError where the address does not answer.
+    Raises UserError where nothing answers there: Ray itself would wait long for a head that is not up.
     """
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address and address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdigit():
+            raise _no_cluster(address, "an address is HOST:PORT, ray://HOST:PORT or auto")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            raise _no_cluster(address, str(error)) from error
+    return address
+
+
+def start(address: str | None, resources: Any) -> None:
+    """Connect to a cluster by its (checked) address, or start a private Ray on this machine."""
     for name, value in _PREPARED.items():
         os.environ.setdefault(name, value)
     import ray
@@ -47,13 +62,11 @@ def start(address: str | None, resources: Any) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
     environment = worker_environment(threads=max(1, int(resources.cpu)))
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
-    address = address or os.environ.get("RAY_ADDRESS")
     if not address:
         # The raylet and the workers it starts ahead inherit this process's environment: no worker starts twice.
         os.environ.update(environment, PYTHONPATH=_python_path())
         ray.init(address="local", include_dashboard=False, object_store_memory=256 * 2**20, **quiet)
         return
-    _check_answers(address)
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # a submitted job has its working directory already
     runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": _python_path()} if in_job else {})}
     if not in_job:
@@ -83,21 +96,6 @@ def _python_path() -> str:
     """The repository root first: a worker must find this `platform` package before the standard module."""
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(ROOT)]
     return os.pathsep.join([str(ROOT), *others])
-
-
-def _check_answers(address: str) -> None:
-    """A plain connection first: Ray itself waits long for a head that is not there."""
-    import socket
-
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto":
-        return
-    if not host or not port.isdigit():
-        raise _no_cluster(address, "an address is HOST:PORT, ray://HOST:PORT or auto")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
-        raise _no_cluster(address, str(error)) from error
 
 
 def _no_cluster(address: str, reason: str) -> UserError:

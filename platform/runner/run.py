@@ -30,7 +30,7 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     token = secrets.token_hex(8)
     (checkpoints / "TOKEN").write_text(token)
     store_name = f"kurabe-checkpoints-{token}"
-    store = ray.remote(num_cpus=0)(Store).options(name=store_name).remote(str(checkpoints))
+    store: Any = ray.remote(num_cpus=0)(Store).options(name=store_name).remote(str(checkpoints.resolve()))
     common = {
         "folder": str(checkpoints.resolve()),
         "cwd": os.getcwd(),

@@ -15,8 +15,8 @@ from typing import Any
 from ray import tune
 
 import methods
-from platform import selection
 from platform.runner.checkpoints import Checkpoints
+from platform.selection import get as get_rule
 from platform.spec import TrialSpec
 
 _LOADED: dict[str, Any] = {}  # datasets and label plans of this process, by their settings
@@ -66,7 +66,7 @@ class TrialTrainable(tune.Trainable):
         if Path(config["cwd"]).is_dir():
             os.chdir(config["cwd"])  # relative paths of the sweep file mean the driver's folder
         self._spec = TrialSpec(**config["spec"])
-        self._rule = selection.get(config["select"])
+        self._rule = get_rule(config["select"])
         plugin = config.get("plugin")
         cls = methods.from_source(plugin["source"], plugin["path"]) if plugin else methods.get(self._spec.method)
         dataset, plan = load_data(self._spec)
@@ -119,7 +119,8 @@ def load_data(spec: TrialSpec) -> tuple[Any, Any]:
     if plan_key not in _LOADED:
         _LOADED[plan_key] = make_plan(dataset, spec.labels, spec.seeds)
     plan = _LOADED[plan_key]
-    for name, here, driver in (("data", dataset.fingerprint, spec.data_hash), ("labels", plan.sha256, spec.labels_hash)):
+    facts = (("data", dataset.fingerprint, spec.data_hash), ("labels", plan.sha256, spec.labels_hash))
+    for name, here, driver in facts:
         if driver and here != driver:
             raise RuntimeError(f"this node sees other {name} than the driver: sha256 {here[:12]}, not {driver[:12]}")
     return dataset, plan

@@ -81,9 +81,10 @@ class StudyScheduler(FIFOScheduler):
 
     def _replay(self, row: Row, sign: int) -> None:
         bracket = self._asha[row.study]._brackets[0]
+        trial: Any = SimpleNamespace(trial_id=row.key)
         for report in row.reports:
             if report.get("score") is not None:
-                bracket.on_result(SimpleNamespace(trial_id=row.key), int(report["evaluation"]), sign * report["score"])
+                bracket.on_result(trial, int(report["evaluation"]), sign * report["score"])
 
     def _of(self, trial: TuneTrial) -> AsyncHyperBandScheduler:
         return self._asha[payload(trial)["study"]]

@@ -1,0 +1,110 @@
+"""Bad input through the door: exit code 2, what and where and what to type next, and nothing was started."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.runner.door import sweep
+
+pytestmark = pytest.mark.slow
+
+GOOD = """
+name: bad-input
+methods: [supervised]
+data: {source: digits, limit: 300}
+labels: {per_class: 4}
+train: {steps: 10}
+budget: {trials: 1}
+tracking: none
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+CASES = {
+    "unknown key": (["trian.steps=5"], ["trian", "did you mean: train"]),
+    "wrong type": (["train.steps=many"], ["train.steps", "'many' is not a positive whole number"]),
+    "impossible range": (["search.train.lr={uniform: [0.3, 0.1]}"], ["low must be below high"]),
+    "unknown method": (["methods=[supervize]"], ["did you mean: supervised"]),
+    "unknown source": (["data={source: digitz}"], ["did you mean: digits"]),
+    "when on a missing parameter": (["search={train.lr: {uniform: [0.1, 0.2], when: {centre: 1}}}"], ["centre"]),
+    "more labels than there are": (["labels.per_class=500"], ["labels.per_class", "500"]),
+    "a missing file": (["data={source: parquet, path: /no/such/folder}"], ["data.path", "/no/such/folder"]),
+    "an oracle without truth": (["select=clean_val_accuracy", "data={source: image_folder, path: IMAGES}"], ["select"]),
+    "no cluster": (["--address", "127.0.0.1:1"], ["no Ray cluster answers at 127.0.0.1:1"]),
+    "no tracking server": ([f"tracking=http://127.0.0.1:{free_port()}"], ["127.0.0.1", "tracking"]),
+    "a folder for tracking": (["tracking=file:./mlruns"], ["sqlite:///"]),
+}
+
+
+def images(folder: Path) -> Path:
+    from PIL import Image
+
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(30):
+            Image.new("RGB", (8, 8), (number, 10, 10)).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_is_refused_in_words_and_nothing_is_started(tmp_path, case):
+    overrides, expected = CASES[case]
+    (tmp_path / "space.yaml").write_text(GOOD)
+    if any("IMAGES" in word for word in overrides):
+        folder = images(tmp_path / "images")
+        overrides = [word.replace("IMAGES", str(folder)) for word in overrides]
+    done = sweep(tmp_path / "space.yaml", "--results", tmp_path / "results", *overrides, timeout=60)
+    assert done.returncode == 2, done.stdout + done.stderr
+    for words in expected:
+        assert words in done.stderr
+    assert "nothing was started" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "results" / "bad-input").exists()
+
+
+def test_all_errors_of_a_file_come_at_once_with_their_lines(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("methods: [suprvised]\ntrain: {steps: 0}\nselect: nosy_val_accuracy\nbudget: {trials: x}\n")
+    done = sweep(path, "--results", tmp_path / "results")
+    assert done.returncode == 2
+    for line in (1, 2, 3, 4):
+        assert f"space.yaml:{line}: " in done.stderr
+    assert "4 errors; nothing was started." in done.stderr
+
+
+def test_a_missing_sweep_file(tmp_path):
+    done = sweep(tmp_path / "spce.yaml")
+    assert done.returncode == 2 and "spce.yaml" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_right_to_write(tmp_path):
+    (tmp_path / "space.yaml").write_text(GOOD)
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file stands where the folder should be")
+    done = sweep(tmp_path / "space.yaml", "--results", blocked)
+    assert done.returncode == 2 and "cannot write there" in done.stderr and "--results DIR" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk(tmp_path):
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        (tmp_path / "space.yaml").write_text(GOOD)
+        done = sweep(tmp_path / "space.yaml", "--results", disk)
+        assert done.returncode == 2 and "MiB are free there" in done.stderr and "Traceback" not in done.stderr
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
