@@ -55,7 +55,7 @@ class LayerMatch(Method):
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
 
     def build(self) -> None:
-        self.selector = make_selector(self.hyper.selector, self.hyper.threshold)
+        self.selector = make_selector(self.hyper.selector, self.setup, self.hyper)
         head = self.model.get_submodule("head")
         weight = head.get_parameter("weight")
         classes, dim = weight.shape
