@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from platform.report.provenance import sentence
-from platform.report.winners import OUTCOMES, Standing, standings
+from platform.report.winners import OUTCOMES, Standing, paired_difference, standings
 from platform.table import Row, SweepInfo
 from platform.tracking.uri import redact
 
@@ -15,7 +15,7 @@ from platform.tracking.uri import redact
 def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
     """Markdown. Scores are the winners' of each study; means are over studies."""
     ranked = standings(info, rows)
-    parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _winners(ranked)]
+    parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked), _winners(ranked)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -110,6 +110,25 @@ def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
         "studies. A winner's score is the best of many and therefore flatters; its test accuracy was not chosen."
     )
     return "## Methods\n\n" + "\n".join(lines) + f"\n\n{caption}"
+
+
+def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
+    """Every method against one reference, study by study: the same splits and starts, so their noise cancels."""
+    reference = "supervised" if "supervised" in info.methods else info.methods[0]
+    lines = [
+        _line([standing.method, str(difference)])
+        for standing in ranked
+        if standing.method != reference and (difference := paired_difference(standing, _of(ranked, reference)))
+    ]
+    if not lines:
+        return ""
+    head = [_line(["method", f"test accuracy minus {reference}'s"]), _line(["---", "---:"])]
+    caption = "Mean of the differences within each study, with the 95 % interval of Student's t over studies."
+    return f"## Against {reference}\n\n" + "\n".join([*head, *lines]) + f"\n\n{caption}"
+
+
+def _of(ranked: Sequence[Standing], method: str) -> Standing:
+    return next(standing for standing in ranked if standing.method == method)
 
 
 def _winners(ranked: Sequence[Standing]) -> str:

@@ -75,3 +75,11 @@ def standings(info: SweepInfo, rows: Sequence[Row]) -> list[Standing]:
         found.append(Standing(method, winners, len(studies), counts, score, mean(tests)))
     sign = -1 if info.maximise else 1
     return sorted(found, key=lambda s: (s.score is None, sign * s.score.value if s.score else 0.0))
+
+
+def paired_difference(a: Standing, b: Standing) -> Mean | None:
+    """Mean of a's test accuracy minus b's within each study index that both have a winner of; None below two."""
+    mine, theirs = ({int(row.study.rpartition("/")[2]): row.test_accuracy for row in s.winners} for s in (a, b))
+    pairs = [(mine[k], theirs[k]) for k in sorted(mine.keys() & theirs.keys())]
+    known = [x - y for x, y in pairs if x is not None and y is not None]
+    return mean(known) if len(known) > 1 else None

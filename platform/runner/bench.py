@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from platform.ledger import FINAL, Ledger
+from platform.report.winners import winner
 from platform.search.proposer import MAX_DUPLICATES, Proposer
 from platform.selection import Rule
 from platform.sweepfile import Study, Sweep
@@ -136,9 +137,7 @@ class Bench:
 
     def best(self, study: str) -> Row | None:
         """The winner of a study so far: completed trials only, by the rule."""
-        done = [r for r in self.rows.values() if r.study == study and r.outcome == "completed" and r.score is not None]
-        sign = -1 if self.rule.maximise else 1
-        return min(done, key=lambda r: (sign * (r.score or 0.0), r.number), default=None)
+        return winner([row for row in self.rows.values() if row.study == study], self.rule.maximise)
 
     def __deepcopy__(self, memo: Any) -> Bench:
         """Tune copies its configuration; there is one book."""
