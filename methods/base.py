@@ -11,16 +11,17 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from methods.parts.ema import ModelEMA
 from methods.ranges import Range, uniform
 
-__all__ = ["Batch", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
+__all__ = ["Batch", "LabelledImages", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
 
 
 def hyper(default: Any, *, search: Range | None = None, help: str, **limits: Any) -> Any:
@@ -93,6 +94,20 @@ class Terms(dict[str, Tensor]):
         return torch.stack([term.to(torch.promote_types(term.dtype, torch.float32)) for term in self.values()]).sum()
 
 
+class LabelledImages(Protocol):
+    """All labelled training images, for methods that look at each of them now and then (selection by small loss).
+
+    index: [N] positions, as in Stream.index. y: [N] given labels. Both on the device.
+    """
+
+    index: Tensor
+    y: Tensor
+
+    def view(self, index: Tensor, name: str, generator: torch.Generator) -> Tensor:
+        """A view ("plain", "weak", "strong") of the images at these positions, drawn from `generator`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Setup:
     """What a method may know of its trial before the first step."""
@@ -109,6 +124,7 @@ class Setup:
     label_counts: tuple[int, ...] = ()  # labelled images per given class
     amp: bool = False
     grad_clip: float | None = None
+    labelled_images: LabelledImages | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -144,6 +160,12 @@ class Method(nn.Module):
         """The losses of one step. Never waits for the host: no .item(), no data-dependent shapes."""
         raise TypeError(f"{type(self).__name__} defines neither loss() nor step()")
 
+    def labelled_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss of the labelled images: the mean cross-entropy of logits [B, K] against classes [B] or soft
+        targets [B, K]. Where `loss` calls this, another method can be built on this one and weight the images
+        (clid_mu's `base`): then the labelled images have to be the first rows of the first forward pass."""
+        return F.cross_entropy(logits, target)
+
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         """One optimisation step. Override to steer it; use `autocast` and `descend`."""
         with self.autocast():
@@ -161,15 +183,21 @@ class Method(nn.Module):
         return self.ema.module
 
     @classmethod
+    def views_for(cls, hyper: Any) -> Views:
+        """The views a step needs. `views`, unless hyper-parameters decide."""
+        return cls.views
+
+    @classmethod
     def stream_sizes(cls, hyper: Any, batch_size: int) -> dict[str, int]:
         """Images per step of each stream. `uratio` and `meta_batch_size` are the field's names for the ratios.
 
         (`meta_set_size` and `meta_source`, where a method declares them, say what meta batches are drawn from.)
         """
+        views = cls.views_for(hyper)
         return {
             "labelled": batch_size,
-            "unlabelled": batch_size * getattr(hyper, "uratio", 1) if cls.views.unlabelled else 0,
-            "meta": getattr(hyper, "meta_batch_size", batch_size) if cls.views.meta else 0,
+            "unlabelled": batch_size * getattr(hyper, "uratio", 1) if views.unlabelled else 0,
+            "meta": getattr(hyper, "meta_batch_size", batch_size) if views.meta else 0,
         }
 
     def extra_state(self) -> dict[str, Any]:

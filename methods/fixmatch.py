@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional as F
 
 from methods.base import Batch, Method, Terms, Views, hyper
 from methods.parts.pseudo_labels import PseudoLabels
@@ -35,4 +34,5 @@ class FixMatch(Method):
         logits, weak, strong = self.model(torch.cat(views)).split([len(view) for view in views])
         guess = PseudoLabels.of(weak, self.selector, unlabelled.index)
         guess.record(self, unlabelled)
-        return Terms(labelled=F.cross_entropy(logits, labelled.y), unlabelled=self.hyper.lambda_u * guess.loss(strong))
+        labelled_loss = self.labelled_loss(logits, labelled.y)
+        return Terms(labelled=labelled_loss, unlabelled=self.hyper.lambda_u * guess.loss(strong))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch.nn import functional as F
-
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.parts.mixing import mix
+from methods.parts.mixing import mix, mixed_targets
 from methods.ranges import log_uniform
 
 
@@ -25,4 +23,4 @@ class MixUp(Method):
     def loss(self, batch: Batch) -> Terms:
         x, y, y_other, lam = mix(batch.labelled.weak, batch.labelled.y, self.hyper.alpha, self.generator)
         logits = self.model(x)
-        return Terms(labelled=lam * F.cross_entropy(logits, y) + (1 - lam) * F.cross_entropy(logits, y_other))
+        return Terms(labelled=self.labelled_loss(logits, mixed_targets(y, y_other, lam, logits)))

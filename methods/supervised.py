@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch.nn import functional as F
-
 from methods.base import Batch, Method, Terms, Views
 
 
@@ -17,4 +15,4 @@ class Supervised(Method):
     views = Views(labelled=("weak",))
 
     def loss(self, batch: Batch) -> Terms:
-        return Terms(labelled=F.cross_entropy(self.model(batch.labelled.weak), batch.labelled.y))
+        return Terms(labelled=self.labelled_loss(self.model(batch.labelled.weak), batch.labelled.y))

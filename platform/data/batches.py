@@ -252,6 +252,12 @@ class Batches:
         if not len(pool):
             hint = "python -m platform.sweep SPACE.yaml --dry-run shows how many images each stream has"
             raise UserError(Problem(f"no image is left for the {name} stream of this method", "labels", hint=hint))
+        if name == "meta" and size > len(pool):
+            message = f"a meta batch of {size} images is larger than its meta set of {len(pool)}"
+            hint = (
+                f"at most {len(pool)}; or draw the meta set from more images (meta_source: unlabelled, meta_set_size)"
+            )
+            raise UserError(Problem(message, "meta_batch_size", hint=hint))
         positions = torch.from_numpy(np.asarray(pool, dtype=np.int64)).to(self.device)
         source = _Source(
             views=views,
@@ -306,6 +312,11 @@ class Batches:
             images = images.contiguous(memory_format=self._format)
         return images.float().sub_(self._mean).mul_(self._scale)
 
+    def labelled_images(self) -> LabelledTrainingImages:
+        """The images of the labelled stream by position, for a method that looks at all of them."""
+        index = self._sources["labelled"].order.pool
+        return LabelledTrainingImages(self, index, self._given[index])
+
     # -- evaluation --------------------------------------------------------------------------------------------------
 
     def plain(self, positions: np.ndarray | Tensor | Sequence[int], size: int) -> Iterator[Tensor]:
@@ -346,6 +357,23 @@ class Batches:
             for (device, host), (on_device, on_host) in zip(source.generators, state[name]["generators"], strict=True):
                 device.set_state(on_device.cpu())
                 host.set_state(on_host.cpu())
+
+
+@dataclass
+class LabelledTrainingImages:
+    """Implements methods.base.LabelledImages: draws from the generator given, never from the streams' own."""
+
+    batches: Batches
+    index: Tensor
+    y: Tensor
+
+    def view(self, index: Tensor, name: str, generator: torch.Generator) -> Tensor:
+        """[N, C, H, W] normalised views; of a strong one, the host's draws come from `generator` too (one wait)."""
+        host = generator
+        if name == "strong" and generator.device.type != "cpu":
+            seed = torch.randint(2**62, (), generator=generator, device=generator.device)
+            host = torch.Generator().manual_seed(int(seed))
+        return self.batches.normalise(self.batches._view(name, self.batches.images.take(index), generator, host))
 
 
 def _meta_set(plan: LabelPlan, size: int | None, source: str, seed: int) -> np.ndarray:

@@ -176,7 +176,7 @@ class Trial:
         return Batches(
             self.dataset,
             self.plan,
-            method_class.views,
+            method_class.views_for(hyper),
             sizes,
             self.device,
             self.spec.seeds["order"],
@@ -207,6 +207,7 @@ class Trial:
             label_counts=tuple(counts.tolist()),
             amp=self.amp,
             grad_clip=spec.train.grad_clip,
+            labelled_images=self.batches.labelled_images(),
         )
 
     def _compile(self, method_class: type[Method]) -> None:

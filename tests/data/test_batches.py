@@ -265,6 +265,33 @@ def test_the_meta_set_can_be_held_out_or_unlabelled() -> None:
     assert np.isin(unlabelled.index.numpy(), plan.unlabelled).all() and (unlabelled.y == -1).all()
 
 
+def test_a_meta_batch_larger_than_its_meta_set_is_an_error_of_its_size() -> None:
+    for options, largest in (
+        ({"meta_set_size": 9}, 9),
+        ({"meta_source": "held_out", "sizes": SIZES | {"meta": 41}}, 40),
+    ):
+        with pytest.raises(UserError) as caught:
+            make(**options)
+        (problem,) = caught.value.problems
+        assert problem.key == "meta_batch_size" and f"at most {largest}" in problem.hint
+
+
+def test_all_labelled_images_can_be_looked_at_without_moving_the_streams() -> None:
+    dataset = make_dataset()
+    plan = make_plan(dataset)
+    batches, alone = (make(dataset=dataset, plan=plan) for _ in range(2))
+    images = batches.labelled_images()
+    generator = torch.Generator().manual_seed(3)
+    assert np.array_equal(np.sort(images.index.numpy()), np.sort(plan.labelled))
+    assert np.array_equal(images.y.numpy(), plan.given[images.index.numpy()])
+    plain = images.view(images.index, "plain", generator)
+    assert torch.equal(plain, torch.cat(list(batches.plain(images.index, 7))))
+    for name in ("weak", "strong"):
+        view = images.view(images.index[:5], name, generator)
+        assert view.shape == plain[:5].shape and not torch.equal(view, plain[:5])
+    assert same(batches.next(0, 8), alone.next(0, 8))
+
+
 # -- resume ----------------------------------------------------------------------------------------------------------
 
 

@@ -66,7 +66,7 @@ class ToyBatches:
     """Three noisy class prototypes; a share of the labels is wrong. A batch depends on seed and step only."""
 
     def __init__(self, method: Method, batch_size: int = 8, wrong: float = 0.0, seed: int = 0, steps: int = 50) -> None:
-        self.views = type(method).views
+        self.views = type(method).views_for(method.hyper)
         self.sizes = type(method).stream_sizes(method.hyper, batch_size)
         self.seed, self.steps = seed, steps
         self.dtype = next(method.model.parameters()).dtype
