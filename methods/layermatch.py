@@ -2,97 +2,175 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Batch, Method, Terms, Views, hyper
+from methods.base import Batch, Method, Stream, Terms, Views, hyper
+from methods.parts.averages import AverageHyper, PredictionAverage
 from methods.parts.centres import Centres
-from methods.parts.gates import gated_head
+from methods.parts.ema import ModelEMA
+from methods.parts.gates import Evidence, GateHyper, make_gate
+from methods.parts.heads import find_head, scaled_step
 from methods.parts.pseudo_labels import PseudoLabels
-from methods.parts.selectors import make_selector
+from methods.parts.selectors import SelectorName, make_selector
+from methods.parts.stages import blocked_below, last_stages
 from methods.ranges import choice, int_uniform, log_uniform, uniform
+
+
+class Seen(NamedTuple):
+    """What the network makes of a batch. features: [B + N, D] labelled, strong; weak: [N, D], None with `teacher`."""
+
+    labelled: Tensor
+    strong: Tensor
+    weak: Tensor | None
+    z_labelled: Tensor
+    z_weak: Tensor
 
 
 class LayerMatch(Method):
     """Pseudo-labels train the features but not the classifier, and centres steady the features (arXiv 2406.14207).
 
-    Grad-ReLU: grad_head = grad L_labelled + gate lambda_u grad L_u; features get all of both; gate 0 is the paper's.
-    Avg-Clustering: C_k <- centre_ema C_k + (1 - centre_ema) mean of the unit features of class k in this step (labelled
-    images weighted by labelled_weight; unlabelled ones where confident and, with view_agreement, both views agree),
-    attract: L_c = (1/M) sum_i m_i [1 - cos(strong feature_i, C_y_i)]; proto: CE of cos / centre_temperature.
-    L = L_labelled + lambda_u L_u + centre_weight min(1, t / (centre_ramp N)) L_c; L_u and m as FixMatch.
-    The paper's: the blocked classifier gradient, an EMA of feature centres. Our reading (spec 3.2 A1 and 4): everything
-    else, above all the form, weight and ramp of L_c. When: few labels, where wrong guesses harm the classifier most.
+    Grad-ReLU: grad_head = grad L_labelled + alpha lambda_u grad L_u; features get all of both. The paper's alpha is 0;
+    gate_mode says what else decides it: a number, time, the image's confidence (sample), the class's pseudo-labels
+    (class), chance, the agreement of the two gradients (conflict); or what is blocked: W or b alone, further stages, or
+    all but the head (mirror, the control). parts/gates.py has the forms.
+    Avg-Clustering, centre_mode attract: C_k <- centre_ema C_k + (1 - centre_ema) mean of the unit features of class k
+    in this step (labelled images weighted by labelled_weight; unlabelled ones where confident and, with view_agreement,
+    both views agree), L_c = (1/M) sum_i m_i [1 - cos(strong feature_i, C_y_i)]; proto: CE of cos / centre_temperature;
+    predictions: labels from each image's average prediction; rows: strong logits through averaged classifier rows;
+    teacher: labels from the averaged network, in a pass of its own; attract_rows, proto_rows: both; off.
+    L = L_labelled + lambda_u L_u + centre_weight min(1, t / (centre_ramp N)) L_c; L_u and m as FixMatch, or as another
+    selector has it (freematch adds lambda_f L_fairness, on the gated logits).
+    The paper's: the blocked classifier gradient, an EMA of feature centres. Our reading (spec 2.4, 3.2, 4): all else,
+    above all the form, weight and ramp of L_c, and every gate but the hard one. A result is that of its gate_mode and
+    centre_mode; both stand in its row. When: few labels, where wrong guesses harm the classifier most. With many labels
+    or an accurate model the full block is too cautious: open it where the data allow (sample, class, conflict).
     """
 
-    class Hyper(Method.Hyper):
+    class Hyper(AverageHyper, GateHyper):
         threshold: float = hyper(0.95, search=uniform(0.7, 0.98), ge=0, le=1, help="least confidence that counts")
         uratio: int = hyper(7, search=int_uniform(1, 15), ge=1, help="unlabelled images per labelled one in a step")
         lambda_u: float = hyper(1.0, search=log_uniform(0.5, 4.0), ge=0, help="weight of the unlabelled loss")
-        selector: Literal["fixed", "none"] = hyper("fixed", help="which pseudo-labels count")
-        gate: float = hyper(
-            0.0, search=choice(0.0, 0.1, 0.3, 1.0), ge=0, le=1, help="share of L_u that trains the head; 1 = FixMatch"
+        selector: SelectorName = hyper(
+            "fixed",
+            search=choice("fixed", "flexmatch", "freematch", "softmatch"),
+            help="which pseudo-labels count, and how much",
         )
-        centre_mode: Literal["attract", "proto", "off"] = hyper(
-            "attract", search=choice("attract", "proto", "off"), help="how centres pull features"
+        selector_ema: float = hyper(
+            0.999, search=uniform(0.9, 0.9999), ge=0, lt=1, help="freematch, softmatch: EMA of their statistics"
         )
-        centre_ema: float = hyper(0.99, search=uniform(0.9, 0.9995), ge=0, lt=1, help="EMA coefficient of the centres")
-        centre_weight: float = hyper(0.5, search=log_uniform(0.01, 2.0), ge=0, help="weight of the centre loss")
-        centre_temperature: float = hyper(0.1, search=log_uniform(0.05, 0.5), gt=0, help="temperature of proto")
-        centre_ramp: float = hyper(
-            0.02, search=uniform(0.0, 0.1), ge=0, le=1, help="part of the steps that ramps centre_weight up"
-        )
-        labelled_weight: float = hyper(
-            1.0, search=choice(0.0, 1.0, 5.0), ge=0, help="weight of labelled images in the centres"
-        )
-        view_agreement: bool = hyper(
-            True, search=choice(True, False), help="centres take only images whose two views agree"
+        clip_threshold: float = hyper(1.0, gt=0, le=1, help="freematch: highest global threshold; 1 = off")
+        n_sigma: float = hyper(2.0, search=uniform(1.0, 3.0), gt=0, help="softmatch: sharpness of the Gaussian weight")
+        ramp: float = hyper(0.4, ge=0, le=1, help="ramp: part of the steps that ramps the weights up")
+        lambda_f: float = hyper(
+            0.001, search=log_uniform(1e-4, 0.1), ge=0, help="freematch: weight of its fairness loss"
         )
 
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
 
     def build(self) -> None:
-        self.selector = make_selector(self.hyper.selector, self.setup, self.hyper)
-        head = self.model.get_submodule("head")
-        weight = head.get_parameter("weight")
-        classes, dim = weight.shape
-        self.centres = Centres(classes, dim, self.hyper.centre_ema, weight.device, weight.dtype)
+        settings, head = self.hyper, find_head(self.model)
+        self.selector = make_selector(settings.selector, self.setup, settings)
+        self.gate = make_gate(self.model, settings, self.setup, self.generator)
+        self._blocked = last_stages(self.model, settings.gate_stages) if settings.gate_mode == "stages" else []
+        weight = next(head.parameters())
+        if settings.centre_form:
+            self.centres = Centres(*_shape(head), settings.centre_ema, weight.device, weight.dtype)
+        if settings.centre_mode == "predictions":
+            images, classes = self.setup.num_train, self.setup.num_classes
+            self.predictions = PredictionAverage(images, classes, settings.prediction_ema, weight.device, weight.dtype)
+        if settings.averages_rows:
+            self.rows = ModelEMA(head, settings.average_ema)
+        if settings.centre_mode == "teacher" and settings.average_ema != settings.model_ema:
+            self.teacher = ModelEMA(self.model, settings.average_ema)
 
     def loss(self, batch: Batch) -> Terms:
         labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
-        views = (labelled.weak, unlabelled.weak, unlabelled.strong)
-        sizes = [len(view) for view in views]
-        features, logits = self.model(torch.cat(views), with_features=True)
-        phi_labelled, phi_weak, phi_strong = features.split(sizes)
-        z_labelled, z_weak, _ = logits.split(sizes)
-        z_strong = gated_head(self.model.get_submodule("head"), phi_strong, self.hyper.gate)
-        guess = PseudoLabels.of(z_weak, self.selector, unlabelled.index)
+        seen = self._look(labelled, unlabelled)
+        guess = PseudoLabels.of(self._opinion(seen.z_weak, unlabelled.index), self.selector, unlabelled.index)
         guess.record(self, unlabelled)
+        evidence = Evidence(batch.step, seen.labelled, seen.z_labelled, labelled.y, guess, unlabelled.index)
+        rows = self.rows.module if self.hyper.averages_rows else None
+        z_strong = self.gate(find_head(self.model), seen.strong, evidence, rows)
         terms = Terms(
-            labelled=F.cross_entropy(z_labelled, labelled.y), unlabelled=self.hyper.lambda_u * guess.loss(z_strong)
+            labelled=F.cross_entropy(seen.z_labelled, labelled.y),
+            unlabelled=self.hyper.lambda_u * guess.loss(z_strong),
         )
-        if self.hyper.centre_mode != "off":
-            terms["centre"] = self._centre_loss(batch.step, phi_strong, guess)
+        if self.hyper.selector == "freematch":
+            terms["fairness"] = self.hyper.lambda_f * self.selector.fairness(z_strong, guess.mask)
+        if self.hyper.centre_form:
+            terms["centre"] = self._centre_loss(batch.step, seen.strong, guess)
             agree = (z_strong.argmax(dim=1) == guess.label) if self.hyper.view_agreement else 1
-            self._observe(phi_labelled, labelled.y, phi_weak, guess.label, guess.mask * agree)
+            self._observe(seen, labelled.y, guess.label, guess.mask * agree)
         return terms
+
+    def _look(self, labelled: Stream, unlabelled: Stream) -> Seen:
+        """One forward of all views; with `teacher`, weak views through the averaged network without gradient."""
+        count, size = len(labelled.weak), len(unlabelled.weak)
+        apart = self.hyper.centre_mode == "teacher"
+        views = [labelled.weak, unlabelled.strong] if apart else [labelled.weak, unlabelled.weak, unlabelled.strong]
+        features, logits = self._forward(torch.cat(views), count)
+        z_labelled, strong = logits[:count], features[-size:]
+        if apart:
+            with torch.no_grad():
+                z_weak = self._labeller(unlabelled.weak)
+            return Seen(features[:count], strong, None, z_labelled, z_weak)
+        return Seen(features[:count], strong, features[count:-size], z_labelled, logits[count:-size])
+
+    def _forward(self, x: Tensor, labelled: int) -> tuple[Tensor, Tensor]:
+        if not self._blocked:
+            return self.model(x, with_features=True)
+        with blocked_below(self._blocked, labelled):
+            return self.model.forward(x, with_features=True)  # past the compiler: the layers are not its own now
+
+    @property
+    def _labeller(self) -> nn.Module:
+        return self.teacher.module if hasattr(self, "teacher") else self.eval_model
+
+    def _opinion(self, z_weak: Tensor, index: Tensor) -> Tensor:
+        """Logits that give the pseudo-labels; with `predictions`, those of (1 - s) q_i + s average_i."""
+        if self.hyper.centre_mode != "predictions":
+            return z_weak
+        with torch.no_grad():
+            current = z_weak.to(self.predictions.average.dtype).softmax(dim=1)
+            mixed = torch.lerp(current, self.predictions.update(current, index), self.hyper.prediction_share)
+            return mixed.clamp_min(torch.finfo(mixed.dtype).tiny).log()
 
     def _centre_loss(self, step: int, features: Tensor, guess: PseudoLabels) -> Tensor:
         weight = self.hyper.centre_weight * self.ramp_up(step, self.hyper.centre_ramp)
-        if self.hyper.centre_mode == "attract":
+        if self.hyper.centre_form == "attract":
             return weight * self.centres.attract(features, guess.label, guess.mask)
         return weight * self.centres.proto(features, guess.label, guess.mask, self.hyper.centre_temperature)
 
-    def _observe(self, labelled: Tensor, y: Tensor, weak: Tensor, label: Tensor, mask: Tensor) -> None:
+    def _observe(self, seen: Seen, y: Tensor, label: Tensor, mask: Tensor) -> None:
         """What the centres will move towards, once the optimiser has stepped: the loss uses the centres from before."""
+        assert seen.weak is not None
         weight = torch.cat([mask.new_full(y.shape, self.hyper.labelled_weight), mask])
-        self._seen = self.centres.gather(torch.cat([labelled, weak]), torch.cat([y, label]), weight)
+        self._seen = self.centres.gather(torch.cat([seen.labelled, seen.weak]), torch.cat([y, label]), weight)
         self.record(centre_members=mask.mean())
+
+    def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        with scaled_step(find_head(self.model).parameters(), self.hyper.head_lr_factor):
+            super().descend(loss, optimizer)
 
     def after_step(self, batch: Batch) -> None:
         super().after_step(batch)
-        if self.hyper.centre_mode != "off":
+        self.record_ratio(**self.gate.readings())
+        if self.hyper.centre_form:
             self.centres.update(*self._seen)
+        if self.hyper.averages_rows:
+            self.rows.update(find_head(self.model))
+        if hasattr(self, "teacher"):
+            self.teacher.update(self.model)
+
+
+def _shape(head: nn.Module) -> tuple[int, int]:
+    """(classes, features) of a head. Raises ValueError where its weight does not tell."""
+    weight = getattr(head, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim != 2:
+        kind = type(head).__name__
+        raise ValueError(f"centre_mode: centres need a head with a weight of [classes, features]; {kind} has none")
+    return weight.shape[0], weight.shape[1]
