@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
+
+from methods.plugins import did_you_mean, nearest
+
+__all__ = ["Problem", "UserError", "did_you_mean", "nearest"]
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,3 @@ class UserError(Exception):
     def render(self, closing: str = "nothing was started") -> str:
         count = len(self.problems)
         return f"{self}\n{count} error{'s' * (count != 1)}; {closing}."
-
-
-def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The valid name closest to `name`, or None when nothing is close."""
-    matches = difflib.get_close_matches(name.lower(), {v.lower(): v for v in valid}, n=1, cutoff=0.6)
-    return next((v for v in valid if v.lower() == matches[0]), None) if matches else None
-
-
-def did_you_mean(name: str, valid: Iterable[str], command: str = "") -> str:
-    """Hint text: the nearest name (or the whole list when none is near) and the command that lists all."""
-    valid = list(valid)
-    near = nearest(name, valid)
-    text = f"did you mean: {near}" if near else f"valid: {', '.join(valid)}"
-    return f"{text}        ({command} lists all)" if command else text

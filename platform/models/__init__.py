@@ -7,21 +7,22 @@ anything, `build(...)` returns a module with `.features(x)`, `.head` and `forwar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from methods.plugins import Finder
 from platform.errors import Problem, UserError, did_you_mean
-from platform.plugins import Place
 
 if TYPE_CHECKING:
     from platform.models.parts.backbone import Backbone
 
-PLACE = Place("model", "platform.models", "kurabe.models")
+finder: Finder[Any] = Finder("model", None, __name__, Path(__file__).parent, "kurabe.models")
 TIMM = "timm:"
 
 
 def names() -> list[str]:
     """Names of the models found by place and by entry point, sorted; `timm:NAME` is not listed. Imports nothing."""
-    return PLACE.names()
+    return finder.names()
 
 
 def check(name: str) -> Problem | None:
@@ -58,7 +59,7 @@ def build(name: str, image_shape: tuple[int, int, int], num_classes: int, seed: 
 
 def _builder(name: str):
     try:
-        loaded = PLACE.load(name)
+        loaded = finder.get(name)
     except Exception as error:
         raise UserError(Problem(f"the plug-in '{name}' does not load: {error}", key="model")) from error
     return getattr(loaded, "build", loaded)

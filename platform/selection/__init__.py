@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from platform.plugins import Place
+from methods.plugins import Finder
 
-_PLACE = Place("selection rule", "platform.selection", "kurabe.selection")
+_finder: Finder[Any] = Finder("selection rule", None, __name__, Path(__file__).parent, "kurabe.selection")
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,11 @@ class Rule:
 
 
 def names() -> list[str]:
-    return _PLACE.names()
+    return _finder.names()
 
 
 def get(name: str) -> Rule:
-    """The rule of that name. Raises platform.plugins.UnknownPlugin."""
-    module = _PLACE.load(name)
+    """The rule of that name. Raises methods.plugins.UnknownPlugin."""
+    module = _finder.get(name)
     summary = (module.__doc__ or "").strip().partition("\n")[0]
     return Rule(name, module.MAXIMISE, module.NEEDS_TRUTH, module.score, summary)

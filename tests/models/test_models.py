@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from platform.errors import UserError
-from platform.models import PLACE, build, check, names
+from platform.models import build, check, finder, names
 
 SHAPES = {"small_cnn": (1, 8, 8), "wrn_28_2": (3, 16, 16), "preact_resnet18": (3, 16, 16)}
 
@@ -33,7 +33,7 @@ def test_names_are_the_files_of_the_folder():
 )
 def test_parameter_counts_and_width(name: str, shape: tuple[int, int, int], classes: int, parameters: int, width: int):
     with torch.device("meta"):  # sizes only: nothing is drawn
-        model = PLACE.load(name).build(shape, classes)
+        model = finder.get(name).build(shape, classes)
     assert size(model) == parameters
     assert (model.head.in_features, model.head.out_features) == (width, classes)
 
@@ -129,8 +129,8 @@ def test_a_model_by_entry_point(monkeypatch: pytest.MonkeyPatch):
     import importlib.metadata as metadata
 
     entries = [
-        metadata.EntryPoint("tiny", "tests.models.test_models:build_tiny", PLACE.group),
-        metadata.EntryPoint("broken", "tests.models.nowhere:build", PLACE.group),
+        metadata.EntryPoint("tiny", "tests.models.test_models:build_tiny", finder.group),
+        metadata.EntryPoint("broken", "tests.models.nowhere:build", finder.group),
     ]
     monkeypatch.setattr(metadata, "entry_points", lambda **_: entries)
     assert "tiny" in names()

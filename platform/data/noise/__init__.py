@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from methods.plugins import BrokenPlugin, Finder, UnknownPlugin
 from platform.data.noise.base import Noise
-from platform.data.plugins import BrokenPlugin, Finder, UnknownPlugin
 from platform.errors import Problem, UserError, did_you_mean
 
 __all__ = ["Noise", "corrupt", "finder", "get", "kinds"]
 
-finder: Finder[Noise] = Finder("noise", Noise, __name__, Path(__file__).parent, "kurabe.noise")
+finder: Finder[Noise] = Finder("noise", lambda: Noise, __name__, Path(__file__).parent, "kurabe.noise")
 get = finder.get
 
 

@@ -1,22 +1,38 @@
-"""Plug-ins of this room: one class per file, found by place, by path of a `.py` file, or by entry-point group.
+"""Plug-ins: one file each, found by place, by path of a `.py` file, or by entry-point group. Listing imports nothing.
 
-Listing imports nothing. Sources and noise kinds share this finder.
+Methods, data sources, noise kinds, models and selection rules share this finder. It stands here because `methods/` is
+the lowest room and imports nothing of the platform.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import importlib.metadata
 import sys
 import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
-
-from platform.errors import did_you_mean, nearest
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name closest to `name`, or None when nothing is close."""
+    lowered = {v.lower(): v for v in valid}
+    matches = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[matches[0]] if matches else None
+
+
+def did_you_mean(name: str, valid: Iterable[str], command: str = "") -> str:
+    """Hint text: the nearest name (or the whole list when none is near) and the command that lists all."""
+    valid = list(valid)
+    near = nearest(name, valid)
+    text = f"did you mean: {near}" if near else f"valid: {', '.join(valid)}"
+    return f"{text}        ({command} lists all)" if command else text
 
 
 class UnknownPlugin(LookupError):
@@ -36,22 +52,39 @@ class BrokenPlugin(ImportError):
 
 
 class Finder(Generic[T]):
-    """Finds subclasses of `base` in `package` (a folder of files), in plug-in files, and in an entry-point group."""
+    """Finds plug-ins in `package` (the folder of files at `folder`), in files by path, and in an entry-point group.
 
-    def __init__(self, what: str, base: type[T], package: str, folder: Path, group: str) -> None:
+    what: the word for a person. base: gives the class whose only subclass in a file is the plug-in (called when a
+    plug-in is loaded, so that listing costs no import of it); None = the module itself is the plug-in. other: files
+    of the folder that are none.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        base: Callable[[], type[T]] | None,
+        package: str,
+        folder: Path,
+        group: str,
+        other: tuple[str, ...] = ("base",),
+    ) -> None:
         self.what, self.base, self.package, self.folder, self.group = what, base, package, folder, group
+        self.other = other
 
     def names(self) -> list[str]:
         """Names found by place and by entry point, sorted."""
-        places = {f.stem for f in self.folder.glob("*.py") if not f.stem.startswith("_") and f.stem != "base"}
+        places = {f.stem for f in self.folder.glob("*.py") if self._is_place(f.stem)}
         return sorted(places | {e.name for e in importlib.metadata.entry_points(group=self.group)})
 
-    def get(self, name: str) -> type[T]:
+    def _is_place(self, name: str) -> bool:
+        return name.isidentifier() and not name.startswith("_") and name not in self.other
+
+    def get(self, name: str) -> Any:
         """The class, by name or by path. Raises UnknownPlugin or BrokenPlugin."""
         if name.endswith(".py"):
             return self.from_file(Path(name))
         place = self.folder / f"{name}.py"
-        if name.isidentifier() and not name.startswith("_") and name != "base" and place.exists():
+        if self._is_place(name) and place.exists():
             try:
                 return self._only(importlib.import_module(f"{self.package}.{name}"), name)
             except BrokenPlugin:
@@ -67,13 +100,13 @@ class Finder(Generic[T]):
                 return self._only(loaded, name) if isinstance(loaded, ModuleType) else loaded
         raise UnknownPlugin(self.what, name, self.names())
 
-    def from_file(self, path: Path) -> type[T]:
+    def from_file(self, path: Path) -> Any:
         """The class of a plug-in file; the same content is imported once."""
         if not path.is_file():
             raise BrokenPlugin(str(path), "no such file")
         return self.from_source(path.read_text(encoding="utf-8"), str(path))
 
-    def from_source(self, source: str, path: str) -> type[T]:
+    def from_source(self, source: str, path: str) -> Any:
         """As from_file, from the text: how a plug-in reaches a worker that does not have the file."""
         digest = hashlib.sha256(source.encode()).hexdigest()[:12]
         module_name = f"{self.package.replace('.', '_')}_plugin_{Path(path).stem}_{digest}"
@@ -90,16 +123,19 @@ class Finder(Generic[T]):
                 raise self._broken(path, error, Path(path)) from error
         return self._only(sys.modules[module_name], path)
 
-    def _only(self, module: ModuleType, name: str) -> type[T]:
+    def _only(self, module: ModuleType, name: str) -> Any:
+        if self.base is None:
+            return module
+        base = self.base()
         own = [
             value
             for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, self.base) and value.__module__ == module.__name__
+            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
         ]
         if len(own) != 1:
             has = ", ".join(sorted(c.__name__ for c in own)) or "none"
-            base = f"{self.base.__module__}.{self.base.__name__}"
-            raise BrokenPlugin(name, f"a {self.what} file holds exactly one subclass of {base}; this one: {has}")
+            of = f"{base.__module__}.{base.__name__}"
+            raise BrokenPlugin(name, f"a {self.what} file holds exactly one subclass of {of}; this one: {has}")
         return own[0]
 
     def _broken(self, name: str, error: BaseException, path: Path) -> BrokenPlugin:
