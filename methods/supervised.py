@@ -8,7 +8,7 @@ from methods.base import Batch, Method, Terms, Views
 class Supervised(Method):
     """Cross-entropy on the labelled images alone, as they are labelled.
 
-    L = (1/B) sum_j CE(z_j, y_j), weak view. When: as the floor of every comparison, and where all images have
+    L = (1/B) sum_j CE(z_j, y_j), weak view; textbook. When: as the floor of every comparison, and where all images have
     trustworthy labels.
     """
 

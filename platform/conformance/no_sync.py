@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,9 +26,14 @@ class HostSync(AssertionError):
 
 
 class NoHostSync(TorchDispatchMode):
-    """Raises HostSync at .item(), nonzero, masked_select, unique, and indexing with booleans, backward included."""
+    """Raises HostSync at .item(), nonzero, masked_select, unique, and indexing with booleans, backward included.
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    Works on a CPU, where nothing waits: it looks at what is asked for, not at how long it takes.
+    """
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         if func in WAITING:
             raise HostSync(f"{func}: the step waits for the device")
         if func in INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1]):

@@ -1,0 +1,120 @@
+"""Does a method keep to the contract? State, determinism, no waiting, ranges, networks, label plans, docs.
+
+python -m platform.check NAME
+python -m platform.check my_method.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+from platform.errors import Problem, UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from platform.conformance import Result, Subject
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit code 0: all checks hold. 1: one does not. 2: there is no such method or check, or it does not import."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.list:
+            return _list()
+        subject = _subject(options.method)
+        names = _chosen(options.only, options.quick)
+    except UserError as error:
+        print(error.render("nothing was checked"), file=sys.stderr)
+        return 2
+    return _run(subject, names)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m platform.check",
+        description="Does a method keep to the contract? Says in words what does not hold and what to do.",
+        epilog="example: python -m platform.check my_method.py --only state,ranges",
+    )
+    parser.add_argument("method", nargs="?", help="a method's name or a plug-in file")
+    parser.add_argument("--only", metavar="CHECK[,CHECK]", help="these checks alone")
+    parser.add_argument("--quick", action="store_true", help="leave out whole trials: a second or two")
+    parser.add_argument("--list", action="store_true", help="list the checks and stop")
+    return parser
+
+
+def _list() -> int:
+    from platform.conformance import CHECKS
+
+    width = max(map(len, CHECKS))
+    for name, found in CHECKS.items():
+        print(f"{name:{width}}  {found.what}")
+    return 0
+
+
+def _subject(name: str | None) -> Subject:
+    if name is None:
+        hint = "python -m platform.check fixmatch        (python -m platform.catalog lists all)"
+        raise UserError(Problem("which method?", hint=hint))
+    import methods
+    from platform.conformance import Subject
+
+    try:
+        return Subject.of(name)
+    except methods.UnknownMethod as error:
+        hint = did_you_mean(name, methods.names(), "python -m platform.catalog")
+        raise UserError(Problem(f"no such method: '{name}'", hint=f"{hint}\na plug-in file ends in .py")) from error
+    except methods.BrokenMethod as error:
+        raise UserError(Problem(error.reason, where=name, hint=error.trace)) from error
+
+
+def _chosen(only: str | None, quick: bool) -> list[str]:
+    from platform.conformance import CHECKS
+
+    if only is None:
+        return [name for name, found in CHECKS.items() if found.quick or not quick]
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in CHECKS]
+    if unknown or not wanted:
+        problems = [Problem(f"no such check: '{name}'", hint=did_you_mean(name, CHECKS)) for name in unknown or [""]]
+        raise UserError(*problems)
+    return [name for name in CHECKS if name in wanted]
+
+
+def _run(subject: Subject, names: list[str]) -> int:
+    import torch
+
+    from platform.conformance import run
+
+    torch.set_num_threads(1)  # toy tensors: threads cost more than they bring
+    print(f"{subject.name}: {subject.cls.summary() or '(no docstring)'}", flush=True)
+    begin, results = time.perf_counter(), []
+    width = max(map(len, names))
+    for name in names:
+        results.append(run(name, subject))
+        _print(results[-1], width)
+    failed, skipped = (sum(r.status == status for r in results) for status in ("failed", "skipped"))
+    took = time.perf_counter() - begin
+    print(
+        f"{len(results)} checks: {len(results) - failed - skipped} ok, {failed} failed, {skipped} skipped; {took:.1f} s"
+    )
+    if failed:
+        again = ",".join(r.check.name for r in results if r.status == "failed")
+        print(f"again: python -m platform.check {subject.name} --only {again}")
+    return 1 if failed else 0
+
+
+def _print(result: Result, width: int) -> None:
+    word = {"ok": "ok", "failed": "FAILED", "skipped": "skipped"}[result.status]
+    print(f"  {word:7}  {result.check.name:{width}}  {result.check.what}", flush=True)
+    indent = " " * (13 + width)
+    if result.message:
+        print(textwrap.indent(result.message, indent))
+    if result.advice:
+        print(textwrap.indent(result.advice, indent + "   ").replace(indent + "   ", indent + "-> ", 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
