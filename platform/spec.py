@@ -38,8 +38,8 @@ class LabelSettings(Settings):
     imbalance: float = Field(1.0, ge=1, description="largest class / smallest class among the labelled images")
     noise: str = Field(
         "none",
-        pattern=r"^(none|symmetric|uniform|pair|asymmetric|instance|instance_scaled|column:.+)$",
-        description="none | symmetric | uniform | pair | asymmetric | instance | instance_scaled | column:NAME",
+        pattern=r"^([A-Za-z_]\w*|column:.+|.+\.py)$",  # names are plug-ins' own: they are looked up, not listed here
+        description="none | symmetric | uniform | pair | asymmetric | instance | column:NAME | a plug-in's name or file",
     )
     rate: float = Field(0.0, ge=0, le=1, description="noise rate of a synthetic noise")
     val: float = Field(

@@ -135,6 +135,9 @@ def check_labels(document: Document, labels: LabelSettings) -> None:
     from platform.data import noise
 
     drawn = labels.noise != "none" and not labels.noise.startswith("column:")
+    if drawn and not labels.noise.endswith(".py") and labels.noise not in noise.kinds():
+        document.problem(("labels", "noise"), *noise_hint(labels.noise))
+        return
     if drawn and labels.rate == 0:
         place = ("labels", "rate") if "rate" in written else ("labels", "noise")
         document.problem(place, f"{labels.noise} noise needs a rate above 0", "add to labels: rate: 0.4")

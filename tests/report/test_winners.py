@@ -39,7 +39,9 @@ def test_studies_that_only_one_has_are_left_out():
 
 def test_only_completed_trials_win_and_ties_go_to_the_earlier():
     rows = [row(number) for number in range(4)]
-    for r, (outcome, score) in zip(rows, [("completed", 0.7), ("completed", 0.7), ("pruned", 0.9), ("diverged", None)]):
+    for r, (outcome, score) in zip(
+        rows, [("completed", 0.7), ("completed", 0.7), ("pruned", 0.9), ("diverged", None)], strict=True
+    ):
         r.outcome, r.score = outcome, score
     assert winner(rows, maximise=True) is rows[0]
     rows[1].score = 0.6

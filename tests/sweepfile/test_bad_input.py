@@ -116,7 +116,7 @@ SINGLE = [
     ("search.train.steps=auto", "search.train.steps: the same for all trials of a sweep", "below train:"),
     ("fixed.train.evaluations=3", "fixed.train.evaluations: the same for all trials of a sweep", "below train:"),
     ("fixed.threshold=1.5", "fixed.threshold: 1.5 is not a number from 0 to 1", ""),
-    ("fixed.centre_mode=prot", "fixed.centre_mode: 'prot' is not one of attract, proto, off", "did you mean: proto"),
+    ("fixed.centre_mode=prot", "fixed.centre_mode: 'prot' is not one of attract, proto, ", "did you mean: proto"),
     ("fixed.centre_ema=0.9", "search.centre_ema: searched and also fixed (command line: fixed.centre_ema=0.9)", "one"),
     ("search=5", "search: 5 is not a set of `key: value` pairs", ""),
     # ranges
@@ -143,7 +143,7 @@ SINGLE = [
     ("search.centre_mode={choice: [atract]}", "search.centre_mode.choice: reaches values", "did you mean: attract"),
     ("search.centre_mode={choice: []}", "search.centre_mode.choice: choice needs at least one value", ""),
     ("search.gate={choice: [1, 1.0]}", "search.gate.choice: choice lists a value twice", ""),
-    ("search.selector=auto", "search.selector: declares no range of its own for `auto`", "write one"),
+    ("search.clip_threshold=auto", "search.clip_threshold: declares no range of its own for `auto`", "write one"),
     ("search.train.batch_size={choice: [0, 8]}", "search.train.batch_size.choice: reaches values that are not", ""),
     # conditions
     ("search.gate={uniform: [0, 1], when: 5}", "search.gate.when: 5 is not a condition", "when: {OTHER: value}"),

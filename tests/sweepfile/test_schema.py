@@ -44,7 +44,7 @@ def test_resolved_files_are_valid(validator: jsonschema.Draft7Validator) -> None
         {"name": "../a"},
         {"train": {"stepz": 1}},
         {"train": {"steps": 0}},
-        {"labels": {"noise": "symetric"}},
+        {"labels": {"noise": "two words"}},
         {"seeds": {"noize": 1}},
         {"budget": {"scheduler": "ash"}},
         {"resources": {"gpu": "many"}},

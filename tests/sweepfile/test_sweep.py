@@ -259,6 +259,7 @@ def sweeps(chosen: st.DrawFn) -> dict[str, Any]:
             search[f"train.{key}"] = chosen(ranges(declared))
     noise = chosen(st.sampled_from([{}, {"noise": "symmetric", "rate": 0.4}, {"noise": "column:on"}]))
     fixed = {} if "layermatch" not in names else {"layermatch.selector": "fixed"}
+    search = {key: value for key, value in search.items() if key not in fixed}
     return {
         "name": chosen(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")),
         "methods": names,
