@@ -9,8 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from platform.errors import Problem, UserError
 from platform.spec import TrialSpec
@@ -76,8 +77,8 @@ class Ledger:
 
     # -- the file ----------------------------------------------------------------------------------------------------
 
-    def _lock(self) -> BinaryIO:
-        file = open(self.path, "a+b")  # held open as long as the driver lives: it is the lock
+    def _lock(self) -> FileIO:
+        file = open(self.path, "a+b", buffering=0)  # held open as long as the driver lives: it is the lock
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -113,9 +114,15 @@ class Ledger:
         return events
 
     def _append(self, event: dict[str, Any]) -> None:
-        self._file.write(json.dumps(event, default=str).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = memoryview(json.dumps(event, default=str).encode() + b"\n")
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError:  # a full disk: half a line must not stand before the next one
+            self._file.truncate(end)
+            raise
 
     def _check_header(self, header: dict[str, Any], resolved: dict[str, Any]) -> None:
         folder = self.path.parent

@@ -108,3 +108,44 @@ def test_a_full_disk(tmp_path):
         assert done.returncode == 2 and "MiB are free there" in done.stderr and "Traceback" not in done.stderr
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_that_fills_up_in_the_middle_loses_nothing(tmp_path):
+    import subprocess
+    import time
+
+    from tests.runner.door import ROOT, command
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        (tmp_path / "space.yaml").write_text(GOOD)
+        words = (tmp_path / "space.yaml", "--results", disk, "train.steps=600", "train.evaluations=60")
+        driver = subprocess.Popen(
+            command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        ledger = disk / "bad-input" / "ledger.jsonl"
+        end = time.monotonic() + 120
+        while time.monotonic() < end and not (ledger.exists() and ledger.read_text().count('"reported"') >= 2):
+            time.sleep(0.1)
+        with open(disk / "filler", "wb", buffering=0) as filler:
+            try:
+                while filler.write(b"0" * 2**16):
+                    pass
+            except OSError:
+                pass
+        output, _ = driver.communicate(timeout=120)
+        assert driver.returncode == 2 and "the disk is full" in output and "Traceback" not in output
+        before = ledger.read_text().splitlines()
+        (disk / "filler").unlink()
+        again = sweep(*words)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert ledger.read_text().splitlines()[: len(before)] == before
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -38,6 +38,7 @@ class Bench:
         self._hashes = hashes
         self._studies = [self._open(study) for study in sweep.studies()]
         self._turn = 0
+        self.failure: Exception | None = None  # what a listener raised
 
     def _open(self, study: Study) -> _Open:
         proposer = Proposer(study, self.sweep.budget.sampler, self.rule.maximise)

@@ -83,6 +83,8 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         ).fit()
+    except Exception as error:
+        raise bench.failure or error from error
     finally:
         ray.kill(store)
         shutil.rmtree(scratch, ignore_errors=True)

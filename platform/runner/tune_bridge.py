@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,16 @@ def payload(trial: TuneTrial) -> dict[str, Any]:
     return json.loads(trial.config["trial"])
 
 
+@contextlib.contextmanager
+def _kept(bench: Bench) -> Iterator[None]:
+    """An error of ours (a full disk, say) goes through Tune, which makes text of it: keep the error itself."""
+    try:
+        yield
+    except Exception as error:
+        bench.failure = error
+        raise
+
+
 class BenchSearcher(Searcher):
     """Rows as suggestions. Results do not come this way: the callback below sees all of them, also the last."""
 
@@ -29,7 +40,8 @@ class BenchSearcher(Searcher):
         self._bench, self._make_payload = bench, make_payload
 
     def suggest(self, trial_id: str) -> Any:
-        row = self._bench.next_row()
+        with _kept(self._bench):
+            row = self._bench.next_row()
         return Searcher.FINISHED if row is None else {"trial": json.dumps(self._make_payload(row))}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None: ...
@@ -48,14 +60,18 @@ class BenchCallback(Callback):
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Any, **_: Any) -> None:
         key = payload(trial)["key"]
-        self._bench.reported(key, result)
+        with _kept(self._bench):
+            self._bench.reported(key, result)
         if self._bench.rows[key].outcome is not None:
             self._after_end(self._bench.rows[key])
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
         key = payload(trial)["key"]
         error = trial.get_error()
-        self._bench.ended(key, "failed", f"the worker process was lost\n{error}" if error else "the worker was lost")
+        with _kept(self._bench):
+            self._bench.ended(
+                key, "failed", f"the worker process was lost\n{error}" if error else "the worker was lost"
+            )
         self._after_end(self._bench.rows[key])
 
 
