@@ -17,6 +17,7 @@ from platform.runner import cluster
 from platform.runner.bench import Bench
 from platform.sweepfile import Sweep
 from platform.table import Listener, SweepInfo
+from platform.training.trial import check_truth
 
 LEAST_FREE = 64 * 2**20
 """Bytes. Checkpoints of a small model, the tables and figures of a hundred trials."""
@@ -37,6 +38,9 @@ class Session:
                 name for name in selection.names() if not selection.get(name).needs_truth
             )
             raise UserError(Problem(f"'{self.rule.name}' needs true labels; this data has none", "select", hint=hint))
+        for entry in sweep.methods:
+            with sweep.locate():
+                check_truth(entry.name, entry.cls, self.plans[0])
 
     def _open_data(self) -> tuple[Dataset, dict[int, LabelPlan]]:
         studies = {study.index: study for study in self.sweep.studies()}

@@ -15,6 +15,7 @@ from torch import nn
 from methods.base import Batch, Method, Setup
 from platform.data.batches import Batches, DeviceImages
 from platform.data.dataset import Dataset, LabelPlan
+from platform.errors import Problem, UserError
 from platform.models import build
 from platform.spec import TrialSpec, derive_seed
 from platform.training import checkpoint
@@ -24,7 +25,7 @@ from platform.training.report import Report
 from platform.training.schedules import evaluation_steps, learning_rate
 from platform.training.tally import Tally
 
-__all__ = ["Trial"]
+__all__ = ["Trial", "check_truth"]
 
 COMPILE_FROM = 2000  # steps; below, compiling takes longer than it saves
 CHECK_EVERY = 32  # steps between two looks at the divergence flag on a GPU
@@ -53,6 +54,7 @@ class Trial:
         self.spec, self.dataset, self.plan = spec, dataset, plan
         self.device = torch.device(device)
         self.step, self.seconds = 0, 0.0
+        check_truth(spec.method, method_class, plan)
         self.outcome: Literal["completed", "diverged"] | None = None
         self.compiled = False
         cuda = self.device.type == "cuda"
@@ -232,6 +234,13 @@ class Trial:
         finally:
             self._random = _states(self.device)
             _set_states(self.device, outer)
+
+
+def check_truth(name: str, method_class: type[Method], plan: LabelPlan) -> None:
+    """An oracle learns from true labels: it has to have some."""
+    if getattr(method_class, "uses_truth", False) and (plan.true is None or not (plan.true[plan.labelled] >= 0).any()):
+        message = f"'{name}' learns from true labels; of the labelled images none has a known one"
+        raise UserError(Problem(message, "methods", hint="leave it out, or name them: data.true_label_column"))
 
 
 def _seeded_states(device: torch.device, seed: int) -> dict[str, torch.Tensor]:
