@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from methods.base import Batch, Method, Stream, Terms, Views, hyper
 from methods.parts.averages import AverageHyper, PredictionAverage
@@ -96,7 +95,7 @@ class LayerMatch(Method):
         rows = self.rows.module if self.hyper.averages_rows else None
         z_strong = self.gate(find_head(self.model), seen.strong, evidence, rows)
         terms = Terms(
-            labelled=F.cross_entropy(seen.z_labelled, labelled.y),
+            labelled=self.labelled_loss(seen.z_labelled, labelled.y),
             unlabelled=self.hyper.lambda_u * guess.loss(z_strong),
         )
         if self.hyper.selector == "freematch":

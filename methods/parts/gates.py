@@ -227,6 +227,11 @@ class OneOfTwo(Gate):
 
     linear = True
 
+    def __init__(self, head: nn.Module, settings: Any, setup: Setup, generator: torch.Generator) -> None:
+        super().__init__(head, settings, setup, generator)
+        if head.bias is None:
+            raise ValueError(f"gate_mode: '{settings.gate_mode}' tells weight and bias apart; this head has no bias")
+
     def share(self, head: nn.Module, evidence: Evidence) -> Mapping[str, Share]:
         blocked = self.settings.gate_mode.removesuffix("_only")
         return {name: 0.0 if name == blocked else 1.0 for name, _ in head.named_parameters()}

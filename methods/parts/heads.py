@@ -61,7 +61,8 @@ def linear_gradient(features: Tensor, logits: Tensor, y: Tensor, weight: Tensor 
     """Gradients of (1/N) sum_i weight_i CE(z_i, y_i) to a linear head: weight [K, D] = R^T Phi, bias [K] = column sums
     of R, R = weight (softmax(Z) - Y) / N. (LayerMatch spec 2.4, G6.)"""
     with full_precision(features.device):
-        residual = at_least_float32(logits).softmax(dim=1) - F.one_hot(y, logits.shape[1])
+        one_hot = y[:, None] == torch.arange(logits.shape[1], device=y.device)  # F.one_hot would look at y's values
+        residual = at_least_float32(logits).softmax(dim=1) - one_hot.to(torch.float32)
         if weight is not None:
             residual = residual * weight[:, None]
         residual = residual / len(y)
