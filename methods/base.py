@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.ema import ModelEMA
+from methods.parts.watch import Watch
 from methods.ranges import Range, uniform
 
 __all__ = ["Batch", "LabelledImages", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
@@ -91,6 +92,8 @@ class Terms(dict[str, Tensor]):
     """Named, already weighted scalar losses; the step minimises their sum. Names appear in the curves as loss/NAME."""
 
     def total(self) -> Tensor:
+        if Watch.open is not None:
+            Watch.open.terms(self)
         return torch.stack([term.to(torch.promote_types(term.dtype, torch.float32)) for term in self.values()]).sum()
 
 
@@ -126,6 +129,7 @@ class Setup:
     grad_clip: float | None = None
     labelled_images: LabelledImages | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    diagnostics: bool = True  # whether some steps are watched (parts/watch.py)
 
 
 class Method(nn.Module):
@@ -149,6 +153,11 @@ class Method(nn.Module):
         self.ema = ModelEMA(model, hyper.model_ema)
         self.generator = torch.Generator(setup.device).manual_seed(setup.seed)
         self._records: dict[str, tuple[Tensor, int | Tensor]] = {}
+        head = getattr(getattr(model, "head", None), "weight", None)
+        guesses = setup.num_train if self.views_for(hyper).unlabelled else 0
+        self.watch = Watch(
+            setup.diagnostics, None if head is None else tuple(head.shape), setup.num_classes, guesses, setup.device
+        )
         self.build()
 
     # -- what a subclass may define ----------------------------------------------------------------------------------
@@ -220,6 +229,15 @@ class Method(nn.Module):
             return contextlib.nullcontext()
         return torch.autocast(self.setup.device.type, dtype=torch.bfloat16)
 
+    def take_step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
+        """What the platform calls: `step` and `after_step`, watched where it is the step's turn."""
+        compiled = getattr(self.model, "_compiled_call_impl", None) is not None
+        with self.watch.turn(batch.step, compiled) as found:
+            terms = self.step(batch, optimizer)
+        self.record_ratio(**found)
+        self.after_step(batch)
+        return terms
+
     def ramp_up(self, step: int, share: float) -> float:
         """min(1, step / (share * steps)): a linear ramp over the first `share` of the steps; 0 = no ramp."""
         length = share * self.setup.steps
@@ -227,6 +245,8 @@ class Method(nn.Module):
 
     def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """zero_grad, backward, clip (where the trial asks for it), optimiser step."""
+        if Watch.open is not None:
+            Watch.open.look()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.setup.grad_clip is not None:
@@ -250,12 +270,12 @@ class Method(nn.Module):
 
     def read_records(self) -> dict[str, float]:
         """Means since the last call, and start anew. Waits for the device once."""
-        if not self._records:
-            return {}
-        means = torch.stack([total / count for total, count in self._records.values()]).tolist()
-        names = list(self._records)
+        found = {name: total / count for name, (total, count) in self._records.items()} | self.watch.read()
         self._records.clear()
-        return dict(zip(names, means, strict=True))
+        if not found:
+            return {}
+        values = torch.stack([value.to(torch.float32) for value in found.values()]).tolist()
+        return dict(zip(found, values, strict=True))
 
     # -- state -------------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,9 @@ class TrainSettings(Settings):
     amp: Literal["auto", "on", "off"] = Field("auto", description="bf16 autocast; auto = on CUDA")
     channels_last: bool = Field(True, description="memory format of the model on CUDA")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile; auto = long runs on CUDA")
+    diagnostics: Literal["off", "cheap", "full"] = Field(
+        "cheap", description="full also looks at gradients and features of probe images at each evaluation"
+    )
 
 
 class TrialSpec(Settings):
@@ -90,10 +93,12 @@ class TrialSpec(Settings):
     def key(self) -> str:
         """12 hex digits: the name of the row, of its folder and of its MLflow tag.
 
-        The search seed chooses configurations, it does not change what one of them gives: it is left out.
+        The search seed chooses configurations, it does not change what one of them gives: it is left out. So are the
+        diagnostics, which only look.
         """
         content = self.model_dump(mode="json")
         content["seeds"].pop("search", None)
+        content["train"].pop("diagnostics", None)
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,11 +14,15 @@ from methods.parts.selectors import Selector
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """label: [N] argmax of the prediction. confidence: [N] its probability. mask: [N] selection weight in [0, 1]."""
+    """label: [N] argmax of the prediction. confidence: [N] its probability. mask: [N] selection weight in [0, 1].
+
+    trained: the logits [N, K] that `loss` was asked for, for diagnostics.
+    """
 
     label: Tensor
     confidence: Tensor
     mask: Tensor
+    trained: list[Tensor] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     @torch.no_grad()
@@ -30,14 +34,17 @@ class PseudoLabels:
 
     def loss(self, logits: Tensor) -> Tensor:
         """(1/N) sum_i m_i CE(z_i, label_i): the mean is over all N, not over the selected ones (as USB does)."""
+        self.trained.append(logits)
         return (self.mask * F.cross_entropy(logits, self.label, reduction="none")).mean()
 
     def record(self, method: Method, stream: Stream) -> None:
-        """mask_rate, confidence, and accuracy of all and of the selected pseudo-labels where the truth is known."""
+        """mask_rate, confidence, accuracy of all and of the selected pseudo-labels where the truth is known, and the
+        share that changed since the image was last seen. Call it once a step."""
         known = (stream.true >= 0).to(self.mask.dtype)
         right = known * (self.label == stream.true)
         method.record(mask_rate=self.mask.mean(), confidence=self.confidence.mean())
         method.record_ratio(
             pseudo_label_accuracy=(right.sum(), known.sum()),
             pseudo_label_accuracy_selected=((right * self.mask).sum(), (known * self.mask).sum()),
+            **method.watch.pseudo_labels(self, stream),
         )

@@ -191,8 +191,7 @@ def no_waiting(subject: Subject) -> str | None:
         for step in range(3):
             batch = batches.next(step)
             with NoHostSync():
-                method.step(batch, optimizer)
-                method.after_step(batch)
+                method.take_step(batch, optimizer)
     except HostSync as error:
         raise Failed(
             own_lines(error, subject.file).removeprefix("HostSync: "),

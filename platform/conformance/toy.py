@@ -105,8 +105,6 @@ def train(
     """Steps first..last - 1, as the platform makes them; the losses of each."""
     losses = []
     for step in range(first, last):
-        batch = batches.next(step)
-        terms = method.step(batch, optimizer)
-        method.after_step(batch)
+        terms = method.take_step(batches.next(step), optimizer)
         losses.append({name: float(value.detach()) for name, value in terms.items()})
     return losses

@@ -148,8 +148,7 @@ def cuda(subject: Subject) -> str | None:
     try:
         torch.cuda.set_sync_debug_mode("error")
         for batch in batches:
-            running.method.step(batch, running.optimizer)
-            running.method.after_step(batch)
+            running.method.take_step(batch, running.optimizer)
     except RuntimeError as error:
         advice = "no .item(), .cpu(), tensors made from Python lists, or shapes that depend on values"
         raise Failed(f"a step waits for the GPU: {own_lines(error, subject.file)}", advice) from error

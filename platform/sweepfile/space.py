@@ -24,8 +24,8 @@ TRAIN_RANGES: dict[str, Range] = {
 }
 """What `train.FIELD: auto` searches."""
 
-NOT_SEARCHED = ("steps", "evaluations", "eval_batch_size")
-"""Training settings that are one for all trials: rungs and rows are compared at the same steps."""
+NOT_SEARCHED = ("steps", "evaluations", "eval_batch_size", "diagnostics")
+"""Training settings that are one for all trials: rungs and rows are compared at the same steps, and told alike."""
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,7 @@ class Trial:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch: Batch = self.batches.next(self.step, self.spec.train.steps)
-        terms = self.method.step(batch, self.optimizer)
-        self.method.after_step(batch)
+        terms = self.method.take_step(batch, self.optimizer)
         streams = (batch.labelled, batch.unlabelled, batch.meta)
         self._tally.add(terms, images=sum(len(stream.index) for stream in streams if stream is not None))
         self.step += 1
@@ -210,6 +209,7 @@ class Trial:
             amp=self.amp,
             grad_clip=spec.train.grad_clip,
             labelled_images=self.batches.labelled_images(),
+            diagnostics=spec.train.diagnostics != "off",
         )
 
     def _compile(self, method_class: type[Method]) -> None:

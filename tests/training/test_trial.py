@@ -70,7 +70,9 @@ def test_reports(dataset: Dataset, plan: LabelPlan):
     names = (
         "train_loss loss/labelled loss/pull noisy_val_accuracy clean_val_accuracy val_loss val_clid test_accuracy lr"
     )
-    assert {*names.split(), "images_per_second", "diag/spread", "diag/step"} == set(reports[0].metrics)
+    watched = {"diag/head_gradient_labelled"}  # in every 32nd step
+    expected = {*names.split(), "images_per_second", "diag/spread", "diag/step"}
+    assert [set(report.metrics) for report in reports] == [expected | watched, expected, expected]
     assert all(math.isfinite(value) for report in reports for value in report.metrics.values())
     for k, report in enumerate(reports):
         losses = one.method.losses[4 * k : 4 * k + 4]

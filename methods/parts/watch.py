@@ -1,0 +1,235 @@
+"""A method from the inside while it trains: what each loss asks of the head and of the features, and what it guesses.
+
+Every EVERY-th step is watched. Of each loss term only the gradient to the logits is computed, R = dL/dZ [N, K], which
+ends before the network; the rest is closed form (LayerMatch spec 2.4 and 8, items 2 to 4 and 9):
+
+    head       grad_W L = R^T Phi: what the loss asks of the head, whether or not a gate lets it through
+    features   delta_i = R_i W: what it asks of the features of image i
+
+No random number is drawn and no number of the training is changed. Nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from methods.parts.precision import full_precision
+
+if TYPE_CHECKING:
+    from methods.base import Stream, Terms
+    from methods.parts.pseudo_labels import PseudoLabels
+
+__all__ = ["EVERY", "Watch"]
+
+EVERY = 32
+
+Pair = tuple[Tensor, Tensor]
+"""(sum, count), as Method.record_ratio takes them."""
+
+
+class Watch(nn.Module):
+    """Watches the steps of one method. `num_images` 0: it guesses no labels. Off, it does and remembers nothing."""
+
+    guesses: Tensor | None
+    latest: Tensor | None
+    open: ClassVar[Watch | None] = None  # the one that watches the step under way: a method may be built on another
+
+    def __init__(self, on: bool, head: tuple[int, ...] | None, num_classes: int, num_images: int, device: torch.device):
+        super().__init__()
+        self.on, self.head = on, head
+        guessing = on and num_images > 0
+        # per class: guesses, their weights, weights of those with a known truth, weights of the wrong ones
+        self.register_buffer("guesses", torch.zeros(num_classes, 4, device=device) if guessing else None)
+        latest = torch.full((num_images,), -1, dtype=torch.int16, device=device) if guessing else None
+        self.register_buffer("latest", latest)
+        self._guessed = False  # since the last reading; host copy: the buffer would wait for the device
+        self._forget()
+
+    def _forget(self) -> None:
+        self._calls: _HeadCalls | None = None
+        self._terms: Terms | None = None
+        self._labels: list[tuple[PseudoLabels, Tensor]] = []
+        self._found: dict[str, Pair] = {}
+
+    # -- what a step tells -------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def turn(self, step: int, compiled: bool) -> Iterator[dict[str, Pair]]:
+        """Around a step. What was found fills the dictionary, by name."""
+        if not self.on or self.head is None or step % EVERY:
+            yield {}
+            return
+        self._calls, Watch.open = _HeadCalls(self.head), self
+        try:
+            # A compiled model's layers cannot be looked at; this step runs as written.
+            eager = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
+            with eager, self._calls:
+                yield self._found
+        finally:
+            Watch.open = None
+            self._forget()
+
+    def terms(self, terms: Terms) -> None:
+        """The losses that are about to be minimised."""
+        self._terms = terms
+
+    def look(self) -> None:
+        """Just before the backward pass: the graph is complete."""
+        if self._calls is None or self._terms is None:
+            return
+        calls, terms = list(self._calls.found.values()), self._terms
+        self._calls.found.clear()  # what comes later in the step belongs to the next look
+        self._terms = None
+        if calls:
+            with full_precision(calls[0].logits.device):
+                self._found.update(_compare(calls, terms))
+                for guess, true in self._labels[-1:]:
+                    self._found.update(_split(calls, guess, true))
+
+    def pseudo_labels(self, guess: PseudoLabels, stream: Stream) -> dict[str, Pair]:
+        """At each step that guesses. Returns the share of labels that changed since the image was last seen."""
+        if Watch.open is not None:
+            Watch.open._labels.append((guess, stream.true))
+        if self.guesses is None or self.latest is None:
+            return {}
+        self._guessed = True
+        known = (stream.true >= 0) * guess.mask
+        wrong = known * (guess.label != stream.true)
+        table = torch.stack([torch.ones_like(known), guess.mask, known, wrong], dim=1)
+        self.guesses.index_add_(0, guess.label, table.to(self.guesses.dtype))
+        before = self.latest[stream.index]
+        seen = before >= 0
+        flipped = seen & (before != guess.label)
+        self.latest[stream.index] = guess.label.to(self.latest.dtype)
+        return {"pseudo_label_flips": (flipped.sum(), seen.sum())}
+
+    # -- what is read at an evaluation -------------------------------------------------------------------------------
+
+    def read(self) -> dict[str, Tensor]:
+        """pseudo_label_kl, pseudo_label_impurity since the last reading, on the device; starts anew."""
+        if self.guesses is None or not self._guessed:
+            return {}
+        _, weight, known, wrong = self.guesses.unbind(dim=1)
+        share = weight / weight.sum()
+        kl = torch.xlogy(share, share).sum() + torch.log(torch.tensor(float(len(share)), device=share.device))
+        impurity = torch.where(known > 0, wrong / known, 0).amax()
+        found = {"pseudo_label_kl": kl, "pseudo_label_impurity": torch.where(known.sum() > 0, impurity, torch.nan)}
+        self.guesses.zero_()
+        self._guessed = False
+        return found
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """What was saved with other diagnostics fits: the watch does not decide how a trial goes on."""
+        state_dict, prefix = args[:2]
+        for name, buffer in self.named_buffers(recurse=False):
+            if (saved := state_dict.get(prefix + name)) is not None:
+                buffer.copy_(saved)
+        self._guessed = self.guesses is not None and bool(self.guesses.any())
+
+
+# -- closed forms ------------------------------------------------------------------------------------------------------
+
+
+class _Call:
+    """One pass through the head: features [N, D], weight [K, D] without gradient; logits [N, K] with their graph."""
+
+    def __init__(self, features: Tensor, weight: Tensor, logits: Tensor) -> None:
+        self.attached = features.requires_grad
+        self.features, self.weight, self.logits = features.detach().float(), weight.detach().float(), logits
+
+
+class _HeadCalls(TorchFunctionMode):
+    """Notes every linear layer of the head's shape, however it is called (module, functional_call, F.linear).
+
+    Where the same features pass twice, once cut off from the network (gates do that), the attached pass counts.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.found: dict[tuple[Any, ...], _Call] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is F.linear and out.requires_grad and len(args) > 1 and tuple(args[1].shape) == self.shape:
+            if not is_functorch_wrapped_tensor(out):
+                key = (args[0].data_ptr(), *args[0].shape)
+                if key not in self.found or not self.found[key].attached:
+                    self.found[key] = _Call(args[0], args[1], out)
+        return out
+
+
+def _logit_gradients(loss: Tensor, calls: list[_Call]) -> list[Tensor]:
+    """dL/dZ of each call, [N, K] float32; zeros where the loss does not depend on it."""
+    if not loss.requires_grad:
+        return [torch.zeros_like(call.logits, dtype=torch.float32) for call in calls]
+    logits = [call.logits for call in calls]
+    found = torch.autograd.grad(loss, logits, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return [gradient.float() for gradient in found]
+
+
+def _head_gradient(gradients: list[Tensor], calls: list[_Call]) -> Tensor:
+    """R^T Phi over all calls, [K, D]."""
+    return torch.stack([r.T @ call.features for r, call in zip(gradients, calls, strict=True)]).sum(dim=0)
+
+
+def _compare(calls: list[_Call], terms: Terms) -> dict[str, Pair]:
+    """Labelled against unlabelled loss, as they are weighted."""
+    found, norms, heads = {}, {}, {}
+    one = torch.ones((), device=calls[0].logits.device)
+    for name in ("labelled", "unlabelled"):
+        if name in terms:
+            heads[name] = _head_gradient(_logit_gradients(terms[name], calls), calls)
+            norms[name] = heads[name].norm()
+            found[f"head_gradient_{name}"] = (norms[name], one)
+    if len(heads) == 2:
+        cosine = _cosine(heads["labelled"].flatten(), heads["unlabelled"].flatten())
+        there = ((norms["labelled"] > 0) & (norms["unlabelled"] > 0)).float()
+        found["head_gradient_cosine"] = (cosine * there, there)
+        found["head_gradient_conflict"] = ((cosine < 0) * there, there)
+    return found
+
+
+def _split(calls: list[_Call], guess: PseudoLabels, true: Tensor) -> dict[str, Pair]:
+    """The unlabelled loss, without its weight, as a sum over right and over wrong guesses; and what the images of the
+    wrong ones would ask for with their true labels (the oracle). Nothing where the guesses were not trained on."""
+    if not guess.trained:
+        return {}
+    logits = guess.trained[-1]
+    known = (true >= 0) * guess.mask
+    right, wrong = known * (guess.label == true), known * (guess.label != true)
+    losses = F.cross_entropy(logits, guess.label, reduction="none")
+    oracle = F.cross_entropy(logits, true.clamp(min=0), reduction="none")
+    parts = {"right": (right * losses).mean(), "wrong": (wrong * losses).mean(), "oracle": (wrong * oracle).mean()}
+    residual = {name: _logit_gradients(loss, calls) for name, loss in parts.items()}
+    head = {name: _head_gradient(gradients, calls) for name, gradients in residual.items()}
+    delta = {name: _feature_gradients(gradients, calls) * len(true) for name, gradients in residual.items()}
+    selected = {"right": (right > 0).sum(), "wrong": (wrong > 0).sum()}
+    found: dict[str, Pair] = {}
+    for name, count in selected.items():
+        there = (count > 0).float()
+        found[f"head_gradient_{name}"] = (head[name].norm() * there, there)
+        found[f"feature_gradient_{name}"] = (delta[name].norm(dim=1).sum(), count)
+    there = (selected["wrong"] > 0).float()
+    cosine = _cosine(head["wrong"].flatten(), head["oracle"].flatten())
+    found["head_gradient_wrong_oracle"] = (cosine * there, there)
+    found["feature_gradient_wrong_oracle"] = (_cosine(delta["wrong"], delta["oracle"]).sum(), selected["wrong"])
+    return found
+
+
+def _feature_gradients(gradients: list[Tensor], calls: list[_Call]) -> Tensor:
+    """R_i W for the images of all calls, [M, D]; zero rows where the loss does not see an image."""
+    return torch.cat([r @ call.weight for r, call in zip(gradients, calls, strict=True)])
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Along the last axis; 0 where one of them is 0."""
+    return F.cosine_similarity(a, b, dim=-1, eps=1e-20)
