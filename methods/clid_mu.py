@@ -2,94 +2,337 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 import torch
-from torch import Tensor
+from pydantic import field_validator, model_validator
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.parts.clid import clid
-from methods.parts.hypergradient import exact_reverse, learning_rates, virtual_forward
-from methods.parts.meta_models import WNet, sum_normalised
+from methods.fixmatch import FixMatch
+from methods.flexmatch import FlexMatch
+from methods.layermatch import LayerMatch
+from methods.mixup import MixUp
+from methods.parts.batch_norm import frozen_statistics
+from methods.parts.composition import base_hyper, with_bases
+from methods.parts.hypergradient import (
+    SCHEMES,
+    VirtualStep,
+    cheapest_exact,
+    learning_rates,
+    linear_head,
+    virtual_forward,
+)
+from methods.parts.layers import FEATURES, check_layers, parse_layers, stage_outputs
+from methods.parts.meta_models import VRI, Judged, MetaModel, WNet, judged
+from methods.parts.meta_objectives import SMALL_LOSS, Goal, label_loss, layered_clid
+from methods.parts.precision import at_least_float32, full_precision
+from methods.parts.small_loss import SmallLossSet
+from methods.parts.trust import Trust
 from methods.ranges import choice, int_log_uniform, log_uniform, uniform
+from methods.supervised import Supervised
+from methods.uda import UDA
+
+BASES: dict[str, type[Method]] = {
+    "supervised": Supervised,
+    "mixup": MixUp,
+    "fixmatch": FixMatch,
+    "flexmatch": FlexMatch,
+    "uda": UDA,
+    "layermatch": LayerMatch,
+}
+META_VIEWS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong")}
+
+
+class ClidMuHyper(Method.Hyper):
+    """CLID-MU's own; `with_bases` adds those of each base as BASE_KEY (fixmatch_threshold, mixup_alpha, ...)."""
+
+    base: Literal["supervised", "mixup", "fixmatch", "flexmatch", "uda", "layermatch"] = hyper(
+        "supervised", help="the method whose labelled loss is weighted"
+    )
+    meta_model: Literal["wnet", "vri"] = hyper(
+        "wnet", search=choice("wnet", "vri"), help="a weight of each loss, or a rectifier of each logit"
+    )
+    meta_goal: Goal = hyper("clid", help="what judges the virtual step; ce reads true labels (an oracle)")
+    meta_lr: float = hyper(1e-5, search=log_uniform(1e-5, 1e-1), gt=0, help="learning rate of the meta-model")
+    meta_batch_size: int = hyper(100, search=int_log_uniform(50, 400), ge=2, help="images of a meta batch")
+    meta_set_size: int = hyper(1000, ge=2, help="images that meta batches are drawn from")
+    meta_source: Literal["training", "unlabelled", "held_out"] = hyper(
+        "training", help="where the meta set is drawn from; with few labels, unlabelled"
+    )
+    meta_view: Literal["weak", "strong", "both"] = hyper("weak", help="views of meta images; both = twice the rows")
+    temperature: float = hyper(0.5, search=uniform(0.1, 1.0), gt=0, help="CLID's temperature on feature cosines")
+    normalizer_grad: bool = hyper(
+        False, search=choice(False, True), help="differentiate CLID's row sums; off = as released"
+    )
+    layers: str = hyper(
+        FEATURES, help="hidden layers of CLID with weights: features, or for instance stage1=0.5, features=1"
+    )
+    normalise: Literal["auto", "sum", "none"] = hyper(
+        "auto", help="wnet: weights sum to 1, or not; auto = as released: none on top of unlabelled images, else sum"
+    )
+    vri_lambda: float = hyper(0.0, ge=0, help="vri: weight of its regulariser; without effect (see parts/meta_models)")
+    hypergradient: Literal["auto", "exact_reverse", "exact_forward", "finite_difference", "top_stage", "last_layer"] = (
+        hyper("auto", help="how the meta-gradient is computed; auto = the cheaper exact one")
+    )
+    every: int = hyper(1, ge=1, help="meta update every so many steps; 1 = as released")
+    warmup_epochs: int | None = hyper(
+        None, ge=0, help="passes over the labelled images without weights first; none = 10 for *_sloss, else 0"
+    )
+    reselect_epochs: int = hyper(1, ge=1, help="*_sloss: passes over the labelled images between two selections")
+
+    @property
+    def uses_truth(self) -> bool:
+        return self.meta_goal == "ce"
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_parse(cls, value: str) -> str:
+        parse_layers(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.meta_batch_size > self.meta_set_size:
+            raise ValueError(
+                f"meta_batch_size: {self.meta_batch_size} is larger than the meta set (meta_set_size: "
+                f"{self.meta_set_size}); at most that"
+            )
+        if self.meta_goal in SMALL_LOSS and self.meta_source != "training":
+            raise ValueError(f"meta_source: {self.meta_goal} selects among the training images; allowed: training")
+        if self.meta_source == "unlabelled" and self.meta_goal not in ("clid", "ce"):
+            raise ValueError(f"meta_source: {self.meta_goal} reads given labels; allowed: training, held_out")
+        base_hyper(self, self.base, BASES[self.base])
+        return self
+
+
+@dataclass
+class _Now:
+    """A step under way. x: what the network saw first. features: what its head saw first, [rows, D]."""
+
+    batch: Batch
+    optimizer: torch.optim.Optimizer
+    meta_due: bool = False
+    warming_up: bool = False
+    seen: dict[str, Tensor] = field(default_factory=dict)
+    weighted: bool = False
 
 
 class ClidMu(Method):
     """Weight each image by a network that is trained so that a step lowers CLID (Hu et al., 2025, arXiv 2507.11807).
 
-    c_i = CE(z_i, y_i), s_i = V_phi(sg c_i), w_i = s_i / sum_k s_k, L = sum_i w_i c_i.
+    wnet: c_i = CE(z_i, y_i), s_i = V_phi(sg c_i), w_i = s_i / sum_k s_k, L = sum_i w_i c_i.
+    vri: r_i = sigmoid(mu + exp(s / 2) eps) of (sg h_i, y_i), L = (1/B) sum_i CE(r_i * z_i, y_i).
     Virtual step: theta' = theta - lr grad_theta L, plain SGD at the optimiser's current rate.
-    Meta step: phi <- SGD(phi, d CLID(h(theta'), z(theta')) / d phi) on a meta batch of training images, labels unused.
-    Real step: L with the new phi, held constant.
-    The released code's (the paper's body was not available): all of it, with CLID as in parts/clid.py and V_phi =
-    Linear(1, 100), ReLU, Linear(100, 1), sigmoid. Ours: one training forward serves both steps (same weights, batch
-    and BN statistics, hence the same numbers), the weak view where the release has a strong one, `every`.
-    When: a medium or large part of the labels is wrong and nobody can say which. Costs about 4 times a plain step.
+    Meta step: phi <- OPT(phi, dM/dphi), M = CLID(h(theta'), z(theta')) on a meta batch, labels unused (or another
+    meta_goal). Real step: L with the new phi, held constant, as the labelled loss of `base`.
+    The released code's (the paper's body was not available): all of it, with CLID as in parts/clid.py. On top of
+    FixMatch, FlexMatch or UDA as there, the virtual step is of the labelled images alone, the unlabelled loss is not
+    weighted and wnet's weights are not normalised. Ours: one training forward serves both steps where there are no
+    unlabelled images, weak views where the release has strong ones, LayerMatch and MixUp as bases, the cheaper
+    meta-gradients (parts/hypergradient.py), more layers, `every`, meta sets drawn uniformly for all goals but *_sloss.
+    When: a medium or large part of the labels is wrong and nobody can say which. meta_lr decides: search it widely.
     """
 
-    class Hyper(Method.Hyper):
-        meta_lr: float = hyper(
-            1e-5, search=log_uniform(1e-5, 1e-1), gt=0, help="learning rate of the weighting network"
-        )
-        meta_batch_size: int = hyper(100, search=int_log_uniform(50, 400), ge=2, help="images of a meta batch")
-        meta_set_size: int = hyper(1000, ge=2, help="images that meta batches are drawn from; their labels are unused")
-        meta_source: Literal["training", "unlabelled", "held_out"] = hyper(
-            "training", help="where the meta set is drawn from; with few labels, unlabelled"
-        )
-        temperature: float = hyper(0.5, search=uniform(0.1, 1.0), gt=0, help="CLID's temperature on feature cosines")
-        normalizer_grad: bool = hyper(
-            False, search=choice(False, True), help="differentiate CLID's row sums; off = as released"
-        )
-        every: int = hyper(1, ge=1, help="meta update every so many steps; 1 = as released")
-
+    Hyper = with_bases(ClidMuHyper, BASES)
     views = Views(labelled=("weak",), meta=("weak",))
     compilable = False
 
     def build(self) -> None:
-        weight = next(self.model.parameters())
-        self.weighting = WNet(self.setup.seed).to(weight.device, weight.dtype)
-        self.meta_optimizer = torch.optim.SGD(self.weighting.parameters(), lr=self.hyper.meta_lr, weight_decay=5e-4)
+        settings, setup = self.hyper, self.setup
+        base = BASES[settings.base]
+        self.base = base(self.model, base_hyper(settings, settings.base, base), setup)
+        self.base.ema = self.ema
+        self.base.labelled_loss = self._labelled_loss
+        self.generator.manual_seed(setup.seed ^ 1)  # what is drawn for the meta-model is not what the base draws
+        self._shared = not base.views_for(self.base.hyper).unlabelled
+        self._scheme = settings.hypergradient
+        if self._scheme == "auto":
+            self._scheme = cheapest_exact(self.model, setup.device)
+        if self._scheme == "last_layer":
+            linear_head(self.model)
+        self._layers = parse_layers(settings.layers)
+        check_layers(self.model, self._layers)
+        self.weighting = self._make_meta_model()
+        self.meta_optimizer = self.weighting.optimizer(settings.meta_lr)
+        self.trust = Trust(setup.num_train, setup.device)
+        self.meta_set = None
+        if settings.meta_goal in SMALL_LOSS:
+            self.meta_set = SmallLossSet(setup, settings.meta_set_size, settings.meta_batch_size)
+
+    def _make_meta_model(self) -> MetaModel:
+        settings, weight = self.hyper, next(self.model.parameters())
+        if settings.meta_model == "vri":
+            width = self.model.get_submodule("head").get_parameter("weight").shape[1]
+            return VRI(self.setup.seed, width, self.setup.num_classes).to(weight.device, weight.dtype)
+        plain = settings.normalise == "none" or (settings.normalise == "auto" and not self._shared)
+        return WNet(self.setup.seed, normalise="none" if plain else "sum").to(weight.device, weight.dtype)
+
+    # -- a step --------------------------------------------------------------------------------------------------------
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        # Fused attention kernels have no second derivative.
-        with self.autocast(), sdpa_kernel(SDPBackend.MATH):
-            losses = F.cross_entropy(self.model(batch.labelled.weak), batch.labelled.y, reduction="none")
-        if batch.step % self.hyper.every == 0:
-            self._meta_step(losses, batch.stream("meta").weak, optimizer)
-        with torch.no_grad():
-            weights = self._weights(losses)
-        self._record_weights(weights, batch)
-        terms = Terms(labelled=(weights * losses).sum())
-        self.descend(terms.total(), optimizer)
+        self._now = self._begin(batch, optimizer)
+        with self.autocast(), self._attention(shared=True), self._watch():
+            terms = self.base.loss(batch)
+        if not self._now.weighted:
+            raise TypeError(f"base: {self.hyper.base} does not pass its labelled images through labelled_loss()")
+        del self._now
+        self.base.descend(terms.total(), optimizer)
         return terms
 
-    def _weights(self, losses: Tensor) -> Tensor:
-        return sum_normalised(self.weighting(losses.detach()))
+    def after_step(self, batch: Batch) -> None:
+        self.base.after_step(batch)
 
-    def _meta_step(self, losses: Tensor, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        def meta_loss(parameters: dict[str, Tensor]) -> Tensor:
+    @property
+    def eval_model(self) -> nn.Module:
+        return self.base.eval_model
+
+    def _begin(self, batch: Batch, optimizer: torch.optim.Optimizer) -> _Now:
+        """What is due at this step; selects the meta set anew where it is time."""
+        settings, epoch = self.hyper, math.ceil(self.setup.num_labelled / len(batch.labelled.y))
+        epochs = settings.warmup_epochs
+        if epochs is None:
+            epochs = 10 if settings.meta_goal in SMALL_LOSS else 0
+        since = batch.step - epochs * epoch
+        if batch.step == 0 and epochs * epoch >= self.setup.steps:
+            raise ValueError(
+                f"warmup_epochs: {epochs} passes are {epochs * epoch} steps, which leaves none of "
+                f"{self.setup.steps}; at most {(self.setup.steps - 1) // epoch}, or more train.steps"
+            )
+        if self.meta_set is not None and since >= 0 and since % (settings.reselect_epochs * epoch) == 0:
             with self.autocast():
-                features, logits = virtual_forward(self.model, parameters, x)
-            return clid(features, logits, self.hyper.temperature, self.hyper.normalizer_grad)
+                self.meta_set.select(self.model)
+        return _Now(batch, optimizer, meta_due=since >= 0 and since % settings.every == 0, warming_up=since < 0)
 
-        phi = list(self.weighting.parameters())
-        train_loss = (self._weights(losses) * losses).sum()
-        value, gradients = exact_reverse(self.model, train_loss, learning_rates(self.model, optimizer), meta_loss, phi)
-        for parameter, gradient in zip(phi, gradients, strict=True):
+    def _labelled_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The base's labelled loss, weighted; the meta-model learns first, where that is due."""
+        now = self._now
+        now.weighted = True
+        with full_precision(logits.device):
+            if now.warming_up:
+                return F.cross_entropy(at_least_float32(logits), target)
+            features = now.seen["features"][: len(target)]
+            seen = judged(logits, features, target)
+            if now.meta_due:
+                self._meta_step(logits, seen)
+            with torch.no_grad():
+                said = self.weighting.judge(seen, self.generator)
+                self.trust.note(self.weighting.trust(said, target), now.batch.labelled, self)
+            return self.weighting.loss(said, at_least_float32(logits), target)
+
+    def _meta_step(self, logits: Tensor, seen: Judged) -> None:
+        now = self._now
+        x = now.seen["x"] if self._shared else now.batch.labelled.x
+        if not self._shared:  # a pass of its own over the labelled images is cheaper than one through all of them
+            with self.autocast(), self._attention(shared=False), frozen_statistics(self.model):
+                features, logits = self.model(x, with_features=True)
+            seen = judged(logits, features, seen.target)
+        value, gradients = SCHEMES[self._scheme](self._virtual_step(x, logits, seen))
+        for parameter, gradient in zip(self.weighting.parameters(), gradients, strict=True):
             parameter.grad = gradient
         self.meta_optimizer.step()
         self.record(meta_loss=value)
 
-    def _record_weights(self, weights: Tensor, batch: Batch) -> None:
-        """Mean weight of truly clean and of truly noisy images, in units of the uniform weight 1 / B."""
-        y, true = batch.labelled.y, batch.labelled.true
-        clean, noisy = ((true >= 0) & (y == true)).float(), ((true >= 0) & (y != true)).float()
-        relative = weights * len(weights)
-        self.record_ratio(
-            weight_clean=((relative * clean).sum(), clean.sum()), weight_noisy=((relative * noisy).sum(), noisy.sum())
+    def _virtual_step(self, x: Tensor, logits: Tensor, seen: Judged) -> VirtualStep:
+        said = self.weighting.judge(seen, self.generator)
+        meta_x, meta_y = self._meta_batch(self._now.batch)
+        hidden: dict[str, Tensor] = {}
+
+        def train_loss(z: Tensor) -> Tensor:
+            loss = self.weighting.loss(said, at_least_float32(z), seen.target)
+            if self.hyper.vri_lambda:
+                loss = loss + self.hyper.vri_lambda * self.weighting.regulariser(seen)
+            return loss
+
+        def forward(parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            with self.autocast(), stage_outputs(self.model, list(self._layers)) as found:
+                features, z = virtual_forward(self.model, parameters, meta_x)
+            hidden.update(found)
+            return features, z
+
+        def head_loss(features: Tensor, z: Tensor) -> Tensor:
+            return self._objective({**hidden, FEATURES: features}, z, meta_y)
+
+        return VirtualStep(
+            model=self.model,
+            x=x,
+            logits=logits,
+            features=seen.features,
+            rates=learning_rates(self.model, self._now.optimizer),
+            train_loss=train_loss,
+            meta_loss=lambda parameters: head_loss(*forward(parameters)),
+            meta_features=lambda: forward({})[0],
+            head_loss=head_loss,
+            phi=list(self.weighting.parameters()),
+            autocast=self.autocast,
         )
+
+    def _meta_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Images and labels (true ones for `ce`, given ones else) of the meta batch, view after view."""
+        names = META_VIEWS[self.hyper.meta_view]
+        if self.meta_set is not None:
+            views, y = self.meta_set.draw(names, self.generator)
+        else:
+            stream = batch.stream("meta")
+            views, y = stream.views, stream.true if self.hyper.meta_goal == "ce" else stream.y
+        return torch.cat(views), y.repeat(len(names))
+
+    def _objective(self, hidden: dict[str, Tensor], logits: Tensor, y: Tensor) -> Tensor:
+        settings = self.hyper
+        if settings.meta_goal != "clid":
+            return label_loss(settings.meta_goal, logits, y)
+        total, each = layered_clid(hidden, self._layers, logits, settings.temperature, settings.normalizer_grad)
+        if len(each) > 1:
+            self.record(**{f"clid_{name}": value for name, value in each.items()})
+        return total
+
+    @contextlib.contextmanager
+    def _watch(self) -> Iterator[None]:
+        """Keeps what the network and its head see first."""
+        seen = self._now.seen
+
+        def keep(name: str):
+            def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                seen.setdefault(name, inputs[0].detach())
+
+            return hook
+
+        watched = {"x": self.model, "features": self.model.get_submodule("head")}
+        handles = [module.register_forward_pre_hook(keep(name)) for name, module in watched.items()]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _attention(self, shared: bool) -> contextlib.AbstractContextManager[Any]:
+        """Fused attention has no second derivative: off where the pass will be differentiated twice."""
+        twice = self._scheme in ("exact_reverse", "top_stage") and self._now.meta_due and shared == self._shared
+        return sdpa_kernel(SDPBackend.MATH) if twice else contextlib.nullcontext()
+
+    # -- what the platform asks --------------------------------------------------------------------------------------
+
+    @classmethod
+    def views_for(cls, hyper: Any) -> Views:
+        base = BASES[hyper.base]
+        views = base.views_for(base_hyper(hyper, hyper.base, base))
+        meta = () if hyper.meta_goal in SMALL_LOSS else META_VIEWS[hyper.meta_view]
+        return Views(views.labelled, views.unlabelled, meta)
+
+    @classmethod
+    def stream_sizes(cls, hyper: Any, batch_size: int) -> dict[str, int]:
+        base = BASES[hyper.base]
+        sizes = base.stream_sizes(base_hyper(hyper, hyper.base, base), batch_size)
+        return {**sizes, "meta": hyper.meta_batch_size if cls.views_for(hyper).meta else 0}
+
+    def read_records(self) -> dict[str, float]:
+        return {**self.base.read_records(), **super().read_records(), **self.trust.read()}
 
     def extra_state(self) -> dict[str, Any]:
         return {**super().extra_state(), "meta_optimizer": self.meta_optimizer.state_dict()}

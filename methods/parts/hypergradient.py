@@ -1,12 +1,41 @@
-"""The meta-gradient: how the meta loss after one virtual SGD step depends on what weighted that step's losses."""
+"""The meta-gradient: how the meta loss after one virtual SGD step depends on the meta-model that shaped that step.
+
+theta' = theta - lr grad_theta L(z(theta); phi), and phi enters L through per-image functions of constants, so with
+v = lr grad_theta' M and z. = J_theta z v (spec 8.3, checked there and here against double backward)
+
+    dM/dphi = grad_phi S,  S(phi) = - < grad_z L(z; phi), z. >
+
+    exact_reverse      double backward of M through the step                                  12.1 forwards a step
+    exact_forward      z. by one forward-mode pass                                            10
+    finite_difference  z. = [z(theta + e v) - z(theta - e v)] / 2e, e = 0.01 / |v|            10, error O(e^2)
+    top_stage          exact_reverse for the last stage and the head, the rest held           about 5.8
+    last_layer         exact for the head alone, in closed form, without a backward pass      4
+
+(forwards on 100 images, a plain step counted in: the spec's arithmetic. Measured: results/hypergradient.md.) All passes
+but the training forward leave the running statistics of batch normalisation alone.
+"""
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from methods.parts.batch_norm import frozen_statistics
+from methods.parts.precision import at_least_float32, full_precision
+
+Gradients = tuple[Tensor, ...]
+
+RADIUS = 0.01  # length of a finite difference in parameter space (DARTS, arXiv 1806.09055)
 
 
 def learning_rates(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
@@ -33,17 +62,180 @@ def virtual_forward(model: nn.Module, parameters: dict[str, Tensor], x: Tensor) 
     return functional_call(model, {**parameters, **buffers}, (x,), {"with_features": True})
 
 
-def exact_reverse(
-    model: nn.Module,
-    train_loss: Tensor,
-    rates: Mapping[str, float | Tensor],
-    meta_loss: Callable[[dict[str, Tensor]], Tensor],
-    phi: list[nn.Parameter],
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Meta loss and its exact gradient to `phi` through one virtual step, by double backward.
+@dataclass(frozen=True)
+class VirtualStep:
+    """One virtual step and what is asked of it.
 
-    train_loss: scalar that depends on phi. meta_loss: of the virtual parameters. Only the part of the double backward
-    that leads to phi is computed (CLID-MU spec 8.3, scheme 1; with a shared training forward 12.1 forwards a step).
+    x: [B, ...] the training images. logits, features: of `x` at the model's weights, in train mode; logits with their
+    graph, features [B, D] constant. rates: as learning_rates. train_loss: of logits [B, K]; depends on phi.
+    meta_loss: of the model's parameters by name; those not named stay as they are. meta_features: features of the meta
+    batch at the model's weights. head_loss: the meta loss of these features and of logits. phi: the meta-model's
+    parameters. autocast: of the passes over `x`.
     """
-    loss = meta_loss(virtual_parameters(model, train_loss, rates))
-    return loss.detach(), torch.autograd.grad(loss, phi)
+
+    model: nn.Module
+    x: Tensor
+    logits: Tensor
+    features: Tensor
+    rates: Mapping[str, float | Tensor]
+    train_loss: Callable[[Tensor], Tensor]
+    meta_loss: Callable[[dict[str, Tensor]], Tensor]
+    meta_features: Callable[[], Tensor]
+    head_loss: Callable[[Tensor, Tensor], Tensor]
+    phi: list[nn.Parameter]
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def logit_gradient(self) -> Tensor:
+        """grad_z L(z; phi), [B, K], differentiable in phi; it knows nothing of the network."""
+        logits = at_least_float32(self.logits.detach()).requires_grad_()
+        (gradient,) = torch.autograd.grad(self.train_loss(logits), logits, create_graph=True)
+        return gradient
+
+
+def exact_reverse(step: VirtualStep) -> tuple[Tensor, Gradients]:
+    """By double backward, of which only the part that leads to phi is computed (spec 8.3, scheme 1).
+
+    The training forward and the meta loss have to be twice differentiable: no fused attention.
+    """
+    with sdpa_kernel(SDPBackend.MATH):
+        virtual = virtual_parameters(step.model, step.train_loss(step.logits), step.rates)
+        loss = step.meta_loss(virtual)
+        return loss.detach(), torch.autograd.grad(loss, step.phi)
+
+
+def exact_forward(step: VirtualStep) -> tuple[Tensor, Gradients]:
+    """z. by forward-mode differentiation: exact, without a second derivative (spec 8.3, scheme 2).
+
+    The network must give the same logits twice, so no dropout (see `repeats`).
+    """
+    loss, direction = _descent(step)
+    _load_forward_mode()
+    # Fused attention has no forward-mode derivative either. In full precision: under autocast torch (2.15) mixes the
+    # types of values and tangents behind a batch normalisation, and fails.
+    precision, attention = full_precision(step.x.device), sdpa_kernel(SDPBackend.MATH)
+    with torch.no_grad(), precision, frozen_statistics(step.model), attention:
+        weights = dict(step.model.named_parameters())
+        with forward_ad.dual_level():
+            duals = {name: forward_ad.make_dual(weights[name].detach(), v) for name, v in direction.items()}
+            tangent = forward_ad.unpack_dual(functional_call(step.model, duals, (step.x,))).tangent
+    return loss, _against(step, torch.zeros_like(step.logits) if tangent is None else tangent)
+
+
+@functools.cache
+def _load_forward_mode() -> None:
+    """torch loads its formulas at the first use, a fifth of a second, and warns of its own old code there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        with forward_ad.dual_level():
+            forward_ad.make_dual(torch.zeros(()), torch.zeros(()))
+
+
+def finite_difference(step: VirtualStep) -> tuple[Tensor, Gradients]:
+    """z. by a central difference of two passes without graph (spec 8.3, scheme 3). As exact_forward, no dropout."""
+    loss, direction = _descent(step)
+    length = torch.stack([v.square().sum() for v in direction.values()]).sum().sqrt()
+    reach = RADIUS / torch.where(length == 0, torch.ones_like(length), length)
+    with torch.no_grad(), step.autocast(), frozen_statistics(step.model):
+        weights = dict(step.model.named_parameters())
+        ends = [
+            at_least_float32(
+                functional_call(
+                    step.model, {name: weights[name] + sign * reach * v for name, v in direction.items()}, (step.x,)
+                )
+            )
+            for sign in (1, -1)
+        ]
+    return loss, _against(step, (ends[0] - ends[1]) / (2 * reach))
+
+
+def top_stage(step: VirtualStep) -> tuple[Tensor, Gradients]:
+    """exact_reverse of a step that moves the last stage and the head only (as FaMUS, arXiv 2104.15092): biased."""
+    prefixes = tuple(f"{name}." for name in top_modules(step.model))
+    with sdpa_kernel(SDPBackend.MATH):
+        rates = {name: rate for name, rate in step.rates.items() if name.startswith(prefixes)}
+        virtual = virtual_parameters(step.model, step.train_loss(step.logits), rates)
+        held = {name: p.detach() for name, p in step.model.named_parameters() if name not in virtual}
+        loss = step.meta_loss({**held, **virtual})
+        return loss.detach(), torch.autograd.grad(loss, step.phi)
+
+
+def last_layer(step: VirtualStep) -> tuple[Tensor, Gradients]:
+    """Exact for a step that moves the linear head only (spec 8.3, scheme 6): one pass without graph, no backward.
+
+    W' = W - lr G^T H, b' = b - lr sum G with G = grad_z L(z; phi), z_meta = H_meta W'^T + b'. Biased, and about 2 to 7
+    times smaller than the whole gradient: a larger meta learning rate suits it. Raises TypeError without a linear head.
+    """
+    head = linear_head(step.model)
+    with torch.no_grad():
+        hidden = at_least_float32(step.meta_features())
+    with full_precision(hidden.device):
+        gradient = step.logit_gradient()
+        weight = head.weight - step.rates.get("head.weight", 0.0) * (gradient.T @ at_least_float32(step.features))
+        logits = hidden @ weight.T
+        if head.bias is not None:
+            logits = logits + head.bias - step.rates.get("head.bias", 0.0) * gradient.sum(dim=0)
+        loss = step.head_loss(hidden, logits)
+        return loss.detach(), torch.autograd.grad(loss, step.phi)
+
+
+SCHEMES: dict[str, Callable[[VirtualStep], tuple[Tensor, Gradients]]] = {
+    "exact_reverse": exact_reverse,
+    "exact_forward": exact_forward,
+    "finite_difference": finite_difference,
+    "top_stage": top_stage,
+    "last_layer": last_layer,
+}
+"""Each returns the meta loss and its gradient to phi."""
+
+
+def cheapest_exact(model: nn.Module, device: torch.device) -> str:
+    """What `auto` stands for: the faster of the two exact schemes, as measured (results/hypergradient.md)."""
+    return "exact_forward" if repeats(model) else "exact_reverse"
+
+
+def repeats(model: nn.Module) -> bool:
+    """Whether two passes over the same images give the same logits in train mode: no dropout of any kind."""
+    rates = [getattr(module, name, 0) for module in model.modules() for name in ("p", "drop_prob")]
+    return not any(isinstance(rate, (int, float)) and rate > 0 for rate in rates)
+
+
+def linear_head(model: nn.Module) -> nn.Linear:
+    """Raises TypeError, naming the hyper-parameter, where the model's head is not one linear layer."""
+    head = getattr(model, "head", None)
+    if not isinstance(head, nn.Linear):
+        kind = type(head).__name__
+        raise TypeError(
+            f"hypergradient: last_layer needs a model whose head is nn.Linear, this one's is {kind}; allowed here: "
+            + ", ".join(name for name in SCHEMES if name != "last_layer")
+        )
+    return head
+
+
+def top_modules(model: nn.Module) -> tuple[str, ...]:
+    """Names of the last stage (the last child with weights, where the model names no stages) and of the head."""
+    stages = getattr(model, "stages", ()) or [
+        name for name, child in model.named_children() if name != "head" and next(child.parameters(), None) is not None
+    ]
+    return (*stages[-1:], "head")
+
+
+def _descent(step: VirtualStep) -> tuple[Tensor, dict[str, Tensor]]:
+    """The meta loss and v = lr grad_theta' M, by first derivatives alone; the training graph is kept."""
+    moved = {name: p for name, p in step.model.named_parameters() if name in step.rates and p.requires_grad}
+    train_loss = step.train_loss(step.logits)
+    gradients = torch.autograd.grad(train_loss, list(moved.values()), retain_graph=True, allow_unused=True)
+    virtual = {
+        name: (p if gradient is None else p - step.rates[name] * gradient).detach().requires_grad_()
+        for (name, p), gradient in zip(moved.items(), gradients, strict=True)
+    }
+    loss = step.meta_loss(virtual)
+    found = torch.autograd.grad(loss, list(virtual.values()), allow_unused=True)
+    pairs = zip(virtual, found, strict=True)
+    return loss.detach(), {name: step.rates[name] * gradient for name, gradient in pairs if gradient is not None}
+
+
+def _against(step: VirtualStep, tangent: Tensor) -> Gradients:
+    """grad_phi S for z. = tangent."""
+    with full_precision(tangent.device):
+        s = -(step.logit_gradient() * at_least_float32(tangent)).sum()
+        return torch.autograd.grad(s, step.phi)

@@ -54,7 +54,6 @@ class Trial:
         self.spec, self.dataset, self.plan = spec, dataset, plan
         self.device = torch.device(device)
         self.step, self.seconds = 0, 0.0
-        check_truth(spec.method, method_class, plan)
         self.outcome: Literal["completed", "diverged"] | None = None
         self.compiled = False
         cuda = self.device.type == "cuda"
@@ -65,6 +64,7 @@ class Trial:
             torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
         self._random = _seeded_states(self.device, derive_seed(spec.seeds["order"], "global"))
         hyper = method_class.Hyper(**spec.hyper)
+        check_truth(spec.method, method_class, plan, hyper)
         sizes = method_class.stream_sizes(hyper, spec.train.batch_size)
         with self._own_random_state():
             self.batches = self._make_batches(method_class, hyper, sizes, images)
@@ -236,9 +236,10 @@ class Trial:
             _set_states(self.device, outer)
 
 
-def check_truth(name: str, method_class: type[Method], plan: LabelPlan) -> None:
-    """An oracle learns from true labels: it has to have some."""
-    if getattr(method_class, "uses_truth", False) and (plan.true is None or not (plan.true[plan.labelled] >= 0).any()):
+def check_truth(name: str, method_class: type[Method], plan: LabelPlan, hyper: Any = None) -> None:
+    """An oracle learns from true labels: it has to have some. (Or a method that its hyper-parameters make one.)"""
+    oracle = getattr(method_class, "uses_truth", False) or getattr(hyper, "uses_truth", False)
+    if oracle and (plan.true is None or not (plan.true[plan.labelled] >= 0).any()):
         message = f"'{name}' learns from true labels; of the labelled images none has a known one"
         raise UserError(Problem(message, "methods", hint="leave it out, or name them: data.true_label_column"))
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from methods.parts.clid import EPSILON, clid, log_feature_graph, output_graph
-from methods.parts.hypergradient import exact_reverse, learning_rates, virtual_forward, virtual_parameters
+from methods.parts.hypergradient import VirtualStep, exact_reverse, learning_rates, virtual_forward, virtual_parameters
 from methods.parts.meta_models import WNet, sum_normalised
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
 
@@ -65,9 +65,24 @@ class MetaProblem:
     def meta_loss(self, parameters: dict[str, Tensor]) -> Tensor:
         return clid(*virtual_forward(self.model, parameters, self.meta), 0.5, self.normalizer_grad)
 
+    def step(self) -> VirtualStep:
+        features, logits = self.model(self.x, with_features=True)
+        scores = self.wnet(F.cross_entropy(logits, self.y, reduction="none").detach())
+        return VirtualStep(
+            model=self.model,
+            x=self.x,
+            logits=logits,
+            features=features.detach(),
+            rates=self.rates,
+            train_loss=lambda z: (sum_normalised(scores) * F.cross_entropy(z, self.y, reduction="none")).sum(),
+            meta_loss=self.meta_loss,
+            meta_features=lambda: virtual_forward(self.model, {}, self.meta)[0],
+            head_loss=lambda h, z: clid(h, z, 0.5, self.normalizer_grad),
+            phi=list(self.wnet.parameters()),
+        )
+
     def exact(self) -> tuple[Tensor, Tensor]:
-        phi = list(self.wnet.parameters())
-        value, gradients = exact_reverse(self.model, self.train_loss(), self.rates, self.meta_loss, phi)
+        value, gradients = exact_reverse(self.step())
         return value, parameters_to_vector(gradients)
 
 
@@ -104,9 +119,9 @@ def test_small_meta_step_lowers_the_meta_objective():
 
 def test_virtual_passes_leave_running_statistics_and_weights_alone():
     problem = MetaProblem(False)
-    loss = problem.train_loss()  # the one forward of the real step
+    step = problem.step()  # the one forward of the real step
     before = copy.deepcopy(problem.model.state_dict())
-    exact_reverse(problem.model, loss, problem.rates, problem.meta_loss, list(problem.wnet.parameters()))
+    exact_reverse(step)
     assert problem.model.training
     for name, value in problem.model.state_dict().items():
         assert torch.equal(value, before[name]), name

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import methods
 from methods.oracle import Oracle
 from methods.supervised import Supervised
 from platform.errors import UserError
@@ -24,3 +25,18 @@ def test_an_oracle_without_truth_is_refused(dataset, plan, known):
     assert caught.value.problems[0].key == "methods"
     Trial(make_spec("supervised"), dataset, blind, Supervised)
     Trial(make_spec("oracle"), dataset, plan, Oracle)
+
+
+def test_the_oracle_among_meta_objectives_too(dataset, plan):
+    found = methods.get("clid_mu")
+    few = {"meta_batch_size": 8}
+
+    def trial(goal: str, known: bool) -> Trial:
+        hyper = found.Hyper(meta_goal=goal, **few).model_dump()
+        seen = plan if known else dataclasses.replace(plan, true=None)
+        return Trial(make_spec("clid_mu", hyper=hyper), dataset, seen, found)
+
+    with pytest.raises(UserError, match="'clid_mu' learns from true labels"):
+        trial("ce", known=False)
+    trial("ce", known=True)
+    trial("clid", known=False)
