@@ -13,26 +13,31 @@ FLOOR = 5e-4  # added to each variance, as in DivideMix's code (losses are scale
 
 @torch.no_grad()
 def clean_probability(losses: Tensor) -> Tensor:
-    """Posterior [N] of the component of smaller mean, for losses [N]; NaN (not seen yet) gives 1.
+    """Posterior [N] of the component of smaller mean, for losses [N]; a negative one (not seen yet) gives 1.
 
     Expectation-maximisation on losses scaled to [0, 1], begun by 2-means from the extremes; a fixed number of rounds on
     the device, so that nothing waits. scikit-learn's GaussianMixture, which DivideMix uses, gives the same to its
     tolerance. All losses equal: 1.
     """
-    seen = losses.isfinite()
-    x = at_least_float32(losses).nan_to_num()
+    seen = losses >= 0
+    x = at_least_float32(losses)
     lowest, highest = x.masked_fill(~seen, torch.inf).amin(), x.masked_fill(~seen, -torch.inf).amax()
     x = (x - lowest) / (highest - lowest).clamp(min=torch.finfo(x.dtype).tiny)
     weight = seen.to(x.dtype)
-    share = torch.stack([x < 0.5, x >= 0.5]).to(x.dtype)
+    mean = torch.linspace(0, 1, 2, dtype=x.dtype, device=x.device)
+    share = _nearest(x, mean)
     for _ in range(ROUNDS // 3):
         mean = _means(x, share * weight)
-        nearer = (x - mean[0]).abs() <= (x - mean[1]).abs()
-        share = torch.stack([nearer, ~nearer]).to(x.dtype)
+        share = _nearest(x, mean)
     for _ in range(ROUNDS):
         mean, variance, prior = _fit(x, share * weight)
         share = _posterior(x, mean, variance, prior)
     return torch.where(seen, share.gather(0, mean.argmin().expand(1, len(x)))[0], 1.0)
+
+
+def _nearest(x: Tensor, mean: Tensor) -> Tensor:
+    lower = (x - mean[0]).abs() <= (x - mean[1]).abs()
+    return torch.stack([lower, ~lower]).to(x.dtype)
 
 
 def _means(x: Tensor, share: Tensor) -> Tensor:

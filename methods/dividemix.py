@@ -1,0 +1,138 @@
+"""DivideMix: two networks tell each other which labels to believe, and treat the rest as unlabelled."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.base import Batch, Stream, Terms, Views, hyper
+from methods.parts.batch_norm import frozen_statistics
+from methods.parts.loss_mixture import clean_probability
+from methods.parts.memory import latest
+from methods.parts.mixing import mix_near, one_hot, sharpen
+from methods.parts.two_networks import Both, TwoNetworks
+from methods.ranges import log_uniform, uniform
+
+
+class DivideMix(TwoNetworks):
+    """Divide the images by a mixture model of their losses, then MixMatch on both parts (Li et al., 2020, 2002.07394).
+
+    Warm-up: L = CE + confidence_penalty mean_i sum_c p_ic log p_ic. Then once per epoch (host arithmetic says when; the
+    device does not wait) two Gaussians are fitted to the losses of each network: w_i = P(the smaller mean). Network k
+    takes w from the other one, and per step, p_k the mean prediction over two weak views, no gradient:
+      w_i > clean_threshold: t_i = sharpen(w_i y_i + (1 - w_i) p_k,i)   co-refinement, part X
+      else:                  t_i = sharpen((p_1,i + p_2,i) / 2)         co-guessing, part U
+    both views of all images with t mixed as in MixMatch (lam = max(l, 1 - l), l ~ Beta(alpha, alpha)),
+    L_k = mean_X CE + lambda_u w(t) mean_U MSE + balance sum_c pi_c log(pi_c / mean p_c), pi_c = 1 / K.
+    The paper's: all of it; lambda_u 0 to 150 by noise. Ours: a batch is drawn from all images and divided by masks (the
+    paper draws as many of X as of U); losses are those of the last visit, from the guesses, not of a pass of their own;
+    both networks step on the same batch. Evaluated: the mean logits of the two averaged networks (the paper's sum).
+    When: much label noise and time: about four plain steps of twice the batch.
+    """
+
+    class Hyper(TwoNetworks.Hyper):
+        warmup: float = hyper(
+            0.1, search=uniform(0.03, 0.3), ge=0, le=1, help="part of the steps on all labels; an epoch at least"
+        )
+        confidence_penalty: float = hyper(
+            0.0, ge=0, help="weight of the negative entropy in warm-up; 1 where noise is asymmetric"
+        )
+        clean_threshold: float = hyper(0.5, search=uniform(0.2, 0.8), gt=0, lt=1, help="least w that keeps the label")
+        temperature: float = hyper(0.5, search=uniform(0.25, 1.0), gt=0, help="sharpens the targets; 1 = not at all")
+        alpha: float = hyper(4.0, search=log_uniform(0.5, 8.0), gt=0, help="Beta(alpha, alpha) of the mixing weight")
+        lambda_u: float = hyper(
+            25.0, search=log_uniform(1.0, 150.0), ge=0, help="weight of the squared error on part U"
+        )
+        ramp: float = hyper(0.05, search=uniform(0.0, 0.3), ge=0, le=1, help="part of the steps that ramps lambda_u up")
+        balance: float = hyper(1.0, ge=0, help="weight of the pull towards equally frequent classes")
+
+    views = Views(labelled=("weak", "weak"))
+
+    def build(self) -> None:
+        super().build()
+        shape, device = (2, self.setup.num_train), self.setup.device
+        self.register_buffer("losses", torch.full(shape, -1.0, device=device))  # -1: not seen yet
+        self.register_buffer("clean", torch.ones(shape, device=device))
+        self.losses: Tensor
+        self.clean: Tensor
+
+    @property
+    def eval_model(self) -> nn.Module:
+        return Both(self.ema.module, self.other_ema.module)
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
+        epoch = math.ceil(self.setup.num_labelled / len(batch.labelled.y))
+        start = max(epoch, round(self.hyper.warmup * self.setup.steps))
+        with self.autocast():
+            if batch.step < start:
+                parts = self._warm_up(batch.labelled)
+            else:
+                if (batch.step - start) % epoch == 0:
+                    self.clean.copy_(torch.stack([clean_probability(losses) for losses in self.losses]))
+                parts = self._divided(
+                    batch.labelled, self.hyper.lambda_u * self.ramp_up(batch.step - start, self.hyper.ramp)
+                )
+        self.descend_both(parts[0].total(), parts[1].total(), optimizer)
+        return Terms({name: (parts[0][name] + parts[1][name]) / 2 for name in parts[0]})
+
+    def _warm_up(self, labelled: Stream) -> list[Terms]:
+        found = []
+        for k, network in enumerate((self.model, self.other)):
+            logits = network(labelled.views[0])
+            each = F.cross_entropy(logits, labelled.y, reduction="none")
+            self._remember(k, labelled.index, each)
+            log_p = logits.log_softmax(dim=1)
+            penalty = self.hyper.confidence_penalty * (log_p.exp() * log_p).sum(dim=1).mean()
+            found.append(Terms(labelled=each.mean(), confidence=penalty))
+        return found
+
+    def _divided(self, labelled: Stream, weight: float) -> list[Terms]:
+        networks = (self.model, self.other)
+        guesses = [self._guess(network, labelled) for network in networks]
+        y = one_hot(labelled.y, guesses[0])
+        found = []
+        for k, network in enumerate(networks):
+            self._remember(k, labelled.index, -(y * guesses[k].clamp(min=1e-12).log()).sum(dim=1))
+            w = self.clean[1 - k][labelled.index].to(y.dtype)
+            kept = w > self.hyper.clean_threshold
+            refined = w[:, None] * y + (1 - w[:, None]) * guesses[k]
+            target = torch.where(kept[:, None], refined, (guesses[0] + guesses[1]) / 2)
+            found.append(
+                self._loss(network, labelled, sharpen(target, self.hyper.temperature), kept.to(y.dtype), weight)
+            )
+            self._record(labelled, kept)
+        return found
+
+    @torch.no_grad()
+    def _guess(self, network: nn.Module, labelled: Stream) -> Tensor:
+        """Mean prediction [B, K] over the two views."""
+        with frozen_statistics(network):
+            return torch.stack(network(torch.cat(labelled.views)).softmax(dim=1).chunk(2)).mean(dim=0)
+
+    def _loss(self, network: nn.Module, labelled: Stream, target: Tensor, kept: Tensor, weight: float) -> Terms:
+        x, target = mix_near(torch.cat(labelled.views), torch.cat([target, target]), self.hyper.alpha, self.generator)
+        kept = torch.cat([kept, kept])
+        logits = network(x)
+        p = logits.softmax(dim=1)
+        cross_entropy = F.cross_entropy(logits, target, reduction="none")
+        squared = ((p - target) ** 2).mean(dim=1)
+        prior = 1 / self.setup.num_classes
+        return Terms(
+            labelled=(kept * cross_entropy).sum() / kept.sum().clamp(min=1),
+            unlabelled=weight * ((1 - kept) * squared).sum() / (1 - kept).sum().clamp(min=1),
+            balance=self.hyper.balance * (prior * (prior / p.mean(dim=0).clamp(min=1e-12)).log()).sum(),
+        )
+
+    @torch.no_grad()
+    def _remember(self, k: int, index: Tensor, losses: Tensor) -> None:
+        self.losses[k].index_copy_(0, index, losses[latest(index)[0]].clamp(min=0).to(self.losses.dtype))
+
+    def _record(self, labelled: Stream, kept: Tensor) -> None:
+        """label_precision: right labels among the kept ones; label_recall: kept ones among the right labels."""
+        known, right = labelled.true >= 0, (labelled.true >= 0) & (labelled.y == labelled.true)
+        both = (right & kept).sum()
+        self.record(kept_share=kept.float().mean())
+        self.record_ratio(label_precision=(both, (known & kept).sum()), label_recall=(both, right.sum()))
