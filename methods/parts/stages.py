@@ -29,7 +29,7 @@ def last_stages(model: nn.Module, count: int) -> list[nn.Module]:
         raise ValueError(f"gate_stages: {type(model).__name__} does not name its stages, so that none can be blocked")
     if count > len(by_stage):
         names = ", ".join(by_stage)
-        raise ValueError(f"gate_stages: {count} is more than the {len(by_stage)} stages of this model: {names}")
+        raise ValueError(f"gate_stages: {count} is more than this model has; at most {len(by_stage)}: {names}")
     return [layer for stage in list(by_stage.values())[-count:] for layer in _layers(stage)]
 
 

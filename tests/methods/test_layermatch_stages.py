@@ -172,7 +172,11 @@ def with_head(head: nn.Module | None) -> nn.Module:
         ),
         ({"gate_mode": "bias_only"}, with_head(nn.Linear(12, 3, bias=False)), "gate_mode: 'bias_only'.*no bias"),
         ({"gate_mode": "stages"}, ToyModel(), "gate_stages: ToyModel does not name its stages"),
-        ({"gate_mode": "stages", "gate_stages": 4}, small_cnn(), "gate_stages: 4 is more than the 3 stages.*stage2"),
+        (
+            {"gate_mode": "stages", "gate_stages": 4},
+            small_cnn(),
+            "gate_stages: 4 is more than this model has; at most 3: stem.*stage2",
+        ),
         ({}, with_head(None), "model: ToyModel has no classifier"),
         ({}, with_head(nn.Sequential(nn.Linear(12, 3))), "centre_mode: centres need a head with a weight"),
     ],
