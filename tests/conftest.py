@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
+
+settings.register_profile("ci", derandomize=True)  # the same examples every time: a red run is about the change
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores must not fight over them

@@ -166,8 +166,7 @@ def test_a_weak_view_is_a_crop_of_the_padded_image(
     assert views.shape == images.shape and views.dtype == torch.uint8
     for image, view in zip(images.numpy(), views.numpy(), strict=True):
         places = [place for place, crop in crops(image, pad).items() if np.array_equal(crop, view)]
-        assert len(places) == 1
-        assert flip or not places[0][2]
+        assert places and (flip or not all(mirrored for *_, mirrored in places))  # padding makes some crops alike
 
 
 def test_weak_views_cover_all_places_evenly() -> None:
