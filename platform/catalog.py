@@ -4,6 +4,7 @@ python -m platform.catalog              the names, one line each
 python -m platform.catalog fixmatch     its hyper-parameters or options: default, limits, range, help
 python -m platform.catalog my_method.py the same of a plug-in file
 python -m platform.catalog train        the training settings
+python -m platform.catalog diagnostics  what the curves' columns diag/NAME mean
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ def listing() -> list[Line]:
     lines += [Line("model", name, _module_summary(f"platform.models.{name}")) for name in models.names()]
     lines.append(Line("model", "timm:NAME", "Any classification model of the timm library."))
     lines += [Line("select", name, selection.get(name).help) for name in selection.names()]
+    lines.append(Line("curves", "diagnostics", "What trials find out about themselves: the columns diag/NAME."))
     lines += [Line("settings", name, (_settings(name).__doc__ or "").partition("\n")[0]) for name in SECTIONS]
     return lines
 
@@ -96,10 +98,8 @@ class Page:
 
     title: str
     text: str
-    rows: list[tuple[str, str, str, str, str]]  # key, default, allowed, range of `auto`, help
-
-
-COLUMNS = ("key", "default", "allowed", "auto searches", "help")
+    rows: list[tuple[str, ...]]
+    columns: tuple[str, ...] = ("key", "default", "allowed", "auto searches", "help")
 
 
 def page(name: str) -> Page:
@@ -122,6 +122,8 @@ def page(name: str) -> Page:
         raise UserError(Problem(reason, where=name, hint=trace)) from error
     if name in SECTIONS:
         return _settings_page(name)
+    if name == "diagnostics":
+        return _diagnostics_page()
     if name in selection.names():
         rule = selection.get(name)
         doc = inspect.getdoc(sys.modules.get(f"platform.selection.{name}")) or rule.help
@@ -139,7 +141,15 @@ def page(name: str) -> Page:
     if name in noise.kinds():
         doc = _noise_summary(name) if name in ("none", "column:NAME") else inspect.getdoc(noise.get(name)) or ""
         return Page(f"label noise {name}", doc, [])
-    valid = [*methods.names(), *sources.names(), *noise.kinds(), *models.names(), *selection.names(), *SECTIONS]
+    valid = [
+        *methods.names(),
+        *sources.names(),
+        *noise.kinds(),
+        *models.names(),
+        *selection.names(),
+        *SECTIONS,
+        "diagnostics",
+    ]
     hint = did_you_mean(name, list(dict.fromkeys(valid)), "python -m platform.catalog")
     raise UserError(Problem(f"nothing is called '{name}'", hint=hint))
 
@@ -153,6 +163,15 @@ def _method_page(name: str) -> Page:
         f"method {name}",
         f"{inspect.getdoc(cls) or ''}\n\nviews it sees: {views}",
         _rows(cls.Hyper, cls.search_ranges()),
+    )
+
+
+def _diagnostics_page() -> Page:
+    from platform.training.diagnostics import names
+
+    rows: list[tuple[str, ...]] = [(name, found.cost, found.text) for name, found in names.TABLE.items()]
+    return Page(
+        "diagnostics: columns diag/NAME of the curves", inspect.getdoc(names) or "", rows, ("name", "cost", "meaning")
     )
 
 
@@ -176,12 +195,12 @@ def _module_doc(name: str) -> str:
     return inspect.getdoc(module) or ""
 
 
-def _rows(model: type[BaseModel], ranges: dict[str, Range] | None = None) -> list[tuple[str, str, str, str, str]]:
+def _rows(model: type[BaseModel], ranges: dict[str, Range] | None = None) -> list[tuple[str, ...]]:
     from pydantic_core import PydanticUndefined
 
     from platform.sweepfile.words import expectation, field_schema, show
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for key, info in model.model_fields.items():
         default = info.get_default(call_default_factory=True, validated_data={})
         shown = (
@@ -219,7 +238,7 @@ def show_page(found: Page, terminal: bool) -> None:
         print(f"{found.title}\n\n{found.text}")
         if found.rows:
             print()
-        for row in (COLUMNS, *found.rows) if found.rows else ():
+        for row in (found.columns, *found.rows) if found.rows else ():
             print("\t".join(row))
         return
     from rich.console import Console
@@ -229,7 +248,7 @@ def show_page(found: Page, terminal: bool) -> None:
     console.print(Text(found.title, style="bold"))
     console.print(Text(f"\n{found.text}\n"))
     if found.rows:
-        table = _table(*COLUMNS)
+        table = _table(*found.columns)
         for row in found.rows:
             table.add_row(*map(Text, row))
         console.print(table)

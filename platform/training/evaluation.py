@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from methods.parts.clid import clid
 from platform.data.batches import Batches
 from platform.data.dataset import Dataset, LabelPlan
+from platform.training.diagnostics.calibration import calibration
 
-__all__ = ["CLID_IMAGES", "CLID_TEMPERATURE", "Evaluator"]
+__all__ = ["CLID_IMAGES", "CLID_TEMPERATURE", "Evaluator", "as_it_was"]
 
 CLID_IMAGES = 256
 CLID_TEMPERATURE = 0.5
@@ -27,8 +28,11 @@ class Evaluator:
     whose label is unknown (-1) count nowhere. The test labels are the true ones where the source knows them.
     """
 
-    def __init__(self, dataset: Dataset, plan: LabelPlan, batches: Batches, size: int, amp: bool) -> None:
+    def __init__(
+        self, dataset: Dataset, plan: LabelPlan, batches: Batches, size: int, amp: bool, calibrate: bool = True
+    ) -> None:
         self.batches, self.size, self.amp, self.device = batches, size, amp, batches.device
+        self.calibrate = calibrate
         self.val = np.asarray(plan.val, dtype=np.int64)
         self.noisy = self._labels(plan.given[self.val])
         self.clean = None if plan.true is None else self._labels(plan.true[self.val])
@@ -43,11 +47,12 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """noisy_val_accuracy, clean_val_accuracy, val_loss, val_clid, test_accuracy; NaN where nothing is known.
+        """noisy_val_accuracy, clean_val_accuracy, val_loss, val_clid, test_accuracy, and the calibration as diag/NAME
+        where it is asked for; NaN where nothing is known.
 
         Waits for the device once. Modes of the modules and random states are as before.
         """
-        with _as_it_was(model, self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+        with as_it_was(model, self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self._logits(model, self.batches.plain(self.val, self.size))
             test = self._logits(model, self.batches.test(self.size))
             features = self._clid(model)
@@ -60,6 +65,8 @@ class Evaluator:
             "val_clid": features,
             "test_accuracy": _accuracy(test, self.test_labels),
         }
+        if self.calibrate and self.clean is not None:
+            values |= {f"diag/{name}": value for name, value in calibration(logits, self.clean).items()}
         numbers = torch.stack([value.double() for value in values.values()]).tolist()
         return dict(zip(values, numbers, strict=True))
 
@@ -84,7 +91,8 @@ def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
+def as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Inside, the model evaluates; afterwards its modes and the random states are as they were."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

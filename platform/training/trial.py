@@ -19,6 +19,7 @@ from platform.errors import Problem, UserError
 from platform.models import build
 from platform.spec import TrialSpec, derive_seed
 from platform.training import checkpoint
+from platform.training.diagnostics import Diagnostics
 from platform.training.evaluation import Evaluator
 from platform.training.optimisers import make_optimizer
 from platform.training.report import Report
@@ -71,7 +72,9 @@ class Trial:
             model = self._make_model(spec.seeds["init"])
             self.method = method_class(model, hyper, self._setup()).to(self.device).train()
         self.optimizer = make_optimizer(model, spec.train, self.method.trainable())
-        self._evaluate = Evaluator(dataset, plan, self.batches, spec.train.eval_batch_size, self.amp)
+        look = spec.train.diagnostics
+        self._evaluate = Evaluator(dataset, plan, self.batches, spec.train.eval_batch_size, self.amp, look != "off")
+        self.diagnostics = Diagnostics(look, dataset, plan, self.batches, self.method, spec.seeds["split"], self.amp)
         self._tally = Tally(self.device)
         self._compile(method_class)
 
@@ -111,6 +114,7 @@ class Trial:
             "optimizer": self.optimizer.state_dict(),
             "batches": self.batches.state_dict(),
             "tally": self._tally.state_dict(),
+            "diagnostics": self.diagnostics.state_dict(),
             "random": self._random,
             "step": self.step,
             "seconds": self.seconds,
@@ -130,6 +134,7 @@ class Trial:
         self.optimizer.load_state_dict(content["optimizer"])
         self.batches.load_state_dict(content["batches"])
         self._tally.load_state_dict(content["tally"])
+        self.diagnostics.load_state_dict(content.get("diagnostics", {}))
         self._random = {name: state.cpu() for name, state in content["random"].items()}
         self.step, self.seconds, self.outcome = content["step"], content["seconds"], content["outcome"]
         return content["beside"]
@@ -152,7 +157,7 @@ class Trial:
         metrics, diverged = self._tally.read()
         metrics |= self._evaluate(self.method.eval_model)
         metrics |= {"lr": learning_rate(self.spec.train, self.step - 1), "images_per_second": speed}
-        metrics |= {f"diag/{name}": value for name, value in self.method.read_records().items()}
+        metrics |= {f"diag/{name}": value for name, value in self.diagnostics(self.method, self.compiled).items()}
         self._clock(begin, training=False)
         if diverged:
             self.outcome = "diverged"

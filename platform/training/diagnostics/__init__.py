@@ -1,0 +1,56 @@
+"""What a trial finds out about itself at an evaluation, beside its accuracy. names.py says what each name means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from platform.training.diagnostics.drift import Drift
+
+if TYPE_CHECKING:
+    from methods.base import Method
+    from platform.data.batches import Batches
+    from platform.data.dataset import Dataset, LabelPlan
+
+__all__ = ["Diagnostics"]
+
+
+class Diagnostics:
+    """`level` is train.diagnostics: "off" finds nothing, "cheap" reads what lies there, "full" also uses probe images.
+
+    Nothing here changes the training: no weight, statistic or random state. seed: of the axis "split".
+    """
+
+    def __init__(
+        self,
+        level: Literal["off", "cheap", "full"],
+        dataset: Dataset,
+        plan: LabelPlan,
+        batches: Batches,
+        method: Method,
+        seed: int,
+        amp: bool,
+    ) -> None:
+        self.drift = None if level == "off" else Drift(method)
+        self.probe = None
+        if level == "full":
+            from platform.training.diagnostics.probe import ProbeImages
+
+            self.probe = ProbeImages(dataset, plan, batches, seed, amp)
+
+    def __call__(self, method: Method, compiled: bool = False) -> dict[str, float]:
+        """By name, without diag/. Waits for the device."""
+        found = method.read_records()
+        if self.drift is not None:
+            moved = self.drift.read(method)
+            values = torch.stack([value.double() for value in moved.values()]).tolist() if moved else []
+            found |= dict(zip(moved, values, strict=True))
+        return found if self.probe is None else found | self.probe(method, compiled)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.drift is None else self.drift.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.drift is not None and state:
+            self.drift.load_state_dict(state)

@@ -1,0 +1,111 @@
+"""The fixed probe images of a trial, and everything that `diagnostics: full` finds out from them."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from methods.base import Method
+from platform.data.batches import Batches
+from platform.data.dataset import Dataset, LabelPlan
+from platform.spec import derive_seed
+from platform.training.diagnostics.features import Probe, cluster_quality, density, head_gap
+from platform.training.diagnostics.stages import stage_gradients
+from platform.training.evaluation import as_it_was
+
+__all__ = ["ProbeImages"]
+
+FEATURES = 512  # images of which features are looked at, of the training and of the test part each
+GRADIENTS = 128  # images of which gradients are taken, labelled and unlabelled each
+
+
+class ProbeImages:
+    """Images drawn once, by `seed`: the same for all methods on the same split. Views for gradients are drawn once too.
+
+    Training images are those of the unlabelled pool; where there are none, the labelled ones. True labels: -1 where
+    nobody knows them. No generator of the trial is used.
+    """
+
+    def __init__(self, dataset: Dataset, plan: LabelPlan, batches: Batches, seed: int, amp: bool) -> None:
+        self.batches, self.amp, self.device = batches, amp, batches.device
+        self._rng = np.random.default_rng(derive_seed(seed, "probe"))
+        pool = plan.unlabelled[plan.unlabelled < len(dataset.train)]  # images beyond have no truth
+        pool = pool if len(pool) else plan.labelled
+        truth = np.full(len(dataset.train), -1) if plan.true is None else plan.true
+        test = dataset.test.labels if dataset.test.true_labels is None else dataset.test.true_labels
+        self.reference, self.query = self._draw(pool, FEATURES), self._draw(np.arange(len(dataset.test)), FEATURES)
+        self.reference_true, self.query_true = truth[self.reference], np.asarray(test)[self.query]
+        self._views(plan, self._draw(plan.labelled, GRADIENTS), self._draw(pool, GRADIENTS), truth, seed)
+
+    def _draw(self, pool: np.ndarray, count: int) -> np.ndarray:
+        return np.sort(self._rng.permutation(pool)[:count])
+
+    def _views(self, plan: LabelPlan, own: np.ndarray, other: np.ndarray, truth: np.ndarray, seed: int) -> None:
+        images = self.batches.labelled_images()
+
+        def view(positions: np.ndarray, name: str) -> Tensor:
+            generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "probe", name, len(positions)))
+            return images.view(self._tensor(positions), name, generator)
+
+        self.labelled = (view(own, "weak"), self._tensor(plan.given[own]))
+        self.unlabelled = (view(other, "weak"), view(other, "strong"), self._tensor(truth[other]))
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.array(values, dtype=np.int64)).to(self.device)
+
+    # -- at an evaluation ----------------------------------------------------------------------------------------------
+
+    def __call__(self, method: Method, compiled: bool) -> dict[str, float]:
+        """By name as in names.py. Gradients are of the trained model, features of the evaluated one."""
+        eager = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
+        with eager:
+            gradients = stage_gradients(method.model, self.labelled, self.unlabelled, self._autocast())
+        values = torch.stack([value.double() for value in gradients.values()]).tolist()
+        reference, query = self.probes(method.eval_model)
+        found = dict(zip(gradients, values, strict=True))
+        return found | cluster_quality(reference) | head_gap(reference, query) | density(reference)
+
+    def probes(self, model: nn.Module) -> tuple[Probe, Probe]:
+        """Features and guesses of the training and of the test images whose true labels are known."""
+        training = self.batches.plain(self.reference, FEATURES)
+        test = self.batches.normalise(self.batches.images.test.index_select(0, self._tensor(self.query)))
+        found = []
+        for x, true in ((next(training), self.reference_true), (test, self.query_true)):
+            with torch.no_grad(), as_it_was(model, self.device), self._autocast():
+                features, logits = model(x, with_features=True)
+            found.append(Probe(features.float().cpu().numpy(), true, logits.argmax(dim=1).cpu().numpy()).known())
+        return found[0], found[1]
+
+    @torch.no_grad()
+    def stage_features(self, model: nn.Module) -> dict[str, np.ndarray]:
+        """Outputs of the model's stages and its features on the training probe, averaged over places: [N, channels].
+
+        For `linear_cka` between two runs on the same split.
+        """
+        found: dict[str, Tensor] = {}
+
+        def note(name: str) -> Any:
+            return lambda module, inputs, output: found.__setitem__(name, _pooled(output))
+
+        hooks = [model.get_submodule(name).register_forward_hook(note(name)) for name in getattr(model, "stages", ())]
+        try:
+            with as_it_was(model, self.device), self._autocast():
+                features, _ = model(next(self.batches.plain(self.reference, FEATURES)), with_features=True)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return {name: value.float().cpu().numpy() for name, value in (found | {"features": features}).items()}
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp)
+
+
+def _pooled(output: Tensor) -> Tensor:
+    """[N, C, H, W] or [N, tokens, C] -> [N, C]."""
+    if output.ndim == 4:
+        return output.mean(dim=(2, 3))
+    return output.mean(dim=1) if output.ndim == 3 else output

@@ -1,0 +1,107 @@
+"""What the labelled and the unlabelled loss ask of each stage of a network, on fixed probe images.
+
+L_s = CE(weak views, given labels), L_u = CE(strong views, argmax of the weak views): all guesses count, whatever the
+method selects and gates, so that the numbers of different methods and moments compare. The oracle has the true labels
+in the guesses' place. (LayerMatch spec, section 8, item 5; the choice of L_u is ours.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from methods.parts.batch_norm import frozen_statistics
+
+__all__ = ["stage_gradients", "stages"]
+
+NORMALISATION = (nn.modules.batchnorm._BatchNorm,)
+
+
+def stages(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Trainable parameters by stage, in forward order: the model's `stages` (a transformer's blocks one by one), all
+    batch normalisation as one, and the head. The layers of batch normalisation also count in their stage."""
+    found: dict[str, list[nn.Parameter]] = {}
+    for name in getattr(model, "stages", ()):
+        module = model.get_submodule(name)
+        label = name.removeprefix("body.")
+        if label == "blocks" and isinstance(module, nn.Sequential):
+            for number, block in enumerate(module):
+                found[f"block{number}"] = _trainable(block)
+        else:
+            found[label] = _trainable(module)
+    norms = [module for module in model.modules() if isinstance(module, NORMALISATION)]
+    found["batch_norm"] = [p for module in norms for p in _trainable(module)]
+    found["head"] = _trainable(model.get_submodule("head"))
+    return {name: parameters for name, parameters in found.items() if parameters}
+
+
+def _trainable(module: nn.Module) -> list[nn.Parameter]:
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+def stage_gradients(
+    model: nn.Module,
+    labelled: tuple[Tensor, Tensor],
+    unlabelled: tuple[Tensor, Tensor, Tensor],
+    autocast: contextlib.AbstractContextManager[Any],
+) -> dict[str, Tensor]:
+    """By name as in names.py, scalars on the device.
+
+    labelled: (weak views, given labels). unlabelled: (weak views, strong views, true labels, -1 = unknown). In training
+    mode, with batch statistics; running statistics, gradients and random states stay as they are.
+    """
+    weak, strong, true = unlabelled
+    groups = stages(model)
+    parameters = [p for group in groups.values() for p in group]
+    with _training(model), frozen_statistics(model), autocast:
+        with torch.no_grad():
+            guess = model(weak).argmax(dim=1)
+        losses = [F.cross_entropy(model(labelled[0]).float(), labelled[1])]
+        logits = model(strong).float()
+        losses += [F.cross_entropy(logits, guess), _known_cross_entropy(logits, true)]
+    gradients = [_by_stage(loss, parameters, groups, retain=index == 1) for index, loss in enumerate(losses)]
+    found: dict[str, Tensor] = {}
+    for name, (own, other, oracle) in zip(groups, zip(*gradients, strict=True), strict=True):
+        found[f"stage_gradient_labelled/{name}"] = own.norm()
+        found[f"stage_gradient_unlabelled/{name}"] = other.norm()
+        found[f"stage_gradient_cosine/{name}"] = _cosine(own, other)
+        found[f"stage_gradient_oracle/{name}"] = _cosine(other, oracle)
+    return found
+
+
+def _known_cross_entropy(logits: Tensor, true: Tensor) -> Tensor:
+    """NaN where no label is known."""
+    return F.cross_entropy(logits, true, ignore_index=-1)
+
+
+def _by_stage(
+    loss: Tensor, parameters: list[nn.Parameter], groups: dict[str, list[nn.Parameter]], retain: bool
+) -> list[Tensor]:
+    """One vector per stage."""
+    found = torch.autograd.grad(loss, parameters, retain_graph=retain, allow_unused=True, materialize_grads=True)
+    flat = iter([gradient.float().flatten() for gradient in found])
+    return [torch.cat([next(flat) for _ in group]) for group in groups.values()]
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """NaN where one of them is 0 or unknown."""
+    return (a @ b) / (a.norm() * b.norm())
+
+
+@contextlib.contextmanager
+def _training(model: nn.Module) -> Iterator[None]:
+    """In training mode with the random states as they were (dropout draws from them)."""
+    modes = [(module, module.training) for module in model.modules()]
+    device = next(model.parameters()).device
+    model.train()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
