@@ -42,6 +42,28 @@ class Session:
             with sweep.locate():
                 check_truth(entry.name, entry.cls, self.plans[0])
 
+        self._check_fit()
+
+    def _check_fit(self) -> None:
+        """Build each method's first trial, so that what does not fit together is said before anything starts.
+
+        Only the defaults are tried: a proposal that does not fit ends as a failed trial with the same words.
+        """
+        from platform.training.trial import Trial
+
+        problems: list[Problem] = []
+        for study in self.sweep.studies():
+            if study.index == 0:
+                try:
+                    with self.sweep.locate():
+                        Trial(study.resolve(study.start), self.dataset, self.plans[0], study.method.cls)
+                except UserError as error:
+                    problems += error.problems
+                except (ValueError, LookupError) as error:
+                    problems.append(Problem(str(error), key=study.method.name, where=self.sweep.path))
+        if problems:
+            raise UserError(*dict.fromkeys(problems))
+
     def _open_data(self) -> tuple[Dataset, dict[int, LabelPlan]]:
         studies = {study.index: study for study in self.sweep.studies()}
         seeds = studies[0].seeds

@@ -39,6 +39,14 @@ CASES = {
     "more labels than there are": (["labels.per_class=500"], ["labels.per_class", "500"]),
     "a missing file": (["data={source: parquet, path: /no/such/folder}"], ["data.path", "/no/such/folder"]),
     "an oracle without truth": (["select=clean_val_accuracy", "data={source: image_folder, path: IMAGES}"], ["select"]),
+    "a gate that does not fit the model": (
+        ["methods=[layermatch]", "fixed={gate_mode: stages, gate_stages: 9}"],
+        ["gate_stages", "at most 3"],
+    ),
+    "a meta batch larger than the meta set": (
+        ["methods=[clid_mu]", "fixed={meta_batch_size: 500, meta_source: training}"],
+        ["meta_batch_size"],
+    ),
     "no cluster": (["--address", "127.0.0.1:1"], ["no Ray cluster answers at 127.0.0.1:1"]),
     "no tracking server": ([f"tracking=http://127.0.0.1:{free_port()}"], ["127.0.0.1", "tracking"]),
     "a folder for tracking": (["tracking=file:./mlruns"], ["sqlite:///"]),
