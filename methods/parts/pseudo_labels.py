@@ -38,13 +38,5 @@ class PseudoLabels:
         return (self.mask * F.cross_entropy(logits, self.label, reduction="none")).mean()
 
     def record(self, method: Method, stream: Stream) -> None:
-        """mask_rate, confidence, accuracy of all and of the selected pseudo-labels where the truth is known, and the
-        share that changed since the image was last seen. Call it once a step."""
-        known = (stream.true >= 0).to(self.mask.dtype)
-        right = known * (self.label == stream.true)
-        method.record(mask_rate=self.mask.mean(), confidence=self.confidence.mean())
-        method.record_ratio(
-            pseudo_label_accuracy=(right.sum(), known.sum()),
-            pseudo_label_accuracy_selected=((right * self.mask).sum(), (known * self.mask).sum()),
-            **method.watch.pseudo_labels(self, stream),
-        )
+        """Tell the method's watch: utilisation, confidence, accuracy where the truth is known, changes. Once a step."""
+        method.watch.pseudo_labels(self, stream)

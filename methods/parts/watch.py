@@ -12,6 +12,7 @@ No random number is drawn and no number of the training is changed. Nothing wait
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +32,10 @@ __all__ = ["EVERY", "Watch"]
 
 EVERY = 32
 
+COLUMNS = ("guesses", "confidence", "known", "right", "mask", "mask_known", "mask_right", "seen", "flipped")
+"""Sums over the guesses of each class since the last reading. mask: selection weights; known: with a known truth; seen:
+of images that were guessed before; flipped: those whose guess is another now."""
+
 Pair = tuple[Tensor, Tensor]
 """(sum, count), as Method.record_ratio takes them."""
 
@@ -46,8 +51,7 @@ class Watch(nn.Module):
         super().__init__()
         self.on, self.head = on, head
         guessing = on and num_images > 0
-        # per class: guesses, their weights, weights of those with a known truth, weights of the wrong ones
-        self.register_buffer("guesses", torch.zeros(num_classes, 4, device=device) if guessing else None)
+        self.register_buffer("guesses", torch.zeros(num_classes, len(COLUMNS), device=device) if guessing else None)
         latest = torch.full((num_images,), -1, dtype=torch.int16, device=device) if guessing else None
         self.register_buffer("latest", latest)
         self._guessed = False  # since the last reading; host copy: the buffer would wait for the device
@@ -94,34 +98,43 @@ class Watch(nn.Module):
                 for guess, true in self._labels[-1:]:
                     self._found.update(_split(calls, guess, true))
 
-    def pseudo_labels(self, guess: PseudoLabels, stream: Stream) -> dict[str, Pair]:
-        """At each step that guesses. Returns the share of labels that changed since the image was last seen."""
+    def pseudo_labels(self, guess: PseudoLabels, stream: Stream) -> None:
+        """At each step that guesses: one addition to the table."""
         if Watch.open is not None:
             Watch.open._labels.append((guess, stream.true))
         if self.guesses is None or self.latest is None:
-            return {}
+            return
         self._guessed = True
-        known = (stream.true >= 0) * guess.mask
-        wrong = known * (guess.label != stream.true)
-        table = torch.stack([torch.ones_like(known), guess.mask, known, wrong], dim=1)
-        self.guesses.index_add_(0, guess.label, table.to(self.guesses.dtype))
+        mask = guess.mask
+        known = (stream.true >= 0).to(mask.dtype)
+        right = known * (stream.true == guess.label)
         before = self.latest[stream.index]
-        seen = before >= 0
-        flipped = seen & (before != guess.label)
+        seen = (before >= 0).to(mask.dtype)
+        flipped = seen * (before != guess.label)
         self.latest[stream.index] = guess.label.to(self.latest.dtype)
-        return {"pseudo_label_flips": (flipped.sum(), seen.sum())}
+        rows = (torch.ones_like(mask), guess.confidence, known, right, mask, mask * known, mask * right, seen, flipped)
+        self.guesses.index_add_(0, guess.label, torch.stack(rows, dim=1).to(self.guesses.dtype))
 
     # -- what is read at an evaluation -------------------------------------------------------------------------------
 
     def read(self) -> dict[str, Tensor]:
-        """pseudo_label_kl, pseudo_label_impurity since the last reading, on the device; starts anew."""
+        """What the guesses since the last reading were like, on the device; starts anew. 0 / 0 is NaN: nobody knows."""
         if self.guesses is None or not self._guessed:
             return {}
-        _, weight, known, wrong = self.guesses.unbind(dim=1)
-        share = weight / weight.sum()
-        kl = torch.xlogy(share, share).sum() + torch.log(torch.tensor(float(len(share)), device=share.device))
-        impurity = torch.where(known > 0, wrong / known, 0).amax()
-        found = {"pseudo_label_kl": kl, "pseudo_label_impurity": torch.where(known.sum() > 0, impurity, torch.nan)}
+        by_class = dict(zip(COLUMNS, self.guesses.unbind(dim=1), strict=True))
+        total = dict(zip(COLUMNS, self.guesses.sum(dim=0).unbind(), strict=True))
+        share = by_class["mask"] / total["mask"]
+        known = by_class["mask_known"]
+        impurity = torch.where(known > 0, 1 - by_class["mask_right"] / known, 0).amax()
+        found = {
+            "mask_rate": total["mask"] / total["guesses"],
+            "confidence": total["confidence"] / total["guesses"],
+            "pseudo_label_accuracy": total["right"] / total["known"],
+            "pseudo_label_accuracy_selected": total["mask_right"] / total["mask_known"],
+            "pseudo_label_impurity": torch.where(total["mask_known"] > 0, impurity, torch.nan),
+            "pseudo_label_flips": total["flipped"] / total["seen"],
+            "pseudo_label_kl": torch.xlogy(share, share).sum() + math.log(len(share)),
+        }
         self.guesses.zero_()
         self._guessed = False
         return found
