@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import platform.sweepfile as sweepfile
+from platform.conformance import CHECKS, Subject, run
 from tests.methods.toy import ToyBatches, make_method, make_optimizer, train
-from tests.test_readme import blocks
+from tests.test_readme import ROOT, blocks
 
 SPACE = """\
 name: example
@@ -24,7 +26,7 @@ budget: {trials: 2}
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    (source,) = blocks("CONTRIBUTING.md", "python")
+    source, _ = blocks("CONTRIBUTING.md", "python")
     file = tmp_path / "my_method.py"
     file.write_text(source)
     return file
@@ -50,3 +52,23 @@ def test_the_example_is_searched_from_a_sweep_file(example: Path):
     assert {key: str(found.range) for key, found in sweep.given[entry.name].space.items()} == {
         "floor": "uniform [0.0, 0.1]"
     }
+
+
+def test_the_example_keeps_to_the_contract(example: Path):
+    subject = Subject.of(str(example))
+    results = [run(name, subject) for name in CHECKS]
+    assert {r.check.name: r.message for r in results if r.status == "failed"} == {}
+
+
+def test_the_examples_test_class_finds_it(example: Path, monkeypatch: pytest.MonkeyPatch):
+    _, source = blocks("CONTRIBUTING.md", "python")
+    namespace: dict[str, Any] = {"__name__": __name__}
+    exec(source, namespace)
+    monkeypatch.chdir(example.parent)
+    namespace["TestMyMethod"]().test_docs()
+
+
+def test_every_check_is_explained():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert set(CHECKS) <= {name.strip(" `") for row in rows for name in row.split(",")}
