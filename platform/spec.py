@@ -39,7 +39,7 @@ class LabelSettings(Settings):
     noise: str = Field(
         "none",
         pattern=r"^([A-Za-z_]\w*|column:.+|.+\.py)$",  # names are plug-ins' own: they are looked up, not listed here
-        description="none | symmetric | uniform | pair | asymmetric | instance | column:NAME | a plug-in's name or file",
+        description="none | symmetric | uniform | pair | asymmetric | instance | column:NAME | a plug-in or its file",
     )
     rate: float = Field(0.0, ge=0, le=1, description="noise rate of a synthetic noise")
     val: float = Field(
