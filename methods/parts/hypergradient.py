@@ -5,14 +5,14 @@ v = lr grad_theta' M and z. = J_theta z v (spec 8.3, checked there and here agai
 
     dM/dphi = grad_phi S,  S(phi) = - < grad_z L(z; phi), z. >
 
-    exact_reverse      double backward of M through the step                                  12.1 forwards a step
-    exact_forward      z. by one forward-mode pass                                            10
+    exact_reverse      double backward of M through the step                                  12 forwards a step
+    exact_forward      z. by one forward-mode pass                                            11
     finite_difference  z. = [z(theta + e v) - z(theta - e v)] / 2e, e = 0.01 / |v|            10, error O(e^2)
-    top_stage          exact_reverse for the last stage and the head, the rest held           about 5.8
+    top_stage          exact_reverse for the last stage and the head, the rest held           4 to 7
     last_layer         exact for the head alone, in closed form, without a backward pass      4
 
-(forwards on 100 images, a plain step counted in: the spec's arithmetic. Measured: results/hypergradient.md.) All passes
-but the training forward leave the running statistics of batch normalisation alone.
+(forwards of a training batch on convolutional networks, the plain step's 3 counted in; times: results/hypergradient.md)
+All passes but the training forward leave the running statistics of batch normalisation alone.
 """
 
 from __future__ import annotations
@@ -189,8 +189,17 @@ SCHEMES: dict[str, Callable[[VirtualStep], tuple[Tensor, Gradients]]] = {
 
 
 def cheapest_exact(model: nn.Module, device: torch.device) -> str:
-    """What `auto` stands for: the faster of the two exact schemes, as measured (results/hypergradient.md)."""
-    return "exact_forward" if repeats(model) else "exact_reverse"
+    """What `auto` stands for: the faster of the two exact schemes, as measured (results/hypergradient.md).
+
+    On a CPU forward mode takes about 0.8 of the time of double backward on convolutional networks, and no less on
+    Vision Transformers. On a GPU, where we have not measured, double backward: forward mode cannot use bf16 there.
+    """
+    layers = list(model.modules())
+    convolutions, linear = (
+        sum(layer.weight.numel() for layer in layers if isinstance(layer, kind)) for kind in (nn.Conv2d, nn.Linear)
+    )
+    convolutional = convolutions > linear
+    return "exact_forward" if device.type == "cpu" and convolutional and repeats(model) else "exact_reverse"
 
 
 def repeats(model: nn.Module) -> bool:
@@ -212,11 +221,26 @@ def linear_head(model: nn.Module) -> nn.Linear:
 
 
 def top_modules(model: nn.Module) -> tuple[str, ...]:
-    """Names of the last stage (the last child with weights, where the model names no stages) and of the head."""
-    stages = getattr(model, "stages", ()) or [
-        name for name, child in model.named_children() if name != "head" and next(child.parameters(), None) is not None
-    ]
-    return (*stages[-1:], "head")
+    """Names of the head, of the last stage that has weight matrices, and of what lies between.
+
+    Stages are the model's own, or its children where it names none. A stage that is nearly all of the network (the
+    blocks of a Vision Transformer) counts by its last part.
+    """
+    names = list(getattr(model, "stages", ())) or [name for name, _ in model.named_children() if name != "head"]
+    total = _weights(model)
+    for place in reversed(range(len(names))):
+        name, stage = names[place], model.get_submodule(names[place])
+        if not any(p.ndim > 1 for p in stage.parameters()):
+            continue
+        while isinstance(stage, nn.Sequential) and _weights(stage) > 0.9 * total:
+            parts = [part for part, child in stage.named_children() if any(p.ndim > 1 for p in child.parameters())]
+            name, stage = f"{name}.{parts[-1]}", stage.get_submodule(parts[-1])
+        return (name, *names[place + 1 :], "head")
+    return ("head",)
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
 def _descent(step: VirtualStep) -> tuple[Tensor, dict[str, Tensor]]:

@@ -245,9 +245,21 @@ def test_dropout_calls_for_double_backward():
     assert cheapest_exact(model, torch.device("cpu")) == "exact_reverse"
 
 
-def test_the_top_is_the_last_stage_and_the_head():
+def test_auto_is_the_exact_scheme_that_was_measured_to_be_cheaper():
+    assert cheapest_exact(DeepToy(), torch.device("cpu")) == "exact_forward"
+    assert cheapest_exact(DeepToy(), torch.device("cuda")) == "exact_reverse"
+    assert cheapest_exact(ToyModel(), torch.device("cpu")) == "exact_reverse"  # no convolution
+
+
+def test_the_top_is_the_last_stage_with_weights_and_the_head():
     assert top_modules(DeepToy()) == ("second", "head")
-    assert top_modules(ToyModel()) == ("body", "head")
+    model = DeepToy()
+    model.norm = nn.BatchNorm2d(6)
+    model.stages = ("first", "second", "norm")
+    assert top_modules(model) == ("second", "norm", "head")
+    blocks = ToyModel(width=30)  # all of the network in one stage: its last part with weights
+    blocks.body.extend([nn.Linear(30, 30), nn.ReLU()])
+    assert top_modules(blocks) == ("body.4", "head")
 
 
 def test_finite_difference_shrinks_its_error_with_the_square_of_the_radius(monkeypatch):
