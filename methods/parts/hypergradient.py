@@ -163,7 +163,7 @@ def last_layer(step: VirtualStep) -> tuple[Tensor, Gradients]:
     """Exact for a step that moves the linear head only (spec 8.3, scheme 6): one pass without graph, no backward.
 
     W' = W - lr G^T H, b' = b - lr sum G with G = grad_z L(z; phi), z_meta = H_meta W'^T + b'. Biased, and about 2 to 7
-    times smaller than the whole gradient: a larger meta learning rate suits it. Raises TypeError without a linear head.
+    times smaller than the whole gradient: take a larger meta_lr. Raises ValueError without a linear head.
     """
     head = linear_head(step.model)
     with torch.no_grad():
@@ -209,11 +209,11 @@ def repeats(model: nn.Module) -> bool:
 
 
 def linear_head(model: nn.Module) -> nn.Linear:
-    """Raises TypeError, naming the hyper-parameter, where the model's head is not one linear layer."""
+    """Raises ValueError, naming the hyper-parameter, where the model's head is not one linear layer."""
     head = getattr(model, "head", None)
     if not isinstance(head, nn.Linear):
         kind = type(head).__name__
-        raise TypeError(
+        raise ValueError(
             f"hypergradient: last_layer needs a model whose head is nn.Linear, this one's is {kind}; allowed here: "
             + ", ".join(name for name in SCHEMES if name != "last_layer")
         )

@@ -230,7 +230,7 @@ def test_last_layer_says_which_heads_it_takes():
     model = DeepToy(1)
     model.head = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, CLASSES)).double()
     step, _ = make_step(model=model)
-    with pytest.raises(TypeError, match="hypergradient: last_layer.*Sequential.*exact_forward"):
+    with pytest.raises(ValueError, match="hypergradient: last_layer.*Sequential.*exact_forward"):
         last_layer(step)
     reverse = gradient("exact_reverse", step)
     assert (gradient("exact_forward", step) - reverse).norm() <= 1e-10 * reverse.norm()
