@@ -13,6 +13,9 @@ from platform.data.dataset import Dataset, LabelPlan
 from platform.data.plan import make_plan, save_plan
 from platform.errors import Problem, UserError
 from platform.ledger import Ledger
+from platform.report.provenance import provenance
+from platform.report.results_folder import ResultsListener
+from platform.report.screen import ScreenListener
 from platform.runner import cluster
 from platform.runner.bench import Bench
 from platform.sweepfile import Sweep
@@ -83,6 +86,10 @@ class Session:
     def run(self, address: str | None = None, fresh: bool = False) -> int:
         """Run what is missing. Exit code as the door's."""
         address = cluster.check(address)
+        cluster.prepare()
+        # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
+        import platform.runner.run  # noqa: F401
+
         tracker = self._tracker(self.results / self.sweep.name)
         folder = self._folder(fresh)
         ledger = Ledger(folder, self.sweep.resolved())
@@ -102,8 +109,6 @@ class Session:
             _stop_ray()
 
     def _run(self, folder: Path, ledger: Ledger, tracker: Any) -> int:
-        from platform.report.results_folder import ResultsListener
-        from platform.report.screen import ScreenListener
         from platform.runner.run import run
 
         hashes = (self.dataset.fingerprint, {index: plan.sha256 for index, plan in self.plans.items()})
@@ -130,8 +135,6 @@ class Session:
         return 0 if any(row.outcome == "completed" for row in rows) else 1
 
     def _info(self, folder: Path, slots: int) -> SweepInfo:
-        from platform.report.provenance import provenance
-
         sweep, studies = self.sweep, self.sweep.studies()
         facts = provenance() | {
             "data_sha256": self.dataset.sha256,

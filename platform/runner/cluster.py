@@ -36,6 +36,12 @@ class Slots:
         return "cuda" if self.gpu else "cpu"
 
 
+def prepare() -> None:
+    """Set what Ray reads when it is imported. Call before its first import."""
+    for name, value in _PREPARED.items():
+        os.environ.setdefault(name, value)
+
+
 def check(address: str | None) -> str | None:
     """The address to connect to (also $RAY_ADDRESS, as in a Ray job); None = a private Ray on this machine.
 
@@ -55,8 +61,6 @@ def check(address: str | None) -> str | None:
 
 def start(address: str | None, resources: Any) -> None:
     """Connect to a cluster by its (checked) address, or start a private Ray on this machine."""
-    for name, value in _PREPARED.items():
-        os.environ.setdefault(name, value)
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)

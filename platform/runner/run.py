@@ -9,21 +9,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray import tune
+from ray.tune.execution.placement_groups import PlacementGroupFactory
+
 from platform.runner.bench import Bench
+from platform.runner.checkpoints import Store
 from platform.runner.cluster import Slots
+from platform.runner.trainable import TrialTrainable
+from platform.runner.tune_bridge import BenchCallback, BenchSearcher, StudyScheduler, payload
 from platform.table import Row
 
 
 def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     """Run every missing row; all rows in the end. Ctrl-C ends running trials at their last checkpoint."""
-    import ray
-    from ray import tune
-    from ray.tune.execution.placement_groups import PlacementGroupFactory
-
-    from platform.runner.checkpoints import Store
-    from platform.runner.trainable import TrialTrainable
-    from platform.runner.tune_bridge import BenchCallback, BenchSearcher, StudyScheduler, payload
-
     sweep = bench.sweep
     checkpoints = folder / "checkpoints"
     checkpoints.mkdir(exist_ok=True)

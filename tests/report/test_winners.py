@@ -20,7 +20,9 @@ def standing(method: str, tests: dict[int, float]) -> Standing:
 def test_the_interval_is_students():
     found = mean([0.8, 0.9, 1.0])
     assert found.value == pytest.approx(0.9) and found.n == 3
-    assert found.high - found.value == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-6)  # t(0.975, 2 degrees)
+    assert found.high is not None and found.high - found.value == pytest.approx(
+        4.302653 * 0.1 / 3**0.5, rel=1e-6
+    )  # t(0.975, 2 degrees)
 
 
 def test_differences_are_within_studies_so_what_studies_share_cancels():
@@ -28,7 +30,10 @@ def test_differences_are_within_studies_so_what_studies_share_cancels():
     b = standing("b", {2: 0.70, 0: 0.49, 1: 0.91})
     found = paired_difference(a, b)
     assert found.value == pytest.approx(0.01) and found.low == pytest.approx(0.01, abs=1e-9)
-    assert mean([0.5, 0.92, 0.71]).low < 0.2  # unpaired, the same numbers say nothing
+    unpaired = mean([0.5, 0.92, 0.71])
+    assert (
+        unpaired is not None and unpaired.low is not None and unpaired.low < 0.2
+    )  # unpaired, the same numbers say nothing
 
 
 def test_studies_that_only_one_has_are_left_out():
