@@ -21,17 +21,31 @@ from platform.runner.tune_bridge import BenchCallback, BenchSearcher, StudySched
 from platform.table import Row
 
 
+class _Keeper:
+    """Keeps the state of each study's winner and of interrupted trials; of the others nothing more is asked."""
+
+    def __init__(self, bench: Bench, folder: Path) -> None:
+        self._bench, self._folder = bench, folder
+        self._kept = {study.id: bench.best(study.id) for study in bench.sweep.studies()}
+
+    def ended(self, row: Row) -> None:
+        best = self._bench.best(row.study)
+        loser = self._kept[row.study] if best is row else row
+        self._kept[row.study] = best
+        if loser is not None and loser.outcome != "preempted":
+            (self._folder / f"{loser.key}.pt").unlink(missing_ok=True)
+
+
 def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     """Run every missing row; all rows in the end. Ctrl-C ends running trials at their last checkpoint."""
-    sweep = bench.sweep
-    checkpoints = folder / "checkpoints"
+    checkpoints = (folder / "checkpoints").resolve()
     checkpoints.mkdir(exist_ok=True)
     token = secrets.token_hex(8)
     (checkpoints / "TOKEN").write_text(token)
     store_name = f"kurabe-checkpoints-{token}"
-    store: Any = ray.remote(num_cpus=0)(Store).options(name=store_name).remote(str(checkpoints.resolve()))
+    store: Any = ray.remote(num_cpus=0)(Store).options(name=store_name).remote(str(checkpoints))
     common = {
-        "folder": str(checkpoints.resolve()),
+        "folder": str(checkpoints),
         "cwd": os.getcwd(),
         "token": token,
         "store": store_name,
@@ -39,52 +53,50 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
         "threads": slots.cpu,
         "device": slots.device,
     }
-    plugins = {
-        m.name: {"source": m.plugin_source, "path": str(m.plugin_path)} for m in sweep.methods if m.plugin_source
-    }
+    files = [entry for entry in bench.sweep.methods if entry.plugin_source]
+    plugins = {entry.name: {"source": entry.plugin_source, "path": str(entry.plugin_path)} for entry in files}
 
     def make_payload(row: Row) -> dict[str, Any]:
         mine = {"key": row.key, "study": row.study, "spec": row.spec.model_dump(mode="json")}
         return common | mine | {"plugin": plugins.get(row.method)}
 
-    def drop_checkpoint(row: Row) -> None:
-        """Keep the state of each study's winner; of the others nothing more is asked."""
-        best = bench.best(row.study)
-        for other in bench.rows.values():
-            if other.study == row.study and other.outcome not in (None, "preempted") and other is not best:
-                (checkpoints / f"{other.key}.pt").unlink(missing_ok=True)
-
-    budget = sweep.budget
-    scheduler = None
-    if budget.scheduler == "asha":
-        scheduler = StudyScheduler(bench, sweep.train.evaluations, budget.reduction_factor, budget.grace)
     scratch = tempfile.mkdtemp(prefix="kurabe-tune-")  # Tune's own bookkeeping: ours is the ledger
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots.count)
-    bundle: dict[str, float] = {"CPU": slots.cpu} | ({"GPU": slots.gpu} if slots.gpu else {})
+    callback = BenchCallback(bench, _Keeper(bench, checkpoints).ended)
     try:
-        tune.Tuner(
-            tune.with_resources(TrialTrainable, PlacementGroupFactory([bundle])),
-            tune_config=tune.TuneConfig(
-                num_samples=-1,
-                search_alg=BenchSearcher(bench, make_payload),
-                scheduler=scheduler,
-                max_concurrent_trials=slots.count,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: payload(trial)["key"],
-                trial_dirname_creator=lambda trial: payload(trial)["key"],
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=scratch,
-                verbose=0,
-                callbacks=[BenchCallback(bench, drop_checkpoint)],
-                failure_config=tune.FailureConfig(max_failures=sweep.resources.retries),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            ),
-        ).fit()
+        _tuner(bench, slots, BenchSearcher(bench, make_payload), callback, scratch).fit()
     except Exception as error:
         raise bench.failure or error from error
     finally:
         ray.kill(store)
         shutil.rmtree(scratch, ignore_errors=True)
     return bench.close()
+
+
+def _tuner(bench: Bench, slots: Slots, searcher: BenchSearcher, callback: BenchCallback, scratch: str) -> tune.Tuner:
+    """One Tuner over all studies: actors are reused, a trial whose worker dies is started again."""
+    sweep, budget = bench.sweep, bench.sweep.budget
+    scheduler = None
+    if budget.scheduler == "asha":
+        scheduler = StudyScheduler(bench, sweep.train.evaluations, budget.reduction_factor, budget.grace)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots.count)
+    bundle: dict[str, float] = {"CPU": slots.cpu} | ({"GPU": slots.gpu} if slots.gpu else {})
+    return tune.Tuner(
+        tune.with_resources(TrialTrainable, PlacementGroupFactory([bundle])),
+        tune_config=tune.TuneConfig(
+            num_samples=-1,
+            search_alg=searcher,
+            scheduler=scheduler,
+            max_concurrent_trials=slots.count,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: payload(trial)["key"],
+            trial_dirname_creator=lambda trial: payload(trial)["key"],
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=scratch,
+            verbose=0,
+            callbacks=[callback],
+            failure_config=tune.FailureConfig(max_failures=sweep.resources.retries),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )

@@ -91,10 +91,10 @@ def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Inside, the model evaluates; afterwards its modes and the random states are as they were."""
+def as_it_was(model: nn.Module, device: torch.device, training: bool = False) -> Iterator[None]:
+    """Inside, the model is in eval (or training) mode; afterwards its modes and the random states are as they were."""
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    model.train(training)
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield

@@ -8,7 +8,6 @@ in the guesses' place. (LayerMatch spec, section 8, item 5; the choice of L_u is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.batch_norm import frozen_statistics
+from platform.training.evaluation import as_it_was
 
 __all__ = ["stage_gradients", "stages"]
 
@@ -58,7 +58,7 @@ def stage_gradients(
     weak, strong, true = unlabelled
     groups = stages(model)
     parameters = [p for group in groups.values() for p in group]
-    with _training(model), frozen_statistics(model), autocast:
+    with as_it_was(model, next(model.parameters()).device, training=True), frozen_statistics(model), autocast:
         with torch.no_grad():
             guess = model(weak).argmax(dim=1)
         losses = [F.cross_entropy(model(labelled[0]).float(), labelled[1])]
@@ -91,17 +91,3 @@ def _by_stage(
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     """NaN where one of them is 0 or unknown."""
     return (a @ b) / (a.norm() * b.norm())
-
-
-@contextlib.contextmanager
-def _training(model: nn.Module) -> Iterator[None]:
-    """In training mode with the random states as they were (dropout draws from them)."""
-    modes = [(module, module.training) for module in model.modules()]
-    device = next(model.parameters()).device
-    model.train()
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
