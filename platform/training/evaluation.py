@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +16,21 @@ from methods.parts.clid import clid
 from platform.data.batches import Batches
 from platform.data.dataset import Dataset, LabelPlan
 from platform.training.diagnostics.calibration import calibration
+from platform.training.snapshots import SIZES, Snapshots
 
 __all__ = ["CLID_IMAGES", "CLID_TEMPERATURE", "Evaluator", "as_it_was"]
 
 CLID_IMAGES = 256
 CLID_TEMPERATURE = 0.5
+SPREAD_OVER = 5  # evaluations
 
 
 class Evaluator:
     """Labels of the validation and test images, on the device, and the fixed validation batch of CLID.
 
     Noisy labels are the plan's given ones, as noisy as the training labels; clean ones those before the noise. Images
-    whose label is unknown (-1) count nowhere. The test labels are the true ones where the source knows them.
+    whose label is unknown (-1) count nowhere. The test labels are the true ones where the source knows them. What it
+    remembers of earlier evaluations is in its state.
     """
 
     def __init__(
@@ -38,6 +43,9 @@ class Evaluator:
         self.clean = None if plan.true is None else self._labels(plan.true[self.val])
         truth = dataset.test.true_labels
         self.test_labels = self._labels(dataset.test.labels if truth is None else truth)
+        self.snapshots = Snapshots()
+        self._test_labels_here = self.test_labels.cpu()
+        self._recent: list[float] = []  # noisy_val_accuracy of the last evaluations
         count = min(CLID_IMAGES, len(self.val))
         # Evenly spaced, so that a sorted validation part gives all classes.
         self.clid_positions = self.val[np.linspace(0, len(self.val) - 1, count).astype(np.int64)] if count else self.val
@@ -46,11 +54,12 @@ class Evaluator:
         return torch.from_numpy(np.array(labels, dtype=np.int64)).to(self.device)
 
     @torch.no_grad()
-    def __call__(self, model: nn.Module) -> dict[str, float]:
+    def __call__(self, model: nn.Module, diverged: bool = False) -> dict[str, float]:
         """noisy_val_accuracy, clean_val_accuracy, val_loss, val_clid, test_accuracy, and the calibration as diag/NAME
-        where it is asked for; NaN where nothing is known.
+        where it is asked for; then val_accuracy_spread and test_accuracy_clid_1, _3, _5. NaN where nothing is known.
 
-        Waits for the device once. Modes of the modules and random states are as before.
+        diverged: the test logits are not kept for later evaluations. Waits for the device once, and for the copy of
+        the test logits where they are kept. Modes of the modules and random states are as before.
         """
         with as_it_was(model, self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self._logits(model, self.batches.plain(self.val, self.size))
@@ -68,7 +77,33 @@ class Evaluator:
         if self.calibrate and self.clean is not None:
             values |= {f"diag/{name}": value for name, value in calibration(logits, self.clean).items()}
         numbers = torch.stack([value.double() for value in values.values()]).tolist()
-        return dict(zip(values, numbers, strict=True))
+        metrics = dict(zip(values, numbers, strict=True))
+        if not diverged:
+            self.snapshots.offer(metrics["val_clid"], test)
+        return metrics | self._spread(metrics["noisy_val_accuracy"]) | self._ensembles()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"snapshots": self.snapshots.state_dict(), "recent": list(self._recent)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """An empty state, of an older checkpoint, remembers nothing."""
+        self.snapshots.load_state_dict(state.get("snapshots", {}))
+        self._recent = list(state.get("recent", []))
+
+    def _spread(self, accuracy: float) -> dict[str, float]:
+        """How much the learning curve still jumps: sample standard deviation of noisy_val_accuracy over the last 5."""
+        self._recent = [*self._recent, accuracy][-SPREAD_OVER:]
+        known = [value for value in self._recent if value == value]
+        return {"val_accuracy_spread": statistics.stdev(known) if len(known) > 1 else float("nan")}
+
+    def _ensembles(self) -> dict[str, float]:
+        sums = self.snapshots.sums()
+        return {
+            f"test_accuracy_clid_{size}": _accuracy(sums[size], self._test_labels_here).item()
+            if size in sums
+            else float("nan")
+            for size in SIZES
+        }
 
     def _logits(self, model: nn.Module, chunks: Iterator[Tensor]) -> Tensor:
         """[N, K] in float32."""

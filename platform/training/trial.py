@@ -115,6 +115,7 @@ class Trial:
             "batches": self.batches.state_dict(),
             "tally": self._tally.state_dict(),
             "diagnostics": self.diagnostics.state_dict(),
+            "evaluation": self._evaluate.state_dict(),
             "random": self._random,
             "step": self.step,
             "seconds": self.seconds,
@@ -135,6 +136,7 @@ class Trial:
         self.batches.load_state_dict(content["batches"])
         self._tally.load_state_dict(content["tally"])
         self.diagnostics.load_state_dict(content.get("diagnostics", {}))
+        self._evaluate.load_state_dict(content.get("evaluation", {}))
         self._random = {name: state.cpu() for name, state in content["random"].items()}
         self.step, self.seconds, self.outcome = content["step"], content["seconds"], content["outcome"]
         return content["beside"]
@@ -155,7 +157,7 @@ class Trial:
         begin = time.perf_counter()
         speed = self._tally.images / self._tally.seconds if self._tally.seconds else float("nan")
         metrics, diverged = self._tally.read()
-        metrics |= self._evaluate(self.method.eval_model)
+        metrics |= self._evaluate(self.method.eval_model, diverged)
         metrics |= {"lr": learning_rate(self.spec.train, self.step - 1), "images_per_second": speed}
         metrics |= {f"diag/{name}": value for name, value in self.diagnostics(self.method, self.compiled).items()}
         self._clock(begin, training=False)

@@ -72,9 +72,11 @@ def test_reports(dataset: Dataset, plan: LabelPlan):
     )
     watched = {"diag/head_gradient_labelled"}  # in every 32nd step
     look = {"diag/ece", "diag/confidence_right", "diag/confidence_wrong", "diag/head_drift"}
-    expected = {*names.split(), "images_per_second", "diag/spread", "diag/step"} | look
+    over_time = {"val_accuracy_spread", *(f"test_accuracy_clid_{size}" for size in (1, 3, 5))}
+    expected = {*names.split(), "images_per_second", "diag/spread", "diag/step"} | look | over_time
     assert [set(report.metrics) for report in reports] == [expected | watched, expected, expected]
     finite = [{k: math.isfinite(v) for k, v in report.metrics.items()} for report in reports]
+    assert [found.pop("val_accuracy_spread") for found in finite] == [False, True, True]  # one alone has no spread
     assert all(all(found.values()) or not found["diag/confidence_wrong"] for found in finite)  # nothing wrong: NaN
     for k, report in enumerate(reports):
         losses = one.method.losses[4 * k : 4 * k + 4]
