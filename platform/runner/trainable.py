@@ -88,7 +88,7 @@ class TrialTrainable(tune.Trainable):
         metrics = {k: float(v) for k, v in report.metrics.items()}
         row = {"evaluation": float(len(self._reports) + 1), "step": float(report.step), "seconds": report.seconds}
         self._reports.append(row | metrics)
-        row["score"] = self._rule.score(self._reports)
+        row["score"] = self._rule.score([_selectable(r) for r in self._reports])
         self._reports[-1] = row | metrics
         self._outcome = report.outcome
         self._checkpoints.save(self._config["key"], self._trial, {"reports": self._reports, "outcome": self._outcome})
@@ -103,6 +103,11 @@ class TrialTrainable(tune.Trainable):
             "error": error,
             "done": outcome is not None,
         }
+
+
+def _selectable(report: dict[str, float]) -> dict[str, float]:
+    """What a selection rule may see: everything but what the test set gave."""
+    return {name: value for name, value in report.items() if not name.startswith("test_")}
 
 
 def load_data(spec: TrialSpec) -> tuple[Any, Any]:
