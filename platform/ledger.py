@@ -38,7 +38,7 @@ class Ledger:
         if events:
             self._check_header(events[0], resolved)
             for event in events[1:]:
-                self._replay(event)
+                _replay(self.rows, event)
         else:
             self._append({"event": "sweep", "format": FORMAT, "resolved": resolved})
 
@@ -99,16 +99,7 @@ class Ledger:
 
     def _read(self) -> list[dict[str, Any]]:
         self._file.seek(0)
-        events, end = [], 0
-        for line in self._file.readlines():
-            try:
-                events.append(json.loads(line))
-            except ValueError:
-                break
-            if not line.endswith(b"\n"):
-                events.pop()
-                break
-            end += len(line)
+        events, end = _events(self._file.readlines())
         self._file.truncate(end)
         self._file.seek(0, os.SEEK_END)
         return events
@@ -146,20 +137,56 @@ class Ledger:
                 )
             )
 
-    def _replay(self, event: dict[str, Any]) -> None:
-        key = event["key"]
-        if event["event"] == "started":
-            fields = {name: event[name] for name in ("key", "method", "study", "seed", "number", "params")}
-            reports = self.rows[key].reports if key in self.rows else []
-            self.rows[key] = Row(**fields, spec=TrialSpec(**event["spec"]), reports=reports)
-        elif event["event"] == "reported":
-            self.rows[key].reports.append(event["report"])
-        elif event["event"] == "ended":
-            for name in _ENDED:
-                setattr(self.rows[key], name, event[name])
-
 
 _ENDED = ("outcome", "steps", "seconds", "score", "test_accuracy", "error")
+
+
+def read_rows(path: Path) -> tuple[dict[str, Any], dict[str, Row]]:
+    """The resolved sweep file and the rows by key, from a ledger that is neither locked nor changed.
+
+    A torn last line counts as not written. Raises UserError where there is no ledger, or none of this format.
+    """
+    try:
+        events, _ = _events(path.read_bytes().splitlines(keepends=True))
+    except OSError as error:
+        hint = "a sweep makes one: python -m platform.sweep SPACE.yaml"
+        raise UserError(Problem(f"no ledger of a sweep: {error.strerror}", where=str(path), hint=hint)) from error
+    header = events[0] if events else {}
+    if header.get("format") != FORMAT or "resolved" not in header:
+        message = f"not a ledger, or not of format {FORMAT}, which this version reads"
+        raise UserError(Problem(message, where=str(path), hint="run the sweep anew: --fresh, or name=OTHER"))
+    rows: dict[str, Row] = {}
+    for event in events[1:]:
+        _replay(rows, event)
+    return header["resolved"], rows
+
+
+def _events(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
+    """The events up to the first torn line, and how many bytes they take."""
+    events, end = [], 0
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n"):
+            break
+        events.append(event)
+        end += len(line)
+    return events, end
+
+
+def _replay(rows: dict[str, Row], event: dict[str, Any]) -> None:
+    key = event["key"]
+    if event["event"] == "started":
+        fields = {name: event[name] for name in ("key", "method", "study", "seed", "number", "params")}
+        reports = rows[key].reports if key in rows else []
+        rows[key] = Row(**fields, spec=TrialSpec(**event["spec"]), reports=reports)
+    elif event["event"] == "reported":
+        rows[key].reports.append(event["report"])
+    elif event["event"] == "ended":
+        for name in _ENDED:
+            setattr(rows[key], name, event[name])
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -47,6 +47,20 @@ CASES = {
         ["methods=[clid_mu]", "fixed={meta_batch_size: 500, meta_source: training}"],
         ["meta_batch_size"],
     ),
+    "no label per class": (["labels.per_class=0"], ["labels.per_class", "0 is not a positive whole number"]),
+    "a centre temperature of 0": (
+        ["methods=[layermatch]", "fixed.layermatch.centre_temperature=0"],
+        ["fixed.layermatch.centre_temperature", "0 is not a positive number"],
+    ),
+    "a CLID temperature of 0": (
+        ["methods=[clid_mu]", "fixed={temperature: 0}"],
+        ["fixed.temperature", "0 is not a positive number"],
+    ),
+    "classes without any label": (["labels={total: 5}"], ["labels.total", "10 classes", "allowed: 10 and more"]),
+    "no unlabelled image in a step": (
+        ["methods=[fixmatch]", "fixed={uratio: 0}"],
+        ["fixed.uratio", "0 is not a positive whole number"],
+    ),
     "no cluster": (["--address", "127.0.0.1:1"], ["no Ray cluster answers at 127.0.0.1:1"]),
     "no tracking server": ([f"tracking=http://127.0.0.1:{free_port()}"], ["127.0.0.1", "tracking"]),
     "a folder for tracking": (["tracking=file:./mlruns"], ["sqlite:///"]),

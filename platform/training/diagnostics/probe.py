@@ -17,7 +17,7 @@ from platform.training.diagnostics.features import Probe, cluster_quality, densi
 from platform.training.diagnostics.stages import stage_gradients
 from platform.training.evaluation import as_it_was
 
-__all__ = ["ProbeImages"]
+__all__ = ["FEATURES", "ProbeImages", "stage_features"]
 
 FEATURES = 512  # images of which features are looked at, of the training and of the test part each
 GRADIENTS = 128  # images of which gradients are taken, labelled and unlabelled each
@@ -80,28 +80,34 @@ class ProbeImages:
             found.append(Probe(features.float().cpu().numpy(), true, logits.argmax(dim=1).cpu().numpy()).known())
         return found[0], found[1]
 
-    @torch.no_grad()
     def stage_features(self, model: nn.Module) -> dict[str, np.ndarray]:
-        """Outputs of the model's stages and its features on the training probe, averaged over places: [N, channels].
-
-        For `linear_cka` between two runs on the same split.
-        """
-        found: dict[str, Tensor] = {}
-
-        def note(name: str) -> Any:
-            return lambda module, inputs, output: found.__setitem__(name, _pooled(output))
-
-        hooks = [model.get_submodule(name).register_forward_hook(note(name)) for name in getattr(model, "stages", ())]
-        try:
-            with as_it_was(model, self.device), self._autocast():
-                features, _ = model(next(self.batches.plain(self.reference, FEATURES)), with_features=True)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return {name: value.float().cpu().numpy() for name, value in (found | {"features": features}).items()}
+        """`stage_features` of the training probe, for `linear_cka` between two runs on the same split."""
+        with self._autocast():
+            return stage_features(model, next(self.batches.plain(self.reference, FEATURES)))
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp)
+
+
+@torch.no_grad()
+def stage_features(model: nn.Module, images: Tensor) -> dict[str, np.ndarray]:
+    """Outputs of the model's stages and its features in eval mode, averaged over places: [N, channels] by stage.
+
+    images: normalised, [N, C, H, W].
+    """
+    found: dict[str, Tensor] = {}
+
+    def note(name: str) -> Any:
+        return lambda module, inputs, output: found.__setitem__(name, _pooled(output))
+
+    hooks = [model.get_submodule(name).register_forward_hook(note(name)) for name in getattr(model, "stages", ())]
+    try:
+        with as_it_was(model, images.device):
+            features, _ = model(images, with_features=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: value.float().cpu().numpy() for name, value in (found | {"features": features}).items()}
 
 
 def _pooled(output: Tensor) -> Tensor:
