@@ -150,8 +150,3 @@ class Bench:
 
     def _proposer(self, row: Row) -> Proposer:
         return next(e.proposer for e in self._studies if e.study.id == row.study)
-
-    @property
-    def exhausted(self) -> list[str]:
-        """Studies whose space has no configuration left that was not run."""
-        return [e.study.id for e in self._studies if e.exhausted]

@@ -52,7 +52,7 @@ class TrialTrainable(tune.Trainable):
                 self._advance()
             return self._result(self._outcome)
         except Exception:
-            return self._result("failed", _own_lines(traceback.format_exc()))
+            return self._result("failed", traceback.format_exc().strip())
 
     def cleanup(self) -> None:
         self._trial = None
@@ -129,8 +129,3 @@ def load_data(spec: TrialSpec) -> tuple[Any, Any]:
         if driver and here != driver:
             raise RuntimeError(f"this node sees other {name} than the driver: sha256 {here[:12]}, not {driver[:12]}")
     return dataset, plan
-
-
-def _own_lines(text: str) -> str:
-    """The traceback from the first line of a trial on; the actor's own frames above it say nothing to a user."""
-    return text.strip()
