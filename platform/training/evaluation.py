@@ -18,7 +18,7 @@ from platform.data.dataset import Dataset, LabelPlan
 from platform.training.diagnostics.calibration import calibration
 from platform.training.snapshots import SIZES, Snapshots
 
-__all__ = ["CLID_IMAGES", "CLID_TEMPERATURE", "Evaluator", "as_it_was"]
+__all__ = ["CLID_IMAGES", "CLID_TEMPERATURE", "Evaluator", "as_it_was", "clid_positions"]
 
 CLID_IMAGES = 256
 CLID_TEMPERATURE = 0.5
@@ -46,9 +46,7 @@ class Evaluator:
         self.snapshots = Snapshots()
         self._test_labels_here = self.test_labels.cpu()
         self._recent: list[float] = []  # noisy_val_accuracy of the last evaluations
-        count = min(CLID_IMAGES, len(self.val))
-        # Evenly spaced, so that a sorted validation part gives all classes.
-        self.clid_positions = self.val[np.linspace(0, len(self.val) - 1, count).astype(np.int64)] if count else self.val
+        self.clid_positions = clid_positions(self.val)
 
     def _labels(self, labels: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(labels, dtype=np.int64)).to(self.device)
@@ -116,6 +114,12 @@ class Evaluator:
             features, logits = model(x, with_features=True)
             return clid(features.float(), logits.float(), CLID_TEMPERATURE)
         return torch.full((), float("nan"), device=self.device)
+
+
+def clid_positions(val: np.ndarray) -> np.ndarray:
+    """The images of the fixed CLID batch: evenly spaced, so that a sorted validation part gives all classes."""
+    count = min(CLID_IMAGES, len(val))
+    return val[np.linspace(0, len(val) - 1, count).astype(np.int64)] if count else val
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -78,6 +78,12 @@ TABLE: dict[str, Meaning] = {
         "full",
         "5",
     ),
+    "stage_clid/STAGE": Meaning(
+        "CLID of the outputs' graph and a stage's (averaged over places), on the images of val_clid; STAGE = features "
+        "is val_clid itself",
+        "full",
+        "",
+    ),
     "cluster_scatter": Meaning("features: mean within-class over between-class squared distance", "full", "6"),
     "cluster_silhouette": Meaning("features: mean silhouette of the true classes, -1 to 1", "full", "6"),
     "cluster_nmi": Meaning(

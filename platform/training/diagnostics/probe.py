@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Method
+from methods.parts.clid import clid
 from platform.data.batches import Batches
 from platform.data.dataset import Dataset, LabelPlan
 from platform.spec import derive_seed
 from platform.training.diagnostics.features import Probe, cluster_quality, density, head_gap
 from platform.training.diagnostics.stages import stage_gradients
-from platform.training.evaluation import as_it_was
+from platform.training.evaluation import CLID_IMAGES, CLID_TEMPERATURE, as_it_was, clid_positions
 
 __all__ = ["FEATURES", "ProbeImages", "stage_features"]
 
@@ -39,6 +40,7 @@ class ProbeImages:
         test = dataset.test.labels if dataset.test.true_labels is None else dataset.test.true_labels
         self.reference, self.query = self._draw(pool, FEATURES), self._draw(np.arange(len(dataset.test)), FEATURES)
         self.reference_true, self.query_true = truth[self.reference], np.asarray(test)[self.query]
+        self.clid = clid_positions(np.asarray(plan.val, dtype=np.int64))
         self._views(plan, self._draw(plan.labelled, GRADIENTS), self._draw(pool, GRADIENTS), truth, seed)
 
     def _draw(self, pool: np.ndarray, count: int) -> np.ndarray:
@@ -64,9 +66,10 @@ class ProbeImages:
         eager = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
         with eager:
             gradients = stage_gradients(method.model, self.labelled, self.unlabelled, self._autocast())
-        values = torch.stack([value.double() for value in gradients.values()]).tolist()
+            clids = self._stage_clid(method.eval_model)
+        values = torch.stack([value.double() for value in (gradients | clids).values()]).tolist()
         reference, query = self.probes(method.eval_model)
-        found = dict(zip(gradients, values, strict=True))
+        found = dict(zip(gradients | clids, values, strict=True))
         return found | cluster_quality(reference) | head_gap(reference, query) | density(reference)
 
     def probes(self, model: nn.Module) -> tuple[Probe, Probe]:
@@ -85,6 +88,18 @@ class ProbeImages:
         with self._autocast():
             return stage_features(model, next(self.batches.plain(self.reference, FEATURES)))
 
+    @torch.no_grad()
+    def _stage_clid(self, model: nn.Module) -> dict[str, Tensor]:
+        """CLID of the outputs' graph with each stage's, on the images of val_clid. `features` equals val_clid."""
+        for x in self.batches.plain(self.clid, CLID_IMAGES):
+            with self._autocast():
+                found, logits = _stage_outputs(model, x)
+            return {
+                f"stage_clid/{name}": clid(value.float(), logits.float(), CLID_TEMPERATURE)
+                for name, value in found.items()
+            }
+        return {}
+
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp)
 
@@ -95,6 +110,11 @@ def stage_features(model: nn.Module, images: Tensor) -> dict[str, np.ndarray]:
 
     images: normalised, [N, C, H, W].
     """
+    return {name: value.float().cpu().numpy() for name, value in _stage_outputs(model, images)[0].items()}
+
+
+def _stage_outputs(model: nn.Module, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """The same on the device, and the logits [N, K]."""
     found: dict[str, Tensor] = {}
 
     def note(name: str) -> Any:
@@ -103,11 +123,11 @@ def stage_features(model: nn.Module, images: Tensor) -> dict[str, np.ndarray]:
     hooks = [model.get_submodule(name).register_forward_hook(note(name)) for name in getattr(model, "stages", ())]
     try:
         with as_it_was(model, images.device):
-            features, _ = model(images, with_features=True)
+            features, logits = model(images, with_features=True)
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: value.float().cpu().numpy() for name, value in (found | {"features": features}).items()}
+    return found | {"features": features}, logits
 
 
 def _pooled(output: Tensor) -> Tensor:

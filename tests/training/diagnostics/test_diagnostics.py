@@ -195,3 +195,11 @@ def test_settings_refuse_other_levels() -> None:
     with pytest.raises(ValueError, match="cheap"):
         TrainSettings.model_validate({"diagnostics": "all"})
     assert dataclasses.fields(TABLE["ece"])[0].name == "text"
+
+
+@pytest.mark.parametrize("model", [CONVOLUTIONAL, TRANSFORMER])
+def test_clid_by_stage_ends_in_the_clid_that_every_evaluation_reports(model: str) -> None:
+    (report, *_) = trial(Subject.of("supervised"), model=model, diagnostics="full", steps=2).reports()
+    found = {k.rpartition("/")[2]: v for k, v in report.metrics.items() if k.startswith("diag/stage_clid/")}
+    assert found["features"] == pytest.approx(report.metrics["val_clid"], rel=1e-5)
+    assert len(set(found.values())) > 2 and all(map(math.isfinite, found.values()))
