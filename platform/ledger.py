@@ -21,7 +21,12 @@ FORMAT = 1
 FINAL = ("completed", "pruned", "diverged")
 """Outcomes that would come out the same again; failed and preempted trials are run again."""
 
-_MAY_CHANGE = ("budget.trials", "budget.studies", "resources", "tracking")
+_MAY_CHANGE = (
+    *(f"budget.{name}" for name in ("trials", "studies", "repeats", "seconds", "preset")),
+    "resources",
+    "tracking",
+)
+"""What only decides how many rows there are, where they run and who is told; a changed one continues the sweep."""
 
 
 class Ledger:
@@ -124,7 +129,7 @@ class Ledger:
                     hint="start anew beside it: --fresh, or name=OTHER",
                 )
             )
-        old, new = _flat(header["resolved"]), _flat(json.loads(json.dumps(resolved, default=str)))
+        old, new = (_flat(_complete(json.loads(json.dumps(r, default=str)))) for r in (header["resolved"], resolved))
         changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k) and not _may_change(k)]
         if changed:
             lines = [f"{k}: {old.get(k, 'not set')} -> {new.get(k, 'not set')}" for k in changed]
@@ -187,6 +192,18 @@ def _replay(rows: dict[str, Row], event: dict[str, Any]) -> None:
     elif event["event"] == "ended":
         for name in _ENDED:
             setattr(rows[key], name, event[name])
+
+
+def _complete(resolved: dict[str, Any]) -> dict[str, Any]:
+    """With the default of every setting that is not there: an older version did not know it, and did as it says now."""
+    from platform.sweepfile.settings import SweepFile
+
+    defaults = SweepFile.model_validate({}).model_dump(mode="json")
+    found = defaults | resolved
+    for name, section in defaults.items():
+        if name not in ("seeds", "fixed", "search") and isinstance(section, dict):
+            found[name] = section | (resolved.get(name) or {})
+    return found
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -86,6 +86,58 @@ def test_a_larger_budget_continues_the_same_sweep(tmp_path):
     assert len(Ledger(tmp_path, RESOLVED | {"budget": {"trials": 9, "studies": 2}}).rows) == 1
 
 
+OLD_HEADER = """
+{"event": "sweep", "format": 1, "resolved": {"name": "limit", "methods": ["supervised"], "data": {"source": "digits",
+"limit": 300, "on_bad_image": "stop"}, "labels": {"per_class": 4, "total": null, "imbalance": 1.0, "noise": "none",
+"rate": 0.0, "val": 0.1}, "model": "small_cnn", "train": {"steps": 12, "batch_size": 16, "lr": 0.03, "optimizer": "sgd",
+"momentum": 0.9, "nesterov": true, "weight_decay": 0.0005, "schedule": "cosine_7_16", "warmup": 0, "evaluations": 4,
+"eval_batch_size": 1024, "grad_clip": null, "amp": "auto", "channels_last": true, "compile": "auto", "diagnostics":
+"cheap"}, "seed": 0, "seeds": {}, "fixed": {}, "search": {"train.lr": {"log_uniform": [0.001, 0.3]}}, "budget":
+{"trials": 1, "studies": 2, "scheduler": "asha", "sampler": "tpe", "reduction_factor": 3, "grace": 1}, "select":
+"noisy_val_accuracy", "resources": {"cpu": 1.0, "gpu": "auto", "concurrent": "auto", "retries": 2}, "tracking": "none"}}
+"""
+"""As version 0.1 wrote it for the file below."""
+
+OLD_FILE = """
+name: limit
+methods: [supervised]
+data: {source: digits, limit: 300}
+labels: {per_class: 4}
+train: {steps: 12, evaluations: 4, batch_size: 16}
+search: {train.lr: {log_uniform: [1e-3, 0.3]}}
+budget: {trials: 1, studies: 2}
+tracking: none
+"""
+
+
+def test_a_folder_of_the_version_before_goes_on(tmp_path):
+    """A setting that an old header does not have counts as its default: it is no change, another value is."""
+    from platform import sweepfile
+
+    (tmp_path / "ledger.jsonl").write_text(OLD_HEADER.replace("\n", " ").strip() + "\n")
+    (tmp_path / "limit.yaml").write_text(OLD_FILE)
+    old = set(json.loads(OLD_HEADER)["resolved"]["budget"])
+    sweep = sweepfile.load(tmp_path / "limit.yaml")
+    assert set(sweep.resolved()["budget"]) >= old
+    Ledger(tmp_path, sweep.resolved()).close()
+    header = json.loads(OLD_HEADER)
+    del header["resolved"]["train"]["momentum"], header["resolved"]["select"], header["resolved"]["labels"]
+    (tmp_path / "ledger.jsonl").write_text(json.dumps(header) + "\n")
+    with pytest.raises(UserError, match=r"labels.per_class: None -> 4\n"):  # the default was not 4
+        Ledger(tmp_path, sweep.resolved())
+    with pytest.raises(UserError, match="train.momentum: 0.9 -> 0.8") as caught:
+        Ledger(tmp_path, sweepfile.load(tmp_path / "limit.yaml", ["train.momentum=0.8"]).resolved())
+    assert "select" not in str(caught.value)
+
+
+@pytest.mark.parametrize("budget", [{"trials": 9}, {"studies": 3}, {"repeats": 2}, {"seconds": 60.0}])
+def test_what_only_decides_how_many_rows_there_are_may_change(tmp_path, budget):
+    filled(tmp_path)
+    assert len(Ledger(tmp_path, RESOLVED | {"budget": RESOLVED["budget"] | budget}).rows) == 1
+    with pytest.raises(UserError, match="budget.grace: 1 -> 2"):
+        Ledger(tmp_path, RESOLVED | {"budget": {"grace": 2}})
+
+
 def test_another_format_is_refused(tmp_path):
     (tmp_path / "ledger.jsonl").write_text(json.dumps({"event": "sweep", "format": 99, "resolved": {}}) + "\n")
     with pytest.raises(UserError, match="format 99"):
