@@ -43,7 +43,7 @@ def retrain(info: SweepInfo, row: Row) -> str:
         words += [f"fixed.{name}={_yaml(value)}" for name, value in fixed.items()]
     index = int(row.study.rpartition("/")[2] or 0) if row.study.rpartition("/")[2].isdigit() else 0
     if index and "seed" in info.resolved:
-        words.append(f"seed={int(info.resolved['seed']) + index}")
+        words += [f"seed={int(info.resolved['seed']) + index}", f"seeds.data={row.spec.seeds['data']}"]
     words += ["budget.trials=1", "budget.studies=1"]
     typed = redact(info.command).split(" ")
     end = next((i for i, word in enumerate(typed) if word.startswith("--")), len(typed))

@@ -47,7 +47,7 @@ class SweepFile(Settings):
     )
     model: str = Field("small_cnn", description="a model, or timm:NAME")
     train: TrainSettings = Field(TrainSettings.model_validate({}), description="how one trial is trained")
-    seed: int = Field(0, ge=0, description="study k uses seed + k on every axis")
+    seed: int = Field(0, ge=0, description="study k uses seed + k on every axis but data")
     seeds: dict[Axis, Annotated[int, Field(ge=0)]] = Field({}, description="seeds of single axes, in all studies")
     fixed: dict[str, Any] = Field({}, description="hyper-parameters held at a value: HYPER, METHOD.HYPER, train.FIELD")
     search: dict[str, Any] = Field({}, description="hyper-parameters that are tuned: HYPER, METHOD.HYPER, train.FIELD")

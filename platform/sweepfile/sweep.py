@@ -141,7 +141,8 @@ class Sweep:
         given = self.given[entry.name]
         space, notes = settle(given)
         seed = self.seed + index
-        seeds = {axis: derive_seed(seed, axis) for axis in AXES} | self.seeds
+        # The images that take part (data.limit, a drawn test set) are the sweep's: the driver opens one data set.
+        seeds = {axis: derive_seed(self.seed if axis == "data" else seed, axis) for axis in AXES} | self.seeds
         base = self._base(entry, given, seeds)
         start, moved = _start(space, base)
         trials = min(self.budget.trials, _points(space))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,9 @@ def test_the_command_that_trains_the_winner_again_is_one_a_sweep_takes(tmp_path:
     spec = study.resolve({})
     assert spec.hyper["model_ema"] == 0.9123456789012345 and spec.train.lr == 1e-05
     assert loaded.name == "digits-winner" and loaded.budget.trials == 1
+    other = sweep.row("supervised", 2, 0)
+    words = shlex.split(retrain(replace(sweep.info, resolved=sweep.info.resolved | {"seed": 5}), other))
+    assert "seed=7" in words and f"seeds.data={other.spec.seeds['data']}" in words
 
 
 def test_provenance_of_this_machine() -> None:

@@ -73,8 +73,9 @@ class TestStudies:
         assert [study.id for study in found] == ["layermatch/0", "fixmatch/0", "layermatch/1", "fixmatch/1"]
         assert [study.seed for study in found] == [5, 5, 6, 6]
         assert found[0].seeds == found[1].seeds
-        assert found[2].seeds == {axis: derive_seed(6, axis) for axis in AXES} | {"noise": 3}
-        assert all(found[0].seeds[axis] != found[2].seeds[axis] for axis in AXES if axis != "noise")
+        own = {axis: derive_seed(6, axis) for axis in AXES}
+        assert found[2].seeds == own | {"noise": 3, "data": derive_seed(5, "data")}
+        assert all(found[0].seeds[axis] != found[2].seeds[axis] for axis in AXES if axis not in ("noise", "data"))
 
     def test_nothing_searched_is_one_trial_per_study(self, sweep: Make) -> None:
         found = sweep(GOOD, "search={}", "budget={trials: 7, studies: 5}").studies()
