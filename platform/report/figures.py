@@ -1,6 +1,7 @@
 """The figures of a sweep, by matplotlib: learning curves, score against each searched value, methods side by side.
 
 figures/METHOD/learning_curves.png      figures/METHOD/score_by_hyperparameter.png      figures/methods.png
+And what the trials found out about themselves: inside.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from platform.report import inside
 from platform.report.files import replace
 from platform.report.winners import Standing, standings, winner
 from platform.table import Row, SweepInfo
@@ -63,6 +65,10 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
             if any(row.score is not None for row in mine) and any(row.params for row in mine):
                 figure = score_by_hyperparameter(info, method, mine)
                 made.append(_save(figure, folder / method / "score_by_hyperparameter.png"))
+            if inside.has_trust(mine):
+                made.append(_save(inside.label_trust(info, method, mine, STUDIES), folder / method / "label_trust.png"))
+        if inside.has_stages(rows):
+            made.append(_save(inside.layers(info, rows, STUDIES), folder / "layers.png"))
         ranked = standings(info, rows)
         if len(info.methods) > 1 and any(s.score for s in ranked):
             made.append(_save(methods_side_by_side(info, ranked), folder / "methods.png"))

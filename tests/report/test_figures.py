@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platform.report import figures
+from platform.report import figures, inside
 from tests.report.fake_sweep import FakeSweep
 
 PNG = b"\x89PNG"
@@ -42,3 +42,21 @@ def test_nothing_completed(tmp_path: Path) -> None:
     for row in rows:
         row.outcome = "failed"
     assert figures.draw_all(sweep.info, rows, tmp_path / "figures") == []
+
+
+def test_trust_in_labels_and_layers_are_drawn_where_trials_looked(tmp_path: Path) -> None:
+    sweep = FakeSweep(tmp_path / "digits", methods=["clid_mu", "fixmatch"], studies=2)
+    rows = sweep.run()
+    for row in rows:
+        for report in row.reports:
+            report |= {f"diag/stage_gradient_cosine/{s}": 0.1 * i for i, s in enumerate(("stem", "stage1", "head"))}
+            if row.method == "clid_mu":
+                report |= {f"diag/weight_{g}_p{q}": q / 100 for g in ("clean", "noisy") for q in (10, 50, 90)}
+                report["diag/weight_auroc"] = 0.8
+    made = {str(p.relative_to(tmp_path / "f")) for p in figures.draw_all(sweep.info, rows, tmp_path / "f")}
+    assert {"layers.png", "clid_mu/label_trust.png"} <= made and "fixmatch/label_trust.png" not in made
+    lines = inside.layers(sweep.info, rows, figures.STUDIES).axes[0].lines
+    assert [line.get_label() for line in lines[:2]] == ["clid_mu", "fixmatch"]
+    assert list(lines[0].get_ydata()) == [0.0, 0.1, 0.2]
+    spread, told = inside.label_trust(sweep.info, "clid_mu", rows[:12], figures.STUDIES).axes
+    assert [set(line.get_ydata()) for line in spread.lines] == [{0.5}, {0.5}] and len(told.lines) == 3
