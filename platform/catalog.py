@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from methods.ranges import Range
 
-SECTIONS = ("data", "labels", "train", "budget", "resources")
+SECTIONS = ("data", "labels", "train", "budget", "resources", "retry", "watch")
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _tuner(bench: Bench, slots: Slots, searcher: BenchSearcher, callback: BenchC
             storage_path=scratch,
             verbose=0,
             callbacks=[callback],
-            failure_config=tune.FailureConfig(max_failures=sweep.resources.retries),
+            failure_config=tune.FailureConfig(max_failures=sweep.retry.lost),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )

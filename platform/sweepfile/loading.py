@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from platform.errors import did_you_mean
 from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings
-from platform.sweepfile import checks
+from platform.sweepfile import checks, presets
 from platform.sweepfile.document import Document, Node, Path_, from_plain, read
 from platform.sweepfile.reading import read_spaces
-from platform.sweepfile.settings import Budget, Resources, SweepFile
+from platform.sweepfile.settings import Budget, Resources, Retry, SweepFile, Watch
 from platform.sweepfile.sweep import Sweep
 from platform.sweepfile.words import errors_of, field_schema, parse, wrong
 
@@ -23,6 +23,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "train": TrainSettings,
     "budget": Budget,
     "resources": Resources,
+    "retry": Retry,
+    "watch": Watch,
 }
 MAPPINGS = (*SECTIONS, "seeds", "fixed", "search")
 
@@ -42,6 +44,7 @@ def load_plain(data: dict[str, Any], path: str | Path = "sweep.yaml") -> Sweep:
 
 def _load(document: Document, path: Path) -> Sweep:
     _fill_in(document, path)
+    presets.fill(document)
     file = _schema(document)
     entries, all_known = checks.check_methods(document, file.methods, path.parent)
     given = read_spaces(document, entries, all_known)
@@ -61,6 +64,8 @@ def _load(document: Document, path: Path) -> Sweep:
         budget=file.budget,
         select=file.select,
         resources=file.resources,
+        retry=file.retry,
+        watch=file.watch,
         tracking=file.tracking,
         seed=file.seed,
         seeds={str(axis): seed for axis, seed in file.seeds.items()},

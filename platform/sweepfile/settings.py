@@ -12,17 +12,46 @@ Axis = Literal["data", "noise", "split", "init", "order", "search"]
 assert Axis.__args__ == AXES  # a Literal cannot be built from a variable
 
 TRACKING = "sqlite:///results/mlflow.db"
+UNLIMITED = 1_000_000
+"""Trials of a study that only its seconds end."""
 
 
 class Budget(Settings):
     """How much is tried. Every method of a sweep gets the same."""
 
-    trials: int = Field(16, ge=1, description="trials per study, the defaults included")
+    preset: Literal["quick", "standard", "paper"] | None = Field(
+        None,
+        description="trials, studies and repeats where this file leaves them out: quick = 5, 1, 0; standard = 16, 1, 3; "
+        "paper = 20, 3, 3. On the command line it beats the file's values",
+    )
+    trials: Annotated[int, Field(ge=1)] | None = Field(
+        16, description="trials per study, the defaults included; as many as fit where only seconds are written"
+    )
+    seconds: float | None = Field(
+        None,
+        gt=0,
+        description="device-seconds per study: what its trials train and evaluate, each second of a trial's slot once, "
+        "stopped, diverged and failed trials included; beside trials, whichever ends first",
+    )
+    repeats: int = Field(
+        0, ge=0, description="re-trainings of each study's winner on fresh seeds, the same for every method"
+    )
     studies: int = Field(1, ge=1, description="independent searches per method, each with seeds of its own")
     scheduler: Literal["asha", "none"] = Field("asha", description="stops bad trials early, or none")
     sampler: Literal["tpe", "random"] = Field("tpe", description="how the next configuration is proposed")
     reduction_factor: int = Field(3, ge=2, description="a rung lets the best 1/reduction_factor go on")
     grace: int = Field(1, ge=1, description="evaluations before a trial may be stopped")
+
+    @property
+    def per_study(self) -> str:
+        """As a person reads it: 16 trials or 600 device-seconds."""
+        trials = [] if self.trials is None else [f"{self.trials} trial{'s' * (self.trials != 1)}"]
+        seconds = [] if self.seconds is None else [f"{self.seconds:,g} device-seconds"]
+        return " or ".join([*trials, *seconds])
+
+    @property
+    def most_trials(self) -> int:
+        return UNLIMITED if self.trials is None else self.trials
 
 
 class Resources(Settings):
@@ -33,7 +62,27 @@ class Resources(Settings):
         "auto", description="GPUs per trial, fractions allowed; auto = one where there are any"
     )
     concurrent: Annotated[int, Field(ge=1)] | Literal["auto"] = Field("auto", description="trials at once")
-    retries: int = Field(2, ge=0, description="restarts of a trial whose worker died")
+
+
+class Retry(Settings):
+    """What is tried again. A trial that has no attempt left keeps its outcome."""
+
+    failed: int = Field(1, ge=0, description="how often a failed trial is run again, when the sweep is run again")
+    diverged: int = Field(0, ge=0, description="the same for a diverged one")
+    lost: int = Field(2, ge=0, description="restarts, within a run, of a trial whose worker process died")
+    out_of_memory: Literal["no", "accumulate"] = Field(
+        "no", description="accumulate: a batch that does not fit is split in 2, 4 or 8 parts whose gradients are added"
+    )
+
+
+class Watch(Settings):
+    """When the sweep steps in: a trial that says nothing any more, a disk that is nearly full."""
+
+    factor: float = Field(10, gt=1, description="a trial is stuck after so many times the usual time of an evaluation")
+    at_least: float = Field(120, gt=0, description="seconds: never stuck before")
+    first: float = Field(1800, gt=0, description="seconds for a first evaluation, as long as none is known")
+    disk_floor: int = Field(64, ge=1, description="MiB: with less free space below results/NAME the sweep pauses")
+    disk_wait: float = Field(21600, ge=0, description="seconds of such a pause before the sweep ends")
 
 
 class SweepFile(Settings):
@@ -54,4 +103,6 @@ class SweepFile(Settings):
     budget: Budget = Field(Budget.model_validate({}), description="how much is tried")
     select: str = Field("noisy_val_accuracy", description="the rule that picks a winner")
     resources: Resources = Field(Resources.model_validate({}), description="what a trial occupies")
+    retry: Retry = Field(Retry.model_validate({}), description="what is tried again")
+    watch: Watch = Field(Watch.model_validate({}), description="when the sweep steps in")
     tracking: str = Field(TRACKING, description="an MLflow tracking URI, or none")

@@ -22,8 +22,9 @@ def smoke(sweep: Sweep) -> Sweep:
     file["data"] = {**file["data"], "limit": 256} if local else {"source": EMBEDDED}
     file["labels"] = _labels(file["labels"], local)
     file["model"] = "small_cnn"
-    file["train"] |= {"steps": 6, "evaluations": 2, "warmup": 0, "eval_batch_size": 256, "compile": "off"}
-    file["budget"] |= {"trials": 2, "studies": 1, "grace": 1}
+    file["train"] |= {"steps": 6, "evaluations": 2, "accumulate": 1, "warmup": 0, "eval_batch_size": 256, "compile": "off"}
+    repeats = min(1, sweep.budget.repeats)
+    file["budget"] |= {"preset": None, "trials": 2, "seconds": None, "studies": 1, "repeats": repeats, "grace": 1}
     limits: dict[str, Any] = {"train.batch_size": 8, "train.warmup": 0}
     limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(entry).items()}
     file["search"] = {key: value for key, value in file["search"].items() if key not in limits}

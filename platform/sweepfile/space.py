@@ -24,7 +24,7 @@ TRAIN_RANGES: dict[str, Range] = {
 }
 """What `train.FIELD: auto` searches."""
 
-NOT_SEARCHED = ("steps", "evaluations", "eval_batch_size", "diagnostics")
+NOT_SEARCHED = ("steps", "evaluations", "eval_batch_size", "accumulate", "diagnostics")
 """Training settings that are one for all trials: rungs and rows are compared at the same steps, and told alike."""
 
 

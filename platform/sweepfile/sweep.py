@@ -18,7 +18,7 @@ import methods
 from platform.errors import Problem, UserError
 from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 from platform.sweepfile.document import dump
-from platform.sweepfile.settings import Budget, Resources
+from platform.sweepfile.settings import Budget, Resources, Retry, Watch
 from platform.sweepfile.space import Given, MethodEntry, Space, SpaceEntry, is_active, settle
 from platform.sweepfile.words import parse, show
 
@@ -30,7 +30,8 @@ class Study:
     """One search of one method. Keys of `space`, `start` and params are relative to the method: centre_ema, train.lr.
 
     start: trial 0, the defaults moved into the searched ranges; active parameters only. space: parents before the
-    parameters that depend on them. trials: budget.trials, or fewer where the space has no more points.
+    parameters that depend on them. trials: budget.trials (UNLIMITED where only seconds count), or fewer where the space
+    has no more points.
     """
 
     id: str
@@ -84,6 +85,8 @@ class Sweep:
     budget: Budget
     select: str
     resources: Resources
+    retry: Retry
+    watch: Watch
     tracking: str
     seed: int
     seeds: dict[str, int]
@@ -126,6 +129,8 @@ class Sweep:
             "budget": self.budget.model_dump(mode="json"),
             "select": self.select,
             "resources": self.resources.model_dump(mode="json"),
+            "retry": self.retry.model_dump(mode="json"),
+            "watch": self.watch.model_dump(mode="json"),
             "tracking": self.tracking,
         }
 
@@ -137,6 +142,15 @@ class Sweep:
         """All studies: index 0 of every method, then index 1, so that methods advance together."""
         return [self._study(entry, k) for k in range(self.budget.studies) for entry in self.methods]
 
+    def repeat_seed(self, index: int, repeat: int) -> int:
+        """The seed of repeat 1, 2, ... of study `index`, the same for every method."""
+        return self.seed + index + REPEAT_SEED * repeat
+
+    def repeat_seeds(self, index: int, repeat: int) -> dict[str, int]:
+        """Its seeds by axis. Axes that `seeds` pins stay pinned."""
+        seed = self.repeat_seed(index, repeat)
+        return {axis: derive_seed(seed if axis in FRESH else self.seed, axis) for axis in AXES} | self.seeds
+
     def _study(self, entry: MethodEntry, index: int) -> Study:
         given = self.given[entry.name]
         space, notes = settle(given)
@@ -145,10 +159,11 @@ class Sweep:
         seeds = {axis: derive_seed(self.seed if axis == "data" else seed, axis) for axis in AXES} | self.seeds
         base = self._base(entry, given, seeds)
         start, moved = _start(space, base)
-        trials = min(self.budget.trials, _points(space))
-        if trials < self.budget.trials:
+        most = self.budget.most_trials
+        trials = min(most, _points(space))
+        if trials < most:
             only = "nothing is searched" if not space else f"the space has only {trials} points"
-            notes.append(f"{only}: {trials} trial{'s' * (trials != 1)}, not {self.budget.trials}")
+            notes.append(f"{only}: {trials} trial{'s' * (trials != 1)}, not {self.budget.trials or 'more'}")
         return Study(
             id=f"{entry.name}/{index}",
             method=entry,
@@ -176,6 +191,13 @@ class Sweep:
             seeds=seeds,
             code=code_hash(entry),
         )
+
+
+FRESH = ("noise", "split", "init", "order")
+"""Axes on which a repeat has seeds of its own. The images that take part stay those of the sweep."""
+
+REPEAT_SEED = 10_000
+"""Repeat r of study k uses seed + k + r x this: a plain number, so that a repeat can be trained again as a sweep."""
 
 
 def _full(entry: MethodEntry, key: str) -> str:
