@@ -14,6 +14,7 @@ from platform.spec import DataSettings, LabelSettings
 from platform.sweepfile.document import Document
 from platform.sweepfile.settings import SweepFile
 from platform.sweepfile.space import MethodEntry
+from platform.sweepfile.sweep import FRESH
 from platform.sweepfile.words import errors_of, field_schema, show, wrong
 
 CATALOG = "python -m platform.catalog"
@@ -163,6 +164,11 @@ def check_budget(document: Document, file: SweepFile) -> None:
     if document.bad("train") or document.bad("budget"):
         return
     train, budget = file.train, file.budget
+    if budget.trials is None and budget.seconds is None:
+        document.problem(("budget", "trials"), "no number, and no seconds either", "write trials: 16, or seconds: 3600")
+    if budget.repeats and not document.bad("seeds") and set(FRESH) <= set(file.seeds):
+        hint = f"leave one of {', '.join(FRESH)} out of seeds, or write repeats: 0"
+        document.problem(("budget", "repeats"), "seeds pins every axis: all repeats would be one trial", hint)
     if budget.scheduler == "asha" and document.node(("budget", "grace")) and budget.grace >= train.evaluations:
         message = f"a grace of {budget.grace} leaves ASHA nothing to judge: a trial has {train.evaluations} evaluations"
         document.problem(("budget", "grace"), message, "lower it, or write scheduler: none")

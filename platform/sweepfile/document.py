@@ -24,6 +24,7 @@ _WHOLE = re.compile(r"[-+]?[0-9]+(_[0-9]+)*\Z")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(_[0-9]+)*(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)\Z")
 _TAGS = {"null", "bool", "int", "float", "str", "timestamp", "value", "merge", "seq", "map"}
+_TYPED = 1_000_000_000  # order of the first override: after every line of a file
 _MOST_NODES = 20_000  # aliases can unfold a small file without end
 
 
@@ -33,6 +34,11 @@ class Mark:
 
     order: int
     text: str
+
+    @property
+    def typed(self) -> bool:
+        """Whether it was set on the command line."""
+        return self.order >= _TYPED
 
 
 @dataclass
@@ -111,7 +117,7 @@ class Document:
 
     def override(self, text: str, position: int) -> None:
         """Apply `key=value`; the value is YAML, problems carry the override instead of a line."""
-        mark = Mark(1_000_000_000 + position, f"command line: {text}")
+        mark = Mark(_TYPED + position, f"command line: {text}")
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:

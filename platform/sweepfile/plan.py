@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from platform.sweepfile.asha import forecast
 from platform.sweepfile.rungs import rungs
+from platform.sweepfile.settings import UNLIMITED
 from platform.sweepfile.sweep import Study, Sweep
 from platform.sweepfile.words import show
+
+MANY = 100
+"""Trials whose forecast stands for that of any number more."""
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,12 +50,17 @@ def _text(line: str, style: str = "") -> Text:
 
 
 def _amount(sweep: Sweep, studies: list[Study]) -> Text:
+    budget = sweep.budget
     total = sum(study.trials for study in studies)
+    again = budget.repeats * len(studies)
     methods = f"{len(sweep.methods)} method{'s' * (len(sweep.methods) != 1)}"
     many = f"{sweep.budget.studies} stud{'ies' if sweep.budget.studies != 1 else 'y'}"
-    each = f" x {sweep.budget.trials} trials" if total == len(studies) * sweep.budget.trials else ", see the notes"
+    each = f" x {budget.per_study}" if total == len(studies) * budget.most_trials else ", see the notes"
+    count = "trials" if total >= UNLIMITED else f"{'up to ' if budget.seconds else ''}{total} trials"
+    repeats = f"then {again} repeats: each study's winner on {budget.repeats} fresh seeds, paired\n" if again else ""
+    preset = f"preset {budget.preset}; " if budget.preset else ""
     return _text(
-        f"{total} trials ({methods} x {many}{each}), {sweep.train.steps:,} steps each\n"
+        f"{preset}{count} ({methods} x {many}{each}), {sweep.train.steps:,} steps each\n{repeats}"
         f"model {sweep.model}, selected by {sweep.select}, tracking {sweep.tracking}"
     )
 
@@ -87,7 +96,7 @@ def _schedule(sweep: Sweep, studies: list[Study]) -> list[Any]:
 
     budget, steps = sweep.budget, evaluation_steps(sweep.train.steps, sweep.train.evaluations)
     marks = rungs(len(steps), budget.reduction_factor, budget.grace)
-    trials = max(study.trials for study in studies)
+    trials = min(MANY, max(study.trials for study in studies))
     reasons = {"scheduler: none": budget.scheduler == "none", "one trial per study": trials == 1, "no rung": not marks}
     why = next((reason for reason, holds in reasons.items() if holds), None)
     if why:

@@ -21,8 +21,8 @@ class Budget(Settings):
 
     preset: Literal["quick", "standard", "paper"] | None = Field(
         None,
-        description="trials, studies and repeats where this file leaves them out: quick = 5, 1, 0; standard = 16, 1, 3; "
-        "paper = 20, 3, 3. On the command line it beats the file's values",
+        description="trials, studies and repeats where this file leaves them out: quick = 5, 1, 0; "
+        "standard = 16, 1, 3; paper = 20, 3, 3. On the command line it beats the file's values",
     )
     trials: Annotated[int, Field(ge=1)] | None = Field(
         16, description="trials per study, the defaults included; as many as fit where only seconds are written"

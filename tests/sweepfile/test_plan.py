@@ -100,6 +100,20 @@ def test_the_plan_of_a_sweep(sweep: Callable[..., Sweep]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ("{preset: paper}", ["preset paper; 63 trials (", "then 18 repeats: each study's winner on 3 fresh seeds"]),
+        ("{seconds: 60}", ["trials (2 methods x 1 study, see the notes), 600 steps"]),
+        ("{seconds: 60, trials: 4}", ["up to 5 trials (2 methods x 1 study, see the notes)"]),
+    ],
+)
+def test_the_amount(sweep: Callable[..., Sweep], budget: str, words: list[str]) -> None:
+    text = printed(sweep(GOOD, f"budget={budget}"))
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
     ("override", "why"),
     [
         ("budget.scheduler=none", "scheduler: none"),
