@@ -1,7 +1,7 @@
 """The table on disk: one JSON line per event of a trial, appended and synced by one writer; survives kill -9.
 
 The first line says which sweep the file belongs to. A torn last line (the machine died while writing it) is cut off.
-Rows that ended are never run again; rows that did not end are continued. See `Row` in platform/table.py.
+Which rows run again is the bench's to say; a row's lines add up to one `Row` (platform/table.py).
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from platform.spec import TrialSpec
 from platform.table import Row, SweepInfo
 
 FORMAT = 1
-FINAL = ("completed", "pruned", "diverged")
-"""Outcomes that would come out the same again; failed and preempted trials are run again."""
+ATTEMPTED = ("failed", "diverged")
+"""Outcomes that `retry:` may try again, from the start; completed and pruned trials never, preempted ones go on."""
 
 _MAY_CHANGE = (
     *(f"budget.{name}" for name in ("trials", "studies", "repeats", "seconds", "preset")),
     "resources",
+    "retry",
+    "watch",
     "tracking",
 )
 """What only decides how many rows there are, where they run and who is told; a changed one continues the sweep."""
@@ -32,16 +34,19 @@ _MAY_CHANGE = (
 class Ledger:
     """Open for one driver at a time. A Listener: the runner's events become lines.
 
+    history: what was asked, started and ended by earlier runs, in order; what the search knew when it proposed a row.
     Raises UserError when another process holds it, when it is of another format, or when it belongs to another sweep.
     """
 
     def __init__(self, folder: Path, resolved: dict[str, Any]) -> None:
         self.path = folder / "ledger.jsonl"
         self.rows: dict[str, Row] = {}
+        self.history: list[dict[str, Any]] = []
         self._file = self._lock()
         events = self._read()
         if events:
             self._check_header(events[0], resolved)
+            self.history = [event for event in events[1:] if event["event"] in ("asked", "started", "ended")]
             for event in events[1:]:
                 _replay(self.rows, event)
         else:
@@ -50,6 +55,10 @@ class Ledger:
     # -- events ------------------------------------------------------------------------------------------------------
 
     def sweep_started(self, info: SweepInfo) -> None: ...
+
+    def asked(self, study: str, asked: dict[str, Any]) -> None:
+        """A proposal (search.proposer.Asked): it runs when there is room, or was answered from a known row."""
+        self._append({"event": "asked", "study": study, **asked})
 
     def trial_started(self, row: Row) -> None:
         self.rows[row.key] = row
@@ -63,6 +72,8 @@ class Ledger:
                 "number": row.number,
                 "params": row.params,
                 "spec": row.spec.model_dump(mode="json"),
+                "accumulate": row.accumulate,
+                "repeat": row.repeat,
             }
         )
 
@@ -70,7 +81,7 @@ class Ledger:
         self._append({"event": "reported", "key": row.key, "report": report})
 
     def trial_ended(self, row: Row) -> None:
-        ended = {name: getattr(row, name) for name in _ENDED}
+        ended = {name: getattr(row, name) for name in (*_ENDED, "accumulate")}
         self._append({"event": "ended", "key": row.key, **ended})
 
     def sweep_ended(self, rows: list[Row]) -> None:
@@ -185,13 +196,21 @@ def _replay(rows: dict[str, Row], event: dict[str, Any]) -> None:
     key = event["key"]
     if event["event"] == "started":
         fields = {name: event[name] for name in ("key", "method", "study", "seed", "number", "params")}
-        reports = rows[key].reports if key in rows else []
-        rows[key] = Row(**fields, spec=TrialSpec(**event["spec"]), reports=reports)
+        before = rows.get(key)
+        reports = before.reports if before and before.outcome not in ATTEMPTED else []
+        spec, failures = TrialSpec(**event["spec"]), before.failures if before else 0
+        rows[key] = Row(**fields, spec=spec, reports=reports, failures=failures)
+        rows[key].accumulate = event.get("accumulate", 1)
+        rows[key].repeat = event.get("repeat", 0)
+        if before:
+            rows[key].earlier = before.spent if before.outcome in ATTEMPTED else before.earlier
     elif event["event"] == "reported":
         rows[key].reports.append(event["report"])
     elif event["event"] == "ended":
         for name in _ENDED:
             setattr(rows[key], name, event[name])
+        rows[key].accumulate = event.get("accumulate", 1)
+        rows[key].failures += event["outcome"] in ATTEMPTED
 
 
 def _complete(resolved: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from platform.spec import TrialSpec
 
 Outcome = Literal["completed", "pruned", "diverged", "failed", "preempted"]
+REASONS = ("out of memory (device)", "out of memory (host)", "stuck", "the worker was lost")
 
 
 @dataclass
@@ -29,6 +30,22 @@ class Row:
     test_accuracy: float | None = None  # at the same report; recorded, never selected on
     error: str = ""  # traceback of a failed trial
     reports: list[dict[str, float]] = field(default_factory=list)  # all evaluations, in order
+    failures: int = 0  # attempts that failed or diverged, earlier runs of the sweep included
+    accumulate: int = 1  # parts its batches were split into because they did not fit into memory
+    repeat: int = 0  # 1, 2, ... = trains the study's winner (of the same `number`) on fresh seeds; not part of the search
+    earlier: float = 0.0  # seconds of attempts that failed and were started over
+
+    @property
+    def spent(self) -> float:
+        """Device-seconds it is charged with: training and evaluation of all its attempts."""
+        return self.earlier + max(self.seconds, self.reports[-1].get("seconds", 0.0) if self.reports else 0.0)
+
+    @property
+    def reason(self) -> str:
+        """Why it has no result, in a word: what `error` begins with, or "error" for an exception of its own code."""
+        if not self.error:
+            return ""
+        return next((reason for reason in REASONS if self.error.startswith(reason)), "error")
 
 
 @dataclass

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from platform.ledger import FINAL, Ledger
+from platform.ledger import ATTEMPTED, Ledger
 from platform.report.winners import winner
 from platform.search.proposer import MAX_DUPLICATES, Proposer
 from platform.selection import Rule
@@ -39,16 +40,24 @@ class Bench:
         self._studies = [self._open(study) for study in sweep.studies()]
         self._turn = 0
         self.failure: Exception | None = None  # what a listener raised
+        self.notify: Callable[[str], None] = lambda text: None  # a line for the person at the screen
 
     def _open(self, study: Study) -> _Open:
         proposer = Proposer(study, self.sweep.budget.sampler, self.rule.maximise)
         mine = sorted((r for r in self.ledger.rows.values() if r.study == study.id), key=lambda r: r.number)
         mine = mine[: study.trials]
         for row in mine:
-            if row.outcome in FINAL:
+            if not self._again(row):
                 proposer.replay(row)
                 self.rows[row.key] = row
-        return _Open(study, proposer, [r for r in mine if r.outcome not in FINAL])
+        return _Open(study, proposer, [r for r in mine if self._again(r)])
+
+    def _again(self, row: Row) -> bool:
+        """Whether a row of an earlier run is run: it did not end, or `retry:` leaves it an attempt."""
+        if row.outcome in ATTEMPTED:
+            retry = self.sweep.retry
+            return row.failures <= (retry.failed if row.outcome == "failed" else retry.diverged)
+        return row.outcome in (None, "preempted")
 
     # -- rows out ----------------------------------------------------------------------------------------------------
 
@@ -66,6 +75,8 @@ class Bench:
         if not entry.waiting:
             return None
         row = entry.waiting.pop(0)
+        if row.outcome in ATTEMPTED:  # a new attempt, from the start
+            row.reports, row.steps, row.seconds, row.accumulate = [], 0, 0.0, 1
         row.outcome, row.error = None, ""
         entry.proposer.reopen(row)
         self._start(row)
@@ -104,6 +115,7 @@ class Bench:
         row = self.rows[key]
         if row.outcome is not None:
             return
+        self._note_parts(row, result)
         report = result["report"]
         if report and report["evaluation"] > len(row.reports):
             row.reports.append(report)
@@ -119,12 +131,22 @@ class Bench:
         if row.outcome is not None:
             return
         row.outcome, row.error = outcome, error
+        row.failures += outcome in ATTEMPTED
         if row.reports and outcome in ("completed", "pruned"):
             row.score = row.reports[-1].get("score")
             row.test_accuracy = row.reports[-1].get("test_accuracy")
         self._proposer(row).tell(row)
         for listener in self.listeners:
             listener.trial_ended(row)
+
+    def _note_parts(self, row: Row, result: dict[str, Any]) -> None:
+        parts = int(result.get("accumulate", row.accumulate))
+        if parts != row.accumulate:
+            row.accumulate = parts
+            self.notify(
+                f"{row.study} #{row.number} did not fit into memory: from evaluation {len(row.reports) + 1} on "
+                f"its batches are split in {parts}, and their gradients added"
+            )
 
     def close(self) -> list[Row]:
         """Rows that still run were interrupted: they go on from their checkpoint next time."""

@@ -96,3 +96,63 @@ def test_listeners_hear_every_event_in_order_and_the_ledger_hears_it_first(tmp_p
         "trial_ended",
     ]
     assert other.outcome == "preempted" and heard[-1][0] == "sweep_ended"
+
+
+def fail(book, row: Row, outcome: str = "failed") -> None:
+    book.reported(row.key, {"report": {"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}, "outcome": None,
+                            "error": "", "done": False})  # fmt: skip
+    book.ended(row.key, outcome, "Traceback: boom" if outcome == "failed" else "")
+
+
+def attempts(folder, outcome: str, overrides: list[str], limit: int = 6) -> int:
+    """How often the first row is tried when the sweep is run again and again and it never comes out."""
+    count = 0
+    for _ in range(limit):
+        book = bench(folder, load(folder, SPACE, "budget.trials=1", "methods=[supervised]", *overrides))
+        row = book.next_row()
+        if row is None:
+            assert [r.outcome for r in book.rows.values()] == [outcome]  # still in the table, as it ended
+            book.ledger.close()
+            break
+        assert row.reports == [] and row.steps == 0  # an attempt begins at the beginning
+        fail(book, row, outcome)
+        assert book.next_row() is None  # never twice in one run
+        book.ledger.close()
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(
+    ("outcome", "overrides", "expected"),
+    [
+        ("failed", [], 2),
+        ("failed", ["retry.failed=0"], 1),
+        ("failed", ["retry.failed=3", "retry.diverged=5"], 4),
+        ("diverged", [], 1),
+        ("diverged", ["retry.diverged=2"], 3),
+    ],
+)
+def test_failed_and_diverged_rows_are_tried_as_often_as_retry_says(tmp_path, outcome, overrides, expected):
+    assert attempts(tmp_path, outcome, overrides) == expected
+
+
+def test_a_larger_retry_opens_a_row_that_had_no_attempt_left_and_interruptions_cost_none(tmp_path):
+    assert attempts(tmp_path, "failed", []) == 2
+    for _ in range(3):  # interrupted: no attempt is used up
+        book = bench(tmp_path, load(tmp_path, SPACE, "budget.trials=1", "methods=[supervised]", "retry.failed=2"))
+        assert book.next_row() is not None
+        book.close()
+    assert attempts(tmp_path, "failed", ["retry.failed=2"]) == 1
+
+
+def test_batches_that_were_split_are_noted_in_the_row_and_the_ledger(tmp_path):
+    book = bench(tmp_path, load(tmp_path))
+    said = []
+    book.notify = said.append
+    row = book.next_row()
+    report = {"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}
+    book.reported(row.key, {"report": report, "outcome": None, "error": "", "done": False, "accumulate": 4})
+    book.reported(row.key, {"report": {}, "outcome": "completed", "error": "", "done": True, "accumulate": 4})
+    assert row.accumulate == 4 and len(said) == 1 and "split in 4" in said[0]
+    book.ledger.close()
+    assert bench(tmp_path, load(tmp_path)).ledger.rows[row.key].accumulate == 4
