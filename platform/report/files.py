@@ -22,6 +22,8 @@ TRIAL_COLUMNS = (
     "seconds",
     "selection_score",
     "test_accuracy",
+    "accumulate",
+    "reason",
 )
 CURVE_COLUMNS = (
     "key",
@@ -63,6 +65,8 @@ def trial_record(row: Row) -> dict[str, Any]:
         "seconds": round(row.seconds, 3),
         "selection_score": row.score,
         "test_accuracy": row.test_accuracy,
+        "accumulate": row.accumulate,
+        "reason": row.reason,
     }
     return record | {f"hp.{name}": value for name, value in row.params.items()}
 

@@ -76,6 +76,8 @@ def _hyper(standing: Standing) -> list[Text]:
         head = f"winner of {row.study}: trial #{row.number} ({row.key})"
         if len(standing.winners) > 1:
             head += f", score {row.score:.4f}"
+        if row.accumulate > 1:
+            head += f"; its batches did not fit into memory and were split in {row.accumulate}"
         values = "  ".join(f"{name} = {number(value)}" for name, value in row.params.items()) or "the defaults"
         found += [Text(head), Text(f"    {values}", style="cyan")]
     return found
@@ -105,6 +107,10 @@ def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], 
     found = [Text("next:", style="bold")]
     if any(row.outcome == "preempted" for row in rows):
         found.append(_command("go on where it stopped", redact(info.command)))
+    if failed := [row.failures for row in rows if row.outcome == "failed"]:
+        enough = max(failed) <= (info.resolved.get("retry") or {}).get("failed", 1)
+        words = "" if enough else f" retry.failed={max(failed)}"
+        found.append(_command("run what failed again", redact(info.command) + words))
     if info.tracking and info.tracking != "none":
         found.append(_command("the runs in MLflow", *_pages(info.tracking, links)))
     best = next((s.winners for s in ranked if s.winners), None)

@@ -162,7 +162,10 @@ def close_trial(row: Row) -> Event:
         "kurabe.steps": row.steps,
         "kurabe.seconds": f"{row.seconds:.1f}",
     }
+    if row.accumulate > 1:
+        tags["kurabe.accumulate"] = row.accumulate
     if row.error:
+        tags["kurabe.reason"] = row.reason
         tags["mlflow.note.content"] = cut_middle(f"```\n{row.error.rstrip()}\n```", MAX_TAG)
     final = {"score": row.score, "test_accuracy": row.test_accuracy}
     at = now()

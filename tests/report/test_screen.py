@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from platform.report.last_screen import print_last_screen
 from platform.report.progress import Progress, clock
 from platform.report.screen import ScreenListener, first_line
 from tests.report.fake_sweep import TRACEBACK, FakeSweep
@@ -126,3 +127,17 @@ def test_words() -> None:
     assert first_line(TRACEBACK) == "ValueError: no class has a confident pseudo-label"
     assert first_line("out of memory\n  at step 3") == "out of memory"
     assert [clock(s) for s in (None, 5.4, 65, 3600 * 3 + 7 * 60)] == ["?", "0:05", "1:05", "3:07:00"]
+
+
+def test_the_last_screen_says_how_to_run_what_failed_again_and_that_batches_were_split(tmp_path: Path) -> None:
+    sweep = FakeSweep(tmp_path / "digits", trials=2)
+    for failures, words in ((1, ""), (2, " retry.failed=2")):
+        out = console(200)
+        rows = sweep.rows()
+        for row in rows:
+            row.outcome, row.score, row.accumulate = "completed", 0.5, 4
+        rows[1].outcome, rows[1].error, rows[1].failures = "failed", TRACEBACK, failures
+        print_last_screen(out, sweep.info, rows, 1.0)
+        lines = [line.strip() for line in text(out).splitlines()]
+        assert lines[lines.index("run what failed again:") + 1] == sweep.info.command + words
+        assert any("winner of" in line and "split in 4" in line for line in lines)

@@ -107,3 +107,12 @@ def test_a_buffer_saves_what_is_under_way_and_survives_a_torn_line(tmp_path: Pat
     while some := later.take(3):
         found += [e["i"] for e in some]
     assert found == [0, 1, 2, 3, 4, 5]
+
+
+def test_why_a_trial_has_no_result_and_that_its_batches_were_split_are_tags(tmp_path: Path) -> None:
+    row = FakeSweep(tmp_path / "digits").rows()[0]
+    row.outcome, row.error, row.accumulate = "failed", "out of memory (device): 2 GiB\nTraceback ...", 8
+    tags = events.close_trial(row)["tags"]
+    assert tags["kurabe.reason"] == "out of memory (device)" and tags["kurabe.accumulate"] == "8"
+    row.error, row.outcome, row.accumulate = "", "completed", 1
+    assert not {"kurabe.reason", "kurabe.accumulate"} & set(events.close_trial(row)["tags"])
