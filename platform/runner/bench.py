@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from platform.ledger import ATTEMPTED, Ledger
 from platform.report.winners import winner
-from platform.search.proposer import MAX_DUPLICATES, Proposer
+from platform.search.proposer import Asked, Proposer
+from platform.search.queue import StudyQueue
 from platform.selection import Rule
 from platform.sweepfile import Study, Sweep
 from platform.table import Listener, Row
-
-
-@dataclass
-class _Open:
-    """A study under way: its search, how many rows it has, which unfinished rows wait to be continued."""
-
-    study: Study
-    proposer: Proposer
-    waiting: list[Row]
-    exhausted: bool = False
 
 
 class Bench:
@@ -37,20 +28,26 @@ class Bench:
         self.listeners: list[Listener] = [ledger, *listeners]
         self.rows: dict[str, Row] = {}
         self._hashes = hashes
+        self._pool = ThreadPoolExecutor(1, "search")
         self._studies = [self._open(study) for study in sweep.studies()]
         self._turn = 0
         self.failure: Exception | None = None  # what a listener raised
         self.notify: Callable[[str], None] = lambda text: None  # a line for the person at the screen
 
-    def _open(self, study: Study) -> _Open:
-        proposer = Proposer(study, self.sweep.budget.sampler, self.rule.maximise)
-        mine = sorted((r for r in self.ledger.rows.values() if r.study == study.id), key=lambda r: r.number)
-        mine = mine[: study.trials]
-        for row in mine:
-            if not self._again(row):
-                proposer.replay(row)
-                self.rows[row.key] = row
-        return _Open(study, proposer, [r for r in mine if self._again(r)])
+    def _open(self, study: Study) -> StudyQueue:
+        data_hash, labels = self._hashes
+
+        def make_row(params: dict[str, Any], number: int) -> Row:
+            spec = study.resolve(params, data_hash, labels[study.index])
+            return Row(spec.key, study.method.name, study.id, study.seed, number, params, spec)
+
+        def record(asked: Asked) -> None:
+            self.ledger.asked(study.id, asked._asdict())
+
+        queue = StudyQueue(study, Proposer(study, self.sweep.budget.sampler, self.rule.maximise), make_row, record)
+        for row in queue.recall(self.ledger.history, self.ledger.rows, self._again):
+            self.rows[row.key] = row
+        return queue
 
     def _again(self, row: Row) -> bool:
         """Whether a row of an earlier run is run: it did not end, or `retry:` leaves it an attempt."""
@@ -64,44 +61,47 @@ class Bench:
     def next_row(self) -> Row | None:
         """The next row to run, or None when every study has its trials."""
         for _ in self._studies:
-            entry = self._studies[self._turn % len(self._studies)]
+            queue = self._studies[self._turn % len(self._studies)]
             self._turn += 1
-            row = self._continued(entry) or self._proposed(entry)
+            row = self._next(queue)
             if row is not None:
                 return row
         return None
 
-    def _continued(self, entry: _Open) -> Row | None:
-        if not entry.waiting:
+    def _next(self, queue: StudyQueue) -> Row | None:
+        if not queue.waiting and queue.has_more:
+            self._ask(queue)
+            queue.collect()
+        if not queue.waiting:
             return None
-        row = entry.waiting.pop(0)
+        row = queue.waiting.pop(0)
         if row.outcome in ATTEMPTED:  # a new attempt, from the start
             row.reports, row.steps, row.seconds, row.accumulate = [], 0, 0.0, 1
         row.outcome, row.error = None, ""
-        entry.proposer.reopen(row)
         self._start(row)
         return row
 
-    def _proposed(self, entry: _Open) -> Row | None:
-        attempt = 0
-        while not entry.exhausted and entry.proposer.asked < entry.study.trials:
-            trial, params = entry.proposer.ask(attempt)
-            row = self._make_row(entry, params)
-            known = self.rows.get(row.key)
-            if known is None:
-                entry.proposer.opened(row.key, trial)
-                self._start(row)
-                return row
-            entry.proposer.answer(trial, known)
-            attempt += 1
-            entry.exhausted = attempt >= MAX_DUPLICATES
-        return None
+    def ask_ahead(self) -> None:
+        """Ask for the next row in the background, where none waits. To be called when a row has started.
 
-    def _make_row(self, entry: _Open, params: dict[str, Any]) -> Row:
-        data_hash, labels = self._hashes
-        study = entry.study
-        spec = study.resolve(params, data_hash, labels[study.index])
-        return Row(spec.key, study.method.name, study.id, study.seed, entry.proposer.asked, params, spec)
+        One, not one per slot: each row asked ahead does without the results of those that end before it starts.
+        """
+        if any(queue.waiting or queue.asking for queue in self._studies):
+            return
+        count = len(self._studies)
+        turn = (self._studies[(self._turn + offset) % count] for offset in range(count))
+        queue = next((queue for queue in turn if queue.has_more), None)
+        if queue is not None:
+            self._ask(queue)
+
+    def _ask(self, queue: StudyQueue) -> None:
+        study = queue.study.id
+        known = {row.key: row for row in self.rows.values() if row.study == study and not row.repeat}
+        queue.ask(self._pool, known)
+
+    def _collect(self) -> None:
+        for queue in self._studies:
+            queue.collect()
 
     def _start(self, row: Row) -> None:
         self.rows[row.key] = row
@@ -120,7 +120,6 @@ class Bench:
         if report and report["evaluation"] > len(row.reports):
             row.reports.append(report)
             row.steps, row.seconds = int(report["step"]), report["seconds"]
-            self._proposer(row).report(key, report)
             for listener in self.listeners:
                 listener.trial_reported(row, report)
         if result["outcome"] or result["done"]:
@@ -130,6 +129,7 @@ class Bench:
         row = self.rows[key]
         if row.outcome is not None:
             return
+        self._collect()
         row.outcome, row.error = outcome, error
         row.failures += outcome in ATTEMPTED
         if row.reports and outcome in ("completed", "pruned"):
@@ -150,6 +150,8 @@ class Bench:
 
     def close(self) -> list[Row]:
         """Rows that still run were interrupted: they go on from their checkpoint next time."""
+        self._collect()
+        self._pool.shutdown()
         for row in list(self.rows.values()):
             if row.outcome is None:
                 self.ended(row.key, "preempted")
@@ -171,4 +173,4 @@ class Bench:
         return (object, ())
 
     def _proposer(self, row: Row) -> Proposer:
-        return next(e.proposer for e in self._studies if e.study.id == row.study)
+        return next(queue.proposer for queue in self._studies if queue.study.id == row.study)

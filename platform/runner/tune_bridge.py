@@ -58,6 +58,10 @@ class BenchCallback(Callback):
     def __init__(self, bench: Bench, after_end: Callable[[Row], None]) -> None:
         self._bench, self._after_end = bench, after_end
 
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
+        with _kept(self._bench):
+            self._bench.ask_ahead()
+
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Any, **_: Any) -> None:
         key = payload(trial)["key"]
         with _kept(self._bench):

@@ -6,19 +6,17 @@ FAIL: so the sampler knows how far a value can be trusted. (Ray's own OptunaSear
 
 from __future__ import annotations
 
+import contextlib
+import time
 import warnings
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.trial import TrialState
 
-from methods.ranges import Range
+from platform.search import samplers
+from platform.search.distributions import suggest
 from platform.spec import derive_seed
 from platform.sweepfile import Study
 from platform.table import Row
@@ -26,115 +24,116 @@ from platform.table import Row
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
-STATES = {
-    "completed": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "diverged": TrialState.FAIL,
-    "failed": TrialState.FAIL,
-    "preempted": TrialState.FAIL,
-}
 MAX_DUPLICATES = 20
 """Proposals in a row that were all run before: then the space is taken as exhausted."""
 
 
-def distribution(range_: Range) -> BaseDistribution:
-    """Optuna's form of a range."""
-    if range_.kind == "choice":
-        return CategoricalDistribution(range_.arguments)
-    if range_.integer:
-        return IntDistribution(int(range_.low), int(range_.high), log=range_.log, step=int(range_.step or 1))
-    return FloatDistribution(range_.low, range_.high, log=range_.log, step=range_.step)
+class Asked(NamedTuple):
+    """One proposal: active parameters only, in the sweep file's names, and the key of its row.
 
+    known: the study has that row already, and the proposal was answered with its values (None: it gave none so far).
+    """
 
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a sweep file's budget.sampler. TPE works on conditional spaces by groups."""
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=6)
-
-
-def suggest(trial: optuna.Trial, name: str, range_: Range) -> Any:
-    """Draw one parameter through Optuna's public interface."""
-    if range_.kind == "choice":
-        return trial.suggest_categorical(name, range_.arguments)
-    if range_.integer:
-        return trial.suggest_int(name, int(range_.low), int(range_.high), log=range_.log, step=int(range_.step or 1))
-    return trial.suggest_float(name, range_.low, range_.high, log=range_.log, step=range_.step)
+    params: dict[str, Any]
+    key: str
+    known: bool = False
+    values: list[float] | None = None
 
 
 class Proposer:
-    """Asks and tells one study. `start` (the defaults) is the first proposal, always."""
+    """Asks and tells one study. `start` (the defaults) is the first proposal, always.
 
-    def __init__(self, study: Study, sampler: str, maximise: bool) -> None:
+    objectives: "score" by the rule's sign and, if asked for, "seconds", which are to be few.
+    The sampler is made anew for each ask from (seed, row, attempt), and Optuna's study from the ledger: so a continued
+    search proposes what an undisturbed one would. Not for two threads at once.
+    """
+
+    def __init__(self, study: Study, sampler: str, maximise: bool, objectives: Sequence[str] = ("score",)) -> None:
         self.study = study
         self.asked = 0  # rows of this study so far, earlier runs included
-        self._sampler = sampler
-        self._optuna = optuna.create_study(direction="maximize" if maximise else "minimize")
+        self.duplicates = 0
+        self.seconds = 0.0  # spent in here
+        self._sampler, self._objectives = sampler, tuple(objectives)
+        sign = "maximize" if maximise else "minimize"
+        self._optuna = optuna.create_study(directions=[sign, "minimize"][: len(self._objectives)])
         self._open: dict[str, optuna.Trial] = {}
+        self._attempt = 0
 
-    def ask(self, attempt: int = 0) -> tuple[optuna.Trial, dict[str, Any]]:
-        """The next proposal: active parameters only, in the sweep file's names.
+    def propose(self, known: Mapping[str, Row], key_of: Callable[[dict[str, Any]], str]) -> list[Asked]:
+        """Ask until a proposal is new; all that were asked, the new one last (or none: nothing new was found).
 
-        The sampler is made anew from (seed, row, attempt): a continued search proposes what an undisturbed one would.
+        known: rows of this study by key.
         """
-        seed = derive_seed(self.study.seeds["search"], self.asked, attempt) % 2**32
-        self._optuna.sampler = make_sampler(self._sampler, seed)
-        if self.asked == 0 and attempt == 0:
-            self._optuna.enqueue_trial(self.study.start)
-        trial = self._optuna.ask()
-        params: dict[str, Any] = {}
-        for name in self.study.space:  # the sweep file puts a parameter before those that depend on it
-            if self.study.is_active(name, params):
-                params[name] = suggest(trial, name, self.study.space[name].range)
-        return trial, params
+        found: list[Asked] = []
+        with self._timed():
+            while len(found) < MAX_DUPLICATES:
+                trial = self._draw(self.study.start if self.asked == self._attempt == 0 else None)
+                key = key_of(trial.params)
+                again = known.get(key)
+                values = None if again is None else self._values(again)
+                found.append(Asked(dict(trial.params), key, again is not None, values))
+                self._note(trial, found[-1])
+                if again is None:
+                    break
+        return found
 
-    def opened(self, key: str, trial: optuna.Trial) -> None:
-        """The proposal became a row."""
-        self._open[key] = trial
-        self.asked += 1
+    def replay(self, asked: Asked, over: bool) -> None:
+        """A proposal of an earlier run, in the ledger's order among the others and the ends. over: its row has ended.
 
-    def reopen(self, row: Row) -> None:
-        """Continue a row of an earlier run: the same proposal again, with what was reported of it."""
-        self._optuna.enqueue_trial(row.params)
-        trial = self._optuna.ask()
-        for name in row.params:
-            suggest(trial, name, self.study.space[name].range)
-        self.opened(row.key, trial)
-        for report in row.reports:
-            self.report(row.key, report)
-
-    def answer(self, trial: optuna.Trial, row: Row) -> None:
-        """A proposal that was run before is answered from its row (still running: as one that gave nothing)."""
-        if row.outcome == "completed" and row.score is not None:
-            self._optuna.tell(trial, row.score)
-        else:
-            self._optuna.tell(trial, state=TrialState.FAIL)
-
-    def report(self, key: str, report: dict[str, float]) -> None:
-        if report.get("score") is not None:
-            self._open[key].report(report["score"], step=int(report["evaluation"]))
+        No pickled sampler is trusted: what a sampler notes at an ask, it notes anew.
+        """
+        with self._timed():
+            self._note(self._draw(asked.params, remember=not over), asked)
 
     def tell(self, row: Row) -> None:
+        """How a row ended, with everything it reported. A row that is not of the search (a child) is left out."""
         trial = self._open.pop(row.key, None)
         if trial is None:
             return
-        state = STATES[row.outcome or "failed"]
-        if state is TrialState.COMPLETE and row.score is not None:
-            self._optuna.tell(trial, row.score)
-        else:
-            self._optuna.tell(trial, state=state if state is not TrialState.COMPLETE else TrialState.FAIL)
+        with self._timed():
+            if len(self._objectives) == 1:  # Optuna has intermediate values for one objective only
+                for report in row.reports:
+                    if report.get("score") is not None:
+                        trial.report(report["score"], step=int(report["evaluation"]))
+            values = self._values(row)
+            stopped = row.outcome == "pruned" and len(self._objectives) == 1
+            state = TrialState.PRUNED if stopped else TrialState.FAIL
+            self._optuna.tell(trial, values, state if values is None else None)
 
-    def replay(self, row: Row) -> None:
-        """Feed a row of an earlier run: no pickled sampler is trusted, the ledger is the truth."""
-        self.asked += 1
-        state = STATES[row.outcome or "failed"]
-        values = {int(r["evaluation"]): r["score"] for r in row.reports if r.get("score") is not None}
-        self._optuna.add_trial(
-            optuna.trial.create_trial(
-                state=state,
-                value=row.score if state is TrialState.COMPLETE else None,
-                params=row.params,
-                distributions={n: distribution(self.study.space[n].range) for n in row.params},
-                intermediate_values=values,
-            )
-        )
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _draw(self, params: dict[str, Any] | None, remember: bool = False) -> optuna.Trial:
+        """A trial of Optuna with its active parameters drawn, or set to `params`."""
+        seed = derive_seed(self.study.seeds["search"], self.asked, self._attempt) % 2**32
+        self._optuna.sampler = samplers.make(self._sampler, self.study, seed, self.asked + self.duplicates)
+        if params is not None:
+            self._optuna.enqueue_trial(params)
+        trial = self._optuna.ask()
+        if remember or self._sampler in samplers.REMEMBERING:
+            _ = trial.relative_params  # where all are set Optuna does not ask the sampler, which then notes nothing
+        for name in self.study.space:  # the sweep file puts a parameter before those that depend on it
+            if name in params if params is not None else self.study.is_active(name, trial.params):
+                suggest(trial, name, self.study.space[name].range)
+        return trial
+
+    def _note(self, trial: optuna.Trial, asked: Asked) -> None:
+        if not asked.known:
+            self._open[asked.key] = trial
+            self.asked, self._attempt = self.asked + 1, 0
+            return
+        self.duplicates, self._attempt = self.duplicates + 1, self._attempt + 1
+        self._optuna.tell(trial, asked.values, TrialState.FAIL if asked.values is None else None)
+
+    def _values(self, row: Row) -> list[float] | None:
+        """What the search maximises and minimises; None of a row that did not complete."""
+        if row.outcome != "completed" or row.score is None or row.score != row.score:
+            return None
+        return [row.score, row.seconds][: len(self._objectives)]
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - begin

@@ -64,6 +64,7 @@ def play_all(book: Bench, limit: int = 1000) -> list[Row]:
     """One slot: every row is asked, run and told before the next."""
     played: list[Row] = []
     while len(played) < limit and (row := book.next_row()) is not None:
+        book.ask_ahead()  # as when a trial has started
         stopped = row.number % 3 == 2
         play(book, row, [quality(row)] * (1 if stopped else 4), None if stopped else "completed")
         played.append(row)
