@@ -32,7 +32,7 @@ class Row:
     reports: list[dict[str, float]] = field(default_factory=list)  # all evaluations, in order
     failures: int = 0  # attempts that failed or diverged, earlier runs of the sweep included
     accumulate: int = 1  # parts its batches were split into because they did not fit into memory
-    repeat: int = 0  # 1, 2, ... = trains the study's winner (of the same `number`) on fresh seeds; not part of the search
+    repeat: int = 0  # 1, 2, ... = trains the study's winner (same `number`) on fresh seeds, after the search
     earlier: float = 0.0  # seconds of attempts that failed and were started over
 
     @property
@@ -56,7 +56,7 @@ class SweepInfo:
     folder: Path
     methods: list[str]
     studies: list[str]
-    trials_per_study: int
+    trials_per_study: int | None  # None = only the seconds count
     steps: int
     select: str
     maximise: bool
@@ -65,6 +65,17 @@ class SweepInfo:
     provenance: dict[str, Any]
     command: str
     slots: int = 1
+    seconds_per_study: float | None = None  # device-seconds granted to each study, beside its trials
+    repeats: int = 0  # of each study's winner
+    planned: int | None = None  # rows in all, repeats included, where that is known before
+    complete: set[str] = field(default_factory=set)  # studies whose search has ended; known when the sweep ends
+
+    @property
+    def budget(self) -> str:
+        """What every study gets: 16 trials or 600 device-seconds."""
+        trials = [] if self.trials_per_study is None else [f"{self.trials_per_study} trials"]
+        seconds = [] if self.seconds_per_study is None else [f"{self.seconds_per_study:,g} device-seconds"]
+        return " or ".join([*trials, *seconds])
 
 
 class Listener(Protocol):

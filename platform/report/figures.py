@@ -59,7 +59,7 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
     made = []
     with mpl.rc_context(STYLE):
         for method in info.methods:
-            mine = [row for row in rows if row.method == method]
+            mine = [row for row in rows if row.method == method and not row.repeat]
             if any(row.reports for row in mine):
                 made.append(_save(learning_curves(info, method, mine), folder / method / "learning_curves.png"))
             if any(row.score is not None for row in mine) and any(row.params for row in mine):
@@ -216,7 +216,7 @@ def _legend(rows: Sequence[Row], best: Row | None) -> list[Line2D]:
 
 
 def methods_side_by_side(info: SweepInfo, ranked: Sequence[Standing]) -> Figure:
-    """Winners of all studies as points, the mean over studies with its 95 % interval as a bar."""
+    """What is compared (repeats, else winners) as points, the mean with its 95 % interval as a bar."""
     shown = [standing for standing in ranked if standing.winners][::-1]
     figure = Figure(figsize=(9.6, 1.6 + 0.5 * len(shown)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
@@ -230,14 +230,15 @@ def methods_side_by_side(info: SweepInfo, ranked: Sequence[Standing]) -> Figure:
         axis.xaxis.set_major_locator(MaxNLocator(6))
     axes[0].set_yticks(range(len(shown)), [standing.method for standing in shown])
     axes[0].set_ylim(-0.6, len(shown) - 0.4)
-    several = any(len(standing.winners) > 1 for standing in shown)
-    note = "points: studies; bar: mean and 95 % interval" if several else "one study per method: no interval"
+    several = any(len(standing.compared) > 1 for standing in shown)
+    points = "repeats of winners" if any(standing.on_repeats for standing in shown) else "studies"
+    note = f"points: {points}; bar: mean and 95 % interval" if several else "one study per method: no interval"
     figure.suptitle(f"{info.name}: winners of {len(shown)} methods under one budget ({note})", fontsize=12)
     return figure
 
 
 def _standing(axis: Axes, place: int, standing: Standing, test: bool) -> None:
-    values = [row.test_accuracy if test else row.score for row in standing.winners]
+    values = [row.test_accuracy if test else row.score for row in standing.compared]
     mean = standing.test_accuracy if test else standing.score
     points = [value for value in values if value is not None]
     axis.plot(points, [place] * len(points), "o", color=SKY, markersize=6, alpha=0.8, zorder=2)

@@ -24,6 +24,7 @@ TRIAL_COLUMNS = (
     "test_accuracy",
     "accumulate",
     "reason",
+    "repeat",
 )
 CURVE_COLUMNS = (
     "key",
@@ -62,11 +63,12 @@ def trial_record(row: Row) -> dict[str, Any]:
         "seed": row.seed,
         "outcome": row.outcome,
         "steps": row.steps,
-        "seconds": round(row.seconds, 3),
+        "seconds": round(row.spent, 3),
         "selection_score": row.score,
         "test_accuracy": row.test_accuracy,
         "accumulate": row.accumulate,
         "reason": row.reason,
+        "repeat": row.repeat,
     }
     return record | {f"hp.{name}": value for name, value in row.params.items()}
 

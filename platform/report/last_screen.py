@@ -10,8 +10,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from platform.report.leaderboard import number, retrain
-from platform.report.progress import clock
+from platform.report.leaderboard import number, retrain, seconds_spent
+from platform.report.progress import clock, trial_name
 from platform.report.winners import OUTCOMES, Standing, standings
 from platform.table import Row, SweepInfo
 from platform.tracking.uri import DEFAULT, redact
@@ -55,12 +55,20 @@ def _scores(info: SweepInfo, ranked: Sequence[Standing]) -> Table:
     table.add_column("method")
     table.add_column(f"score ({info.select})")
     table.add_column("test accuracy")
+    again = any(s.on_repeats for s in ranked)
+    if again:
+        table.add_column("repeats")
+    if info.seconds_per_study:
+        table.add_column("seconds spent")
     for place, standing in enumerate(ranked):
-        style = "green" if place == 0 else ""
+        more = [f"{len(standing.repeats)} of {standing.tried}"] if again else []
+        more += [seconds_spent(info, standing)] if info.seconds_per_study else []
         if standing.score is None:
-            table.add_row(standing.method, Text("no completed trial", style="red"), "")
+            none = f"no completed {'repeat' if standing.on_repeats else 'trial'}"
+            table.add_row(standing.method, Text(none, style="red"), "", *more)
         else:
-            table.add_row(Text(standing.method, style=style), _mean(standing.score), _mean(standing.test_accuracy))
+            name = Text(standing.method, style="green" if place == 0 else "")
+            table.add_row(name, _mean(standing.score), _mean(standing.test_accuracy), *more)
     return table
 
 
@@ -89,7 +97,7 @@ def _failures(info: SweepInfo, rows: Sequence[Row]) -> list[Text]:
     failed = [row for row in rows if row.error]
     found = []
     for row in failed[:5]:
-        found.append(Text(f"{row.study} #{row.number} {row.outcome}: {first_line(row.error)}", style="red"))
+        found.append(Text(f"{row.study} {trial_name(row)} {row.outcome}: {first_line(row.error)}", style="red"))
         found.append(Text(f"    {info.folder / 'errors' / (row.key + '.txt')}"))
     if len(failed) > 5:
         found.append(Text(f"and {len(failed) - 5} more, see {info.folder / 'errors'}", style="red"))

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from platform.report.provenance import sentence
-from platform.report.winners import OUTCOMES, Standing, paired_difference, standings
+from platform.report.winners import OUTCOMES, Standing, paired_difference, repeats, standings
 from platform.table import Row, SweepInfo
 from platform.tracking.uri import redact
 
 
 def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
-    """Markdown. Scores are the winners' of each study; means are over studies."""
+    """Markdown. Methods are compared on repeats of their winners where there are any, else on the winners."""
     ranked = standings(info, rows)
-    parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked), _winners(ranked)]
+    parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked)]
+    parts += [_winners(ranked), _repeats(rows, ranked)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -45,6 +46,8 @@ def retrain(info: SweepInfo, row: Row) -> str:
     if index and "seed" in info.resolved:
         words += [f"seed={int(info.resolved['seed']) + index}", f"seeds.data={row.spec.seeds['data']}"]
     words += ["budget.trials=1", "budget.studies=1"]
+    words += ["budget.repeats=0"] if info.repeats else []
+    words += ["budget.seconds=null"] if info.seconds_per_study is not None else []
     typed = redact(info.command).split(" ")
     end = next((i for i, word in enumerate(typed) if word.startswith("--")), len(typed))
     return " ".join([*typed[:end], *map(shlex.quote, words), *typed[end:]])  # argparse: options come last
@@ -61,10 +64,11 @@ def _yaml(value: Any) -> str:
 def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     data, labels = info.resolved.get("data") or {}, info.resolved.get("labels") or {}
     studies = max(1, len(info.studies) // max(1, len(info.methods)))
-    seeds = sorted({row.seed for row in rows})
-    budget = f"{studies} x {info.trials_per_study} trials of at most {info.steps} steps for every method"
-    steps, seconds = sum(row.steps for row in rows), sum(row.seconds for row in rows)
-    spent = f"{len(rows)} trials, {steps:,} steps, {seconds:,.0f} s of training"
+    seeds = sorted({row.seed for row in rows if not row.repeat})
+    budget = f"{studies} x {info.budget} of at most {info.steps} steps for every method"
+    budget += f", then {info.repeats} repeats of each winner" if info.repeats else ""
+    steps, seconds = sum(row.steps for row in rows), sum(row.spent for row in rows)
+    spent = f"{len(rows)} trials, {steps:,} steps, {seconds:,.0f} s of training and evaluation"
     rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"
     hashes = {name: info.provenance.get(name) for name in ("data_sha256", "labels_sha256")}
     lines = [
@@ -96,24 +100,48 @@ def _words(values: dict[str, Any]) -> str:
 
 def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     shown = [outcome for outcome in OUTCOMES if outcome != "preempted" or any(s.counts[outcome] for s in ranked)]
-    head = ["method", info.select, "test accuracy", "winners", *shown]
+    again = any(s.on_repeats for s in ranked)
+    head = ["method", info.select, "test accuracy", *(["repeats"] if again else []), "winners", *shown]
+    head += ["seconds searched", *(["seconds repeated"] if any(s.repeated_seconds for s in ranked) else [])]
     lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))])]
     for standing in ranked:
+        values = [str(standing.score), str(standing.test_accuracy or "not known")]
         if standing.score is None:
-            values = ["no completed trial", "", f"0 of {standing.studies}"]
-        else:
-            values = [str(standing.score), str(standing.test_accuracy or "not known")]
-            values.append(f"{len(standing.winners)} of {standing.studies}")
-        lines.append(_line([standing.method, *values, *(str(standing.counts[outcome]) for outcome in shown)]))
-    caption = (
-        "Mean over studies of the winner's score and of its test accuracy, with the 95 % interval of Student's t over "
-        "studies. A winner's score is the best of many and therefore flatters; its test accuracy was not chosen."
-    )
+            values = [f"no completed {'repeat' if standing.on_repeats else 'trial'}", ""]
+        values += [f"{len(standing.repeats)} of {standing.tried}"] if again else []
+        values += [f"{len(standing.winners)} of {standing.studies}", *(str(standing.counts[o]) for o in shown)]
+        values.append(seconds_spent(info, standing))
+        values += [f"{standing.repeated_seconds:,.0f}"] if len(values) < len(head) - 1 else []
+        lines.append(_line([standing.method, *values]))
+    caption = (_REPEATS if again else _WINNERS) + (_GRANTED if info.seconds_per_study else "")
     return "## Methods\n\n" + "\n".join(lines) + f"\n\n{caption}"
 
 
+_WINNERS = (
+    "Mean over studies of the winner's score and of its test accuracy, with the 95 % interval of Student's t over "
+    "studies. A winner's score is the best of many and therefore flatters; its test accuracy was not chosen."
+)
+_REPEATS = (
+    "Methods are compared on repeats: each study's winner trained again on fresh seeds (noise, split, initial weights, "
+    "order), the same for every method, and never selected on; what the search itself scored stands below. The 95 % "
+    "interval (Student's t) is over studies where there are several, each the mean of its repeats; of a single study "
+    "it is over repeats, and says how the chosen configuration varies, not how another search would have chosen."
+)
+_GRANTED = (
+    " Seconds: what the trials of a study trained and evaluated in their slots, stopped, diverged and failed ones "
+    "included, of what it was granted. A study whose seconds are spent starts no trial, and a trial under way ends at "
+    "its next evaluation; only the first of a study, the defaults, always runs to its end."
+)
+
+
+def seconds_spent(info: SweepInfo, standing: Standing) -> str:
+    """What a method's searches were charged, and granted where seconds are."""
+    granted = f" of {info.seconds_per_study * standing.studies:,.0f}" if info.seconds_per_study else ""
+    return f"{standing.searched_seconds:,.0f}{granted}"
+
+
 def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
-    """Every method against one reference, study by study: the same splits and starts, so their noise cancels."""
+    """Every method against one reference on what both have: what they share in seeds cancels."""
     reference = "supervised" if "supervised" in info.methods else info.methods[0]
     lines = [
         _line([standing.method, str(difference)])
@@ -124,6 +152,8 @@ def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
         return ""
     head = [_line(["method", f"test accuracy minus {reference}'s"]), _line(["---", "---:"])]
     caption = "Mean of the differences within each study, with the 95 % interval of Student's t over studies."
+    if any(s.on_repeats for s in ranked):
+        caption = "Mean of the differences within each repeat (same seeds), with the interval as above."
     return f"## Against {reference}\n\n" + "\n".join([*head, *lines]) + f"\n\n{caption}"
 
 
@@ -142,6 +172,19 @@ def _winners(ranked: Sequence[Standing]) -> str:
         hyper = f"`{settings(row)}`" if row.params else ""
         lines.append(_line([row.study, f"`{row.key}`", f"{row.score:.4f}", test, str(row.steps), hyper]))
     return "## Winners\n\n" + "\n".join(lines)
+
+
+def _repeats(rows: Sequence[Row], ranked: Sequence[Standing]) -> str:
+    found = [row for standing in ranked for won in standing.winners for row in repeats(rows, won)]
+    if not found:
+        return ""
+    lines = [_line(["study", "repeat", "seed", "trial", "outcome", "score", "test accuracy", "seconds"])]
+    lines.append(_line(["---", "---:", "---:", "---", "---", "---:", "---:", "---:"]))
+    for row in found:
+        numbers = ["" if value is None else f"{value:.4f}" for value in (row.score, row.test_accuracy)]
+        head = [row.study, str(row.repeat), str(row.seed), f"`{row.key}`", row.outcome or "running"]
+        lines.append(_line([*head, *numbers, f"{row.spent:,.0f}"]))
+    return "## Repeats\n\n" + "\n".join(lines)
 
 
 def _line(cells: Sequence[str]) -> str:

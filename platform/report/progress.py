@@ -17,6 +17,7 @@ class Seen:
     row: Row
     began: float
     first_step: int = 0
+    first_seconds: float = 0.0
     at: float = 0.0  # of the last report
     score: float | None = None
     test_accuracy: float | None = None
@@ -38,8 +39,17 @@ class Progress:
     earlier: dict[str, Row] = field(default_factory=dict)
 
     @property
-    def total(self) -> int:
-        return self.info.trials_per_study * len(self.info.studies)
+    def total(self) -> int | None:
+        """Rows in all; None where seconds decide how many there will be."""
+        info = self.info
+        if info.planned is not None or info.trials_per_study is None or info.seconds_per_study is not None:
+            return info.planned
+        return (info.trials_per_study + info.repeats) * len(info.studies)
+
+    @property
+    def searched_seconds(self) -> float:
+        """Device-seconds charged to the searches so far, of all studies."""
+        return sum(row.spent for row in self.rows if not row.repeat)
 
     @property
     def rows(self) -> list[Row]:
@@ -64,7 +74,7 @@ class Progress:
     def started(self, row: Row) -> None:
         now = time.monotonic()
         self.earlier.pop(row.key, None)
-        self.trials[row.key] = Seen(row, now, row.steps, now)
+        self.trials[row.key] = Seen(row, now, row.steps, row.seconds, now)
 
     def reported(self, row: Row, report: dict[str, float]) -> None:
         seen = self._seen(row)
@@ -104,11 +114,30 @@ class Progress:
         if made <= 0 or elapsed <= 0:
             return None
         full = self.info.steps
-        ended = [seen.row.steps for seen in self.ended if seen.row.outcome != "preempted"]
+        ended = [s.row.steps for s in self.ended if s.row.outcome != "preempted" and not s.row.repeat]
         average = sum(ended) / len(ended) if ended else full
-        waiting = max(0, self.total - self.done - len(self.running))
-        left = waiting * average + sum(max(0.0, max(average, s.row.steps) - s.row.steps) for s in self.running)
+        repeats = self.info.repeats * len(self.info.studies) - sum(row.repeat > 0 for row in self.rows)
+        left = max(0, repeats) * float(full)  # they are never stopped early
+        if self.total is None:
+            rate = sum(seen.row.seconds - seen.first_seconds for seen in self.trials.values()) / elapsed
+            granted = (self.info.seconds_per_study or 0.0) * len(self.info.studies)
+            return max(0.0, granted - self.searched_seconds) / rate + left * elapsed / made if rate > 0 else None
+        waiting = max(0, self.total - self.done - len(self.running) - max(0, repeats))
+        left += waiting * average + sum(max(0.0, max(average, s.row.steps) - s.row.steps) for s in self.running)
         return left * elapsed / made
+
+
+def trial_name(row: Row) -> str:
+    """#3, or #3 repeat 1."""
+    return f"#{row.number}" + (f" repeat {row.repeat}" if row.repeat else "")
+
+
+def amount(progress: Progress) -> str:
+    """5 of 16 done; 5 done, 40 of 600 device-seconds spent."""
+    if progress.total is not None:
+        return f"{progress.done} of {progress.total} done"
+    granted = (progress.info.seconds_per_study or 0.0) * len(progress.info.studies)
+    return f"{progress.done} done, {progress.searched_seconds:,.0f} of {granted:,.0f} device-seconds spent"
 
 
 def clock(seconds: float | None) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from platform.report.last_screen import print_last_screen
 from platform.report.leaderboard import settings
-from platform.report.progress import Progress, Seen, clock
+from platform.report.progress import Progress, Seen, amount, clock, trial_name
 from platform.table import Row, SweepInfo
 from platform.tracking.uri import redact
 
@@ -122,13 +122,16 @@ class ScreenListener:
     def _heading(self) -> str:
         info = self._progress.info
         studies = len(info.studies) // max(1, len(info.methods))
-        what = f"{info.name}: {', '.join(info.methods)}; {self._progress.total} trials of at most {info.steps} steps"
-        each = f" ({studies} studies of {info.trials_per_study} per method)" if studies > 1 else ""
+        total = "" if self._progress.total is None else f"{self._progress.total} "
+        what = f"{info.name}: {', '.join(info.methods)}; {total}trials of at most {info.steps} steps"
+        again = f", each winner {info.repeats} times more" if info.repeats else ""
+        short = studies == 1 and info.seconds_per_study is None and not again
+        each = "" if short else f" ({studies} stud{'y' if studies == 1 else 'ies'} of {info.budget} per method{again})"
         return f"{what}{each}, {info.slots} at a time, winner by {info.select}"
 
     def _left(self) -> str:
         progress = self._progress
-        return f"{progress.done} of {progress.total} done, about {clock(progress.seconds_left())} left"
+        return f"{amount(progress)}, about {clock(progress.seconds_left())} left"
 
     def _event(self, text: str) -> None:
         if self._live is None:
@@ -177,7 +180,7 @@ class ScreenListener:
     def _counts(self) -> Text:
         progress = self._progress
         counts = progress.counts
-        text = Text(f"{progress.done} of {progress.total} done", style="bold")
+        text = Text(amount(progress), style="bold")
         for state, style in STYLES.items():
             if counts[state] or state in ("running", "completed", "pruned"):
                 text.append(f"  {counts[state]} {state}", style=style)
@@ -191,8 +194,8 @@ class ScreenListener:
         """As short as this sweep allows: #3, fixmatch #3, fixmatch/1 #3."""
         info = self._progress.info
         if len(info.studies) == 1:
-            return f"#{row.number}"
-        return f"{row.method if len(info.studies) == len(info.methods) else row.study} #{row.number}"
+            return trial_name(row)
+        return f"{row.method if len(info.studies) == len(info.methods) else row.study} {trial_name(row)}"
 
 
 def first_line(error: str) -> str:
@@ -205,7 +208,7 @@ def first_line(error: str) -> str:
 
 
 def _name(row: Row) -> str:
-    return f"{row.study} #{row.number}"
+    return f"{row.study} {trial_name(row)}"
 
 
 def _short(row: Row) -> str:

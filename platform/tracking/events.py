@@ -73,7 +73,7 @@ def open_study(info: SweepInfo, study: str) -> Event:
         "kurabe.outcome": "running",
         "mlflow.source.name": info.command,
         "mlflow.source.type": "LOCAL",
-        "mlflow.note.content": f"`{info.command}`\n\n{info.trials_per_study} trials of {info.steps} steps, "
+        "mlflow.note.content": f"`{info.command}`\n\n{info.budget} of {info.steps} steps, "
         f"winner by {info.select}. Results: `{info.folder}`",
     }
     if git.get("commit"):
@@ -126,10 +126,12 @@ def open_trial(row: Row) -> Event:
         "kurabe.method": row.method,
         "kurabe.seed": row.seed,
         "kurabe.number": row.number,
+        "kurabe.repeat": row.repeat,
         "kurabe.outcome": "running",
     }
     start = now() - int(1000 * row.seconds)
-    head = {"run": row.key, "do": "open", "name": f"{row.method} {row.key}", "start": start}
+    name = f"{row.method} {row.key}" + (f" (repeat {row.repeat})" if row.repeat else "")
+    head = {"run": row.key, "do": "open", "name": name, "start": start}
     return head | {"parent": study_id(row.study)} | _strings(tags, parameters(row))
 
 
@@ -160,7 +162,7 @@ def close_trial(row: Row) -> Event:
     tags: dict[str, Any] = {
         "kurabe.outcome": outcome,
         "kurabe.steps": row.steps,
-        "kurabe.seconds": f"{row.seconds:.1f}",
+        "kurabe.seconds": f"{row.spent:.1f}",
     }
     if row.accumulate > 1:
         tags["kurabe.accumulate"] = row.accumulate

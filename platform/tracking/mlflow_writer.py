@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from platform.errors import UserError
+from platform.report.winners import winner
 from platform.table import Row, SweepInfo
 from platform.tracking import events, store
 from platform.tracking.buffer import Buffer
@@ -130,17 +131,17 @@ class MlflowListener:
     # -- events ------------------------------------------------------------------------------------------------------
 
     def _close_study(self, info: SweepInfo, study: str, rows: list[Row]) -> None:
-        done = [row for row in rows if row.outcome == "completed" and row.score is not None]
-        sign = 1 if info.maximise else -1
-        winner = max(done, key=lambda row: sign * (row.score or 0.0), default=None)
         method = study.rpartition("/")[0] or study
         run = events.study_id(study)
         for path in (info.folder / "leaderboard.md", info.folder / "trials.csv", info.folder / "figures" / method):
             target = "figures" if path.parent.name == "figures" else ""
             for file in sorted(path.glob("*.png")) if target else [path]:
                 self._put({"run": run, "do": "file", "path": str(file.absolute()), "folder": target})
-        ended = all(row.outcome not in (None, "preempted") for row in rows) and len(rows) >= info.trials_per_study
-        self._put(events.close_study(study, "FINISHED" if ended else "KILLED", winner))
+        most = info.trials_per_study
+        ended = study in info.complete or (most is not None and len(rows) >= most)
+        ended = ended and all(row.outcome not in (None, "preempted") for row in rows)
+        best = winner(rows, info.maximise)
+        self._put(events.close_study(study, "FINISHED" if ended else "KILLED", best))
 
     def _put(self, event: events.Event) -> None:
         try:

@@ -34,6 +34,8 @@ class FakeSweep:
     outcomes: tuple[str, ...] = ("pruned", "completed", "diverged", "completed", "failed")
     command: str = "python -m platform.sweep search_spaces/layermatch.yaml"
     name: str = ""
+    repeats: int = 0
+    seconds: float | None = None
 
     @property
     def info(self) -> SweepInfo:
@@ -70,6 +72,8 @@ class FakeSweep:
             provenance=provenance,
             command=self.command,
             slots=2,
+            seconds_per_study=self.seconds,
+            repeats=self.repeats,
         )
 
     def rows(self) -> list[Row]:
