@@ -69,6 +69,12 @@ class Stream:
     def strong(self) -> Tensor:
         return self.views[self.names.index("strong")]
 
+    def split(self, parts: int) -> list[Stream]:
+        """In so many parts of equal size, in order. The number of images has to be a multiple of `parts`."""
+        views = [view.chunk(parts) for view in self.views]
+        others = zip(self.y.chunk(parts), self.true.chunk(parts), self.index.chunk(parts), strict=True)
+        return [Stream(self.names, tuple(v[i] for v in views), *other) for i, other in enumerate(others)]
+
 
 @dataclass
 class Batch:
@@ -86,6 +92,12 @@ class Batch:
         if stream is None:
             raise LookupError(f"this batch has no {name} images: does the method's `views` ask for them?")
         return stream
+
+    def split(self, parts: int) -> list[Batch]:
+        """In so many batches, each with its share of every stream."""
+        streams = (self.labelled, self.unlabelled, self.meta)
+        shares = [[None] * parts if stream is None else stream.split(parts) for stream in streams]
+        return [Batch(*share, self.step, self.progress) for share in zip(*shares, strict=True)]  # type: ignore[arg-type]
 
 
 class Terms(dict[str, Tensor]):
@@ -144,12 +156,17 @@ class Method(nn.Module):
 
     views: ClassVar[Views] = Views()
     compilable: ClassVar[bool] = True  # False: the step differentiates twice, which torch.compile cannot
+    in_flight: ClassVar[tuple[str, ...]] = ()  # hyper-parameters that act from the next step on when changed in flight
+    accumulates: ClassVar[bool] = False
+    """Whether a step may be made in parts (train.accumulate): True where `loss` is a mean over images, each judged by
+    itself, and changes no state. Not inherited: a class whose loss or selector is another has to say so itself."""
 
     def __init__(self, model: nn.Module, hyper: Any, setup: Setup) -> None:
         super().__init__()
         self.model = model
         self.hyper = hyper
         self.setup = setup
+        self.accumulate = 1  # parts of a step; set by the trial
         self.ema = ModelEMA(model, hyper.model_ema)
         self.generator = torch.Generator(setup.device).manual_seed(setup.seed)
         self._records: dict[str, tuple[Tensor, int | Tensor]] = {}
@@ -177,6 +194,8 @@ class Method(nn.Module):
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         """One optimisation step. Override to steer it; use `autocast` and `descend`."""
+        if self.accumulate > 1:
+            return self._step_in_parts(batch, optimizer)
         with self.autocast():
             terms = self.loss(batch)
         self.descend(terms.total(), optimizer)
@@ -249,9 +268,33 @@ class Method(nn.Module):
             Watch.open.look()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._move(optimizer)
+
+    def _move(self, optimizer: torch.optim.Optimizer) -> None:
         if self.setup.grad_clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.setup.grad_clip)
         optimizer.step()
+
+    def _step_in_parts(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
+        """The same step with the memory of a part of the batch: the mean of the parts' gradients moves the weights.
+
+        The gradient is that of the whole batch where `accumulates` holds and the model judges images one by one; batch
+        normalisation takes its statistics from each part.
+        """
+        optimizer.zero_grad(set_to_none=True)
+        sums = Terms()
+        for part in batch.split(self.accumulate):
+            with self.autocast():
+                terms = self.loss(part)
+            total = terms.total() / self.accumulate
+            if Watch.open is not None:
+                Watch.open.look()
+            total.backward()
+            for name, term in terms.items():
+                value = term.detach() / self.accumulate
+                sums[name] = sums[name] + value if name in sums else value
+        self._move(optimizer)
+        return sums
 
     def record(self, **values: Tensor) -> None:
         """Add scalar diagnostics to the running means read at the next evaluation. Device-side; never a host sync."""

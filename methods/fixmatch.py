@@ -24,6 +24,7 @@ class FixMatch(Method):
         lambda_u: float = hyper(1.0, search=log_uniform(0.5, 4.0), ge=0, help="weight of the unlabelled loss")
 
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
+    accumulates = True
 
     def build(self) -> None:
         self.selector = Fixed(self.hyper.threshold)

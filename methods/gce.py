@@ -29,6 +29,7 @@ class GCE(Method):
         truncate_from: float = hyper(0.33, ge=0, le=1, help="part of the steps before truncation begins")
 
     views = Views(labelled=("weak",))
+    accumulates = True
 
     def loss(self, batch: Batch) -> Terms:
         labelled = batch.labelled

@@ -28,6 +28,7 @@ class MeanTeacher(Method):
         ramp: float = hyper(0.4, search=uniform(0.0, 0.6), ge=0, le=1, help="part of the steps that ramps lambda_u up")
 
     views = Views(labelled=("weak",), unlabelled=("weak", "weak"))
+    accumulates = True
 
     def loss(self, batch: Batch) -> Terms:
         unlabelled = batch.stream("unlabelled")

@@ -27,6 +27,7 @@ class PseudoLabel(Method):
         ramp: float = hyper(0.4, search=uniform(0.0, 0.6), ge=0, le=1, help="part of the steps that ramps lambda_u up")
 
     views = Views(labelled=("weak",), unlabelled=("weak",))
+    accumulates = True
 
     def build(self) -> None:
         self.selector = Fixed(self.hyper.threshold)

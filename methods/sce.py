@@ -25,6 +25,7 @@ class SCE(Method):
         log_zero: float = hyper(-9.21, search=uniform(-10.0, -3.0), lt=0, help="A: what stands for log 0")
 
     views = Views(labelled=("weak",))
+    accumulates = True
 
     def loss(self, batch: Batch) -> Terms:
         forward = F.cross_entropy(at_least_float32(self.model(batch.labelled.weak)), batch.labelled.y, reduction="none")

@@ -13,6 +13,7 @@ class Supervised(Method):
     """
 
     views = Views(labelled=("weak",))
+    accumulates = True
 
     def loss(self, batch: Batch) -> Terms:
         return Terms(labelled=self.labelled_loss(self.model(batch.labelled.weak), batch.labelled.y))

@@ -55,7 +55,7 @@ class TrainSettings(Settings):
 
     steps: int = Field(1000, ge=1, description="optimisation steps")
     batch_size: int = Field(64, ge=1, description="labelled images per step")
-    accumulate: int = Field(1, ge=1, description="parts a batch is split into to save memory; their gradients are added")
+    accumulate: int = Field(1, ge=1, description="parts a batch is split into, to save memory")
     lr: float = Field(0.03, gt=0, description="peak learning rate")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with Nesterov momentum, or AdamW")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")

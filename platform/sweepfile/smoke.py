@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from platform.sweepfile.loading import load_plain
+from platform.sweepfile.searching import MEMBERS
 from platform.sweepfile.space import MethodEntry
 from platform.sweepfile.sweep import Sweep
 
@@ -22,9 +23,11 @@ def smoke(sweep: Sweep) -> Sweep:
     file["data"] = {**file["data"], "limit": 256} if local else {"source": EMBEDDED}
     file["labels"] = _labels(file["labels"], local)
     file["model"] = "small_cnn"
-    file["train"] |= {"steps": 6, "evaluations": 2, "accumulate": 1, "warmup": 0, "eval_batch_size": 256, "compile": "off"}
+    file["train"] |= {"steps": 6, "evaluations": 2, "warmup": 0, "eval_batch_size": 256, "compile": "off"}
+    file["train"] |= {"accumulate": 1}
     repeats = min(1, sweep.budget.repeats)
-    file["budget"] |= {"preset": None, "trials": 2, "seconds": None, "studies": 1, "repeats": repeats, "grace": 1}
+    trials = MEMBERS if sweep.budget.scheduler == "pbt" else 2
+    file["budget"] |= {"preset": None, "trials": trials, "seconds": None, "studies": 1, "repeats": repeats, "grace": 1}
     limits: dict[str, Any] = {"train.batch_size": 8, "train.warmup": 0}
     limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(entry).items()}
     file["search"] = {key: value for key, value in file["search"].items() if key not in limits}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from platform.errors import Problem, UserError
 from platform.models import build
 from platform.spec import TrialSpec, derive_seed
 from platform.training import checkpoint
+from platform.training.accumulation import check_parts
 from platform.training.diagnostics import Diagnostics
 from platform.training.evaluation import Evaluator
 from platform.training.optimisers import make_optimizer
@@ -40,6 +41,7 @@ class Trial:
 
     images: the device-resident images of an earlier trial (`trial.images`), to upload them once. Random numbers come
     from the trial's own states, the global one included, so that trials of one process do not disturb each other.
+    accumulate: parts of each step; spec.train.accumulate, unless a step of that size did not fit into memory.
     Raises UserError where model, data and labels do not fit together.
     """
 
@@ -51,11 +53,13 @@ class Trial:
         method_class: type[Method],
         device: str | torch.device = "cpu",
         images: DeviceImages | None = None,
+        accumulate: int | None = None,
     ) -> None:
         self.spec, self.dataset, self.plan = spec, dataset, plan
         self.device = torch.device(device)
         self.step, self.seconds = 0, 0.0
         self.outcome: Literal["completed", "diverged"] | None = None
+        self.interrupted: Callable[[], bool] = lambda: False  # asked after each step: then `reports` ends there
         self.compiled = False
         cuda = self.device.type == "cuda"
         self.amp = spec.train.amp == "on" or (spec.train.amp == "auto" and cuda)
@@ -66,11 +70,14 @@ class Trial:
         self._random = _seeded_states(self.device, derive_seed(spec.seeds["order"], "global"))
         hyper = method_class.Hyper(**spec.hyper)
         check_truth(spec.method, method_class, plan, hyper)
+        self.accumulate = accumulate or spec.train.accumulate
+        check_parts(spec.method, method_class, hyper, spec.train.batch_size, self.accumulate)
         sizes = method_class.stream_sizes(hyper, spec.train.batch_size)
         with self._own_random_state():
             self.batches = self._make_batches(method_class, hyper, sizes, images)
             model = self._make_model(spec.seeds["init"])
             self.method = method_class(model, hyper, self._setup()).to(self.device).train()
+        self.method.accumulate = self.accumulate
         self.optimizer = make_optimizer(model, spec.train, self.method.trainable())
         look = spec.train.diagnostics
         self._evaluate = Evaluator(dataset, plan, self.batches, spec.train.eval_batch_size, self.amp, look != "off")
@@ -86,26 +93,36 @@ class Trial:
     # -- what a caller does --------------------------------------------------------------------------------------------
 
     def reports(self) -> Iterator[Report]:
-        """Train on from where the trial stands, and stop at each evaluation. The last report carries the outcome."""
+        """Train on from where the trial stands, and stop at each evaluation. The last report carries the outcome.
+
+        Without one it was interrupted: what `save` then writes goes on at that step.
+        """
         for mark in evaluation_steps(self.spec.train.steps, self.spec.train.evaluations):
             if self.outcome is not None:
                 return
             if mark > self.step:
-                self.advance(mark - self.step)
+                if self.advance(mark - self.step):
+                    return
                 yield self._report()
 
-    def advance(self, count: int) -> None:
-        """Train at most `count` steps without an evaluation; ends early where a loss was not finite."""
+    def advance(self, count: int) -> bool:
+        """Train at most `count` steps without an evaluation; ends early where a loss was not finite.
+
+        Returns whether it was interrupted before.
+        """
         end = min(self.step + count, self.spec.train.steps)
         every = 1 if self.device.type == "cpu" else CHECK_EVERY
         begin = time.perf_counter()
+        stop = False
         with self._own_random_state():
-            while self.step < end:
+            while self.step < end and not stop:
                 self._train_step()
                 if self.step % every == 0 and self._tally.diverged():
                     break
+                stop = self.step < end and self.interrupted()
         self._wait()
         self._clock(begin, training=True)
+        return stop
 
     def save(self, path: str | Path, beside: dict[str, Any] | None = None) -> None:
         """Write everything that decides how the trial goes on, and `beside` (plain data), atomically."""

@@ -271,3 +271,19 @@ def test_mixed_precision_on_request(dataset: Dataset, plan: LabelPlan):
     one = trial(dataset, plan, steps=2, evaluations=1, amp="on")
     assert one.method.setup.amp and run(one)[0].outcome == "completed"
     assert all(parameter.dtype == torch.float32 for parameter in one.method.model.parameters())
+
+
+def test_interrupted_between_two_evaluations_it_goes_on_at_that_step(dataset, plan, tmp_path):
+    undisturbed = [dict(report.metrics) for report in trial(dataset, plan).reports()]
+    first = trial(dataset, plan)
+    first.interrupted = lambda: first.step == 6  # evaluations come at 4, 8, 12
+    reports = [report for report in first.reports()]
+    assert [report.step for report in reports] == [4] and first.step == 6 and first.outcome is None
+    first.save(tmp_path / "a.pt")
+    second = trial(dataset, plan)
+    second.load(tmp_path / "a.pt")
+    reports += list(second.reports())
+    assert [report.step for report in reports] == [4, 8, 12]
+    for report, other in zip(reports, undisturbed, strict=True):
+        for name in other.keys() - {"images_per_second"}:
+            assert report.metrics[name] == pytest.approx(other[name], nan_ok=True, rel=0, abs=0), name

@@ -1,0 +1,33 @@
+"""Whether a step may be made in parts: a batch that does not fit into memory is split and its gradients are added."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from methods.base import Method
+from platform.errors import Problem, UserError
+
+__all__ = ["MOST", "check_parts", "why_not"]
+
+MOST = 8
+"""Parts, at most, that a batch is split into of itself. A sweep file may ask for more."""
+
+
+def why_not(name: str, method_class: type[Method], hyper: Any, batch_size: int, parts: int) -> str:
+    """Why the method cannot make its step in `parts` parts, in words; nothing where it can."""
+    if parts == 1:
+        return ""
+    if not vars(method_class).get("accumulates", False) or method_class.step is not Method.step:
+        return f"'{name}' looks at a batch as a whole (its `accumulates` is not True), so its batches cannot be split"
+    sizes = method_class.stream_sizes(hyper, batch_size)
+    for stream, size in sizes.items():
+        if size % parts:
+            return f"{size} {stream} images of a step cannot be split in {parts} equal parts"
+    return ""
+
+
+def check_parts(name: str, method_class: type[Method], hyper: Any, batch_size: int, parts: int) -> None:
+    """Raises UserError where the method cannot make its step in `parts` parts."""
+    if message := why_not(name, method_class, hyper, batch_size, parts):
+        hint = "accumulate: 1 makes the step in one; a smaller batch_size needs less memory too"
+        raise UserError(Problem(message, "train.accumulate", hint=hint))
