@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from platform.errors import did_you_mean
 from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings
-from platform.sweepfile import checks, presets
+from platform.sweepfile import checks, presets, searching
 from platform.sweepfile.document import Document, Node, Path_, from_plain, read
 from platform.sweepfile.reading import read_spaces
 from platform.sweepfile.settings import Budget, Resources, Retry, SweepFile, Watch
@@ -52,6 +52,7 @@ def _load(document: Document, path: Path) -> Sweep:
     checks.check_data(document, file.data)
     checks.check_labels(document, file.labels)
     checks.check_budget(document, file)
+    searching.check_objectives(document, file)
     document.check()
     sweep = Sweep(
         path=document.file,
@@ -73,6 +74,8 @@ def _load(document: Document, path: Path) -> Sweep:
         lines=document.lines(),
     )
     _values_together(document, sweep)
+    searching.check_search(document, sweep)
+    document.check()
     return sweep
 
 

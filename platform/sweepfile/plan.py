@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from platform.sweepfile.asha import forecast
-from platform.sweepfile.rungs import rungs
+from platform.sweepfile.searching import notes
 from platform.sweepfile.settings import UNLIMITED
+from platform.sweepfile.stopping import stopping
 from platform.sweepfile.sweep import Study, Sweep
 from platform.sweepfile.words import show
 
@@ -32,7 +32,7 @@ def describe(
     blocks = [[_text(f"{sweep.name}: the plan; nothing was started", "bold"), _amount(sweep, studies)]]
     blocks += [_data(sweep, dataset, label_plans), _schedule(sweep, studies)]
     blocks += [_space(study) for study in studies if study.index == 0]
-    blocks += [_notes(studies, dataset, label_plans)]
+    blocks += [_notes(sweep, studies, dataset, label_plans)]
     return Group(*(part for block in blocks if block for part in (*block, _text(""))))
 
 
@@ -94,29 +94,8 @@ def _schedule(sweep: Sweep, studies: list[Study]) -> list[Any]:
     """The rung table, or why there is none."""
     from platform.training.schedules import evaluation_steps
 
-    budget, steps = sweep.budget, evaluation_steps(sweep.train.steps, sweep.train.evaluations)
-    marks = rungs(len(steps), budget.reduction_factor, budget.grace)
-    trials = min(MANY, max(study.trials for study in studies))
-    reasons = {"scheduler: none": budget.scheduler == "none", "one trial per study": trials == 1, "no rung": not marks}
-    why = next((reason for reason, holds in reasons.items() if holds), None)
-    if why:
-        return [_text(f"Every trial runs to its last step ({why}), with {len(steps)} evaluations.", "bold")]
-    found = forecast(trials, len(steps), budget.reduction_factor, budget.grace)
-    table = _table("rung", "evaluation", "step", "trials that get there", "if a rung waited for all")
-    for position, mark in enumerate(marks):
-        ideal = max(1.0, trials / budget.reduction_factor**position)
-        table.add_row(f"{position}", f"{mark}", f"{steps[mark - 1]:,}", f"{found.reach[position]:.1f}", f"{ideal:.1f}")
-    ideal = max(1.0, trials / budget.reduction_factor ** len(marks))
-    table.add_row("end", f"{len(steps)}", f"{steps[-1]:,}", f"{found.finish:.1f}", f"{ideal:.1f}")
-    head = f"ASHA, per study of {trials} trials: at each rung the best 1/{budget.reduction_factor} go on"
-    return [_text(head, "bold"), table, _text(_ASHA.format(share=f"{found.share:.0%}"))]
-
-
-_ASHA = """\
-About {share} of all steps are made (means over random orders). Nothing waits: a trial is judged when it reaches a rung,
-against those that were there before it. The first one is never stopped, the second has only the first to beat. With one
-or two slots the trials come one after the other: the defaults run to the end, and so do early trials that are the best
-so far, whatever comes later."""
+    steps = evaluation_steps(sweep.train.steps, sweep.train.evaluations)
+    return stopping(sweep.budget, steps, studies, min(MANY, max(study.trials for study in studies)))
 
 
 def _space(study: Study) -> list[Any]:
@@ -141,9 +120,12 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else show(value).strip("'")
 
 
-def _notes(studies: list[Study], dataset: Dataset | None, plans: Mapping[int, LabelPlan] | None) -> list[Any]:
+def _notes(
+    sweep: Sweep, studies: list[Study], dataset: Dataset | None, plans: Mapping[int, LabelPlan] | None
+) -> list[Any]:
     """What a person should know, each thing once."""
-    lines = [f"{study.method.name}: {note}" for study in studies for note in study.notes]
+    said = ((study, (*study.notes, *notes(study, sweep.budget))) for study in studies)
+    lines = [f"{study.method.name}: {note}" for study, several in said for note in several]
     lines += dataset.notes if dataset else ()
     lines += [note for plan in (plans or {}).values() for note in plan.notes]
     unique = list(dict.fromkeys(lines))

@@ -37,10 +37,23 @@ class Budget(Settings):
         0, ge=0, description="re-trainings of each study's winner on fresh seeds, the same for every method"
     )
     studies: int = Field(1, ge=1, description="independent searches per method, each with seeds of its own")
-    scheduler: Literal["asha", "none"] = Field("asha", description="stops bad trials early, or none")
-    sampler: Literal["tpe", "random"] = Field("tpe", description="how the next configuration is proposed")
+    scheduler: Literal["asha", "hyperband", "median", "pbt", "none"] = Field(
+        "asha",
+        description="stops bad trials early; pbt instead goes on from a good trial's state with other values of what "
+        "may change in flight; none",
+    )
+    sampler: Literal["tpe", "random", "qmc", "cmaes", "gp", "nsga2"] = Field(
+        "tpe", description="how the next configuration is proposed"
+    )
+    objectives: list[Literal["score", "seconds"]] = Field(
+        ["score"],
+        min_length=1,
+        description="[score], or [score, seconds]: also few seconds of a trial, with the Pareto front as a result",
+    )
     reduction_factor: int = Field(3, ge=2, description="a rung lets the best 1/reduction_factor go on")
-    grace: int = Field(1, ge=1, description="evaluations before a trial may be stopped")
+    grace: int = Field(
+        1, ge=1, description="evaluations before a trial may be stopped; with pbt also between two such moments"
+    )
 
     @property
     def per_study(self) -> str:
