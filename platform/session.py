@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from platform.training.trial import check_truth
 
 LEAST_FREE = 64 * 2**20
 """Bytes. Checkpoints of a small model, the tables and figures of a hundred trials."""
+RESTARTS = 5
+"""Of a private Ray that died. A machine that kills it more often than that will not finish the sweep."""
 
 
 class Session:
@@ -89,7 +92,22 @@ class Session:
         cluster.prepare()
         # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
         import platform.runner.run  # noqa: F401
+        from platform.runner.lifeline import RayLost
 
+        lost: list[str] = []
+        while True:
+            try:
+                return self._attempt(address, fresh=fresh and not lost)
+            except RayLost as error:
+                lost.append(str(error))
+                print(f"Ray's {error} is gone", file=sys.stderr, flush=True)
+                if len(lost) > RESTARTS:
+                    hint = f"what was recorded is kept; is memory short? then go on: {self.command}"
+                    raise UserError(Problem(f"Ray died {len(lost)} times on this machine", hint=hint)) from error
+                print("starting Ray again; trials go on from their last evaluation", file=sys.stderr, flush=True)
+
+    def _attempt(self, address: str | None, fresh: bool) -> int:
+        """From the folder to the last screen. Raises RayLost where a private Ray died on the way."""
         tracker = self._tracker(self.results / self.sweep.name)
         folder = self._folder(fresh)
         ledger = Ledger(folder, self.sweep.resolved())

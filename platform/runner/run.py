@@ -16,6 +16,7 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from platform.runner.bench import Bench
 from platform.runner.checkpoints import Store
 from platform.runner.cluster import Slots
+from platform.runner.lifeline import Lifeline, RayLost, lost_processes
 from platform.runner.trainable import TrialTrainable
 from platform.runner.tune_bridge import BenchCallback, BenchSearcher, StudyScheduler, payload
 from platform.table import Row
@@ -65,9 +66,12 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     try:
         _tuner(bench, slots, BenchSearcher(bench, make_payload), callback, scratch).fit()
     except Exception as error:
+        if bench.failure is None and (lost := lost_processes()):
+            raise RayLost(", ".join(lost)) from error
         raise bench.failure or error from error
     finally:
-        ray.kill(store)
+        if not lost_processes():
+            ray.kill(store)
         shutil.rmtree(scratch, ignore_errors=True)
     return bench.close()
 
@@ -95,7 +99,7 @@ def _tuner(bench: Bench, slots: Slots, searcher: BenchSearcher, callback: BenchC
             name="tune",
             storage_path=scratch,
             verbose=0,
-            callbacks=[callback],
+            callbacks=[Lifeline(), callback],
             failure_config=tune.FailureConfig(max_failures=sweep.retry.lost),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),

@@ -16,6 +16,7 @@ from ray import tune
 
 import methods
 from platform.runner.checkpoints import Checkpoints
+from platform.runner.lifeline import die_with_parent
 from platform.selection import get as get_rule
 from platform.spec import TrialSpec
 
@@ -28,6 +29,7 @@ class TrialTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         import torch
 
+        die_with_parent()
         self._begin(config)
         torch.set_num_threads(max(1, int(self._config["threads"])))
 
