@@ -38,7 +38,7 @@ class Session:
     def __init__(self, sweep: Sweep, results: Path, command: str) -> None:
         self.sweep, self.results, self.command = sweep, results, command
         self.rule = selection.get(sweep.select)
-        self.dataset, self.plans = self._open_data()
+        self.dataset, self.plans, self.repeat_plans = self._open_data()
         if self.rule.needs_truth and any(plan.true is None for plan in self.plans.values()):
             hint = "rules without need of it: " + ", ".join(
                 name for name in selection.names() if not selection.get(name).needs_truth
@@ -70,13 +70,17 @@ class Session:
         if problems:
             raise UserError(*dict.fromkeys(problems))
 
-    def _open_data(self) -> tuple[Dataset, dict[int, LabelPlan]]:
+    def _open_data(self) -> tuple[Dataset, dict[int, LabelPlan], dict[tuple[int, int], LabelPlan]]:
+        """The data, the label plan of each study, and of each of its repeats by (study, repeat)."""
+        sweep = self.sweep
+        pairs = [(index, repeat + 1) for index in range(sweep.budget.studies) for repeat in range(sweep.budget.repeats)]
         studies = {study.index: study for study in self.sweep.studies()}
         seeds = studies[0].seeds
         with self.sweep.locate():
             dataset = open_dataset(self.sweep.data, seeds["data"], progress=True)
             plans = {index: make_plan(dataset, self.sweep.labels, study.seeds) for index, study in studies.items()}
-        return dataset, plans
+            again = {pair: make_plan(dataset, sweep.labels, sweep.repeat_seeds(*pair)) for pair in pairs}
+        return dataset, plans, again
 
     def print_plan(self) -> None:
         """What would run, without running it."""
@@ -114,6 +118,8 @@ class Session:
         try:
             for index, plan in self.plans.items():
                 save_plan(plan, folder / "labels" / f"study-{index}.npz")
+            for (index, repeat), plan in self.repeat_plans.items():
+                save_plan(plan, folder / "labels" / f"study-{index}-repeat-{repeat}.npz")
             print(f"{self.sweep.path} is checked; starting Ray", flush=True)
             cluster.start(address, self.sweep.resources)
             return self._run(folder, ledger, tracker)
@@ -131,10 +137,11 @@ class Session:
 
         hashes = (self.dataset.fingerprint, {index: plan.sha256 for index, plan in self.plans.items()})
         listeners: list[Listener] = [ResultsListener(folder), *([tracker] if tracker else [])]
-        bench = Bench(self.sweep, self.rule, ledger, listeners, hashes)
-        missing = sum(study.trials for study in self.sweep.studies()) - len(bench.rows)
+        repeat_hashes = {pair: plan.sha256 for pair, plan in self.repeat_plans.items()}
+        bench = Bench(self.sweep, self.rule, ledger, listeners, hashes, repeat_hashes)
+        missing = bench.left()
         slots = cluster.slots(self.sweep.resources, max(1, missing))
-        info = self._info(folder, slots.count)
+        info = self._info(folder, slots.count, bench)
         screen = ScreenListener(info, links=tracker.links if tracker else list)
         screen.known(list(bench.rows.values()))
         if tracker:
@@ -152,8 +159,9 @@ class Session:
             return 130
         return 0 if any(row.outcome == "completed" for row in rows) else 1
 
-    def _info(self, folder: Path, slots: int) -> SweepInfo:
+    def _info(self, folder: Path, slots: int, bench: Bench) -> SweepInfo:
         sweep, studies = self.sweep, self.sweep.studies()
+        planned = sum(study.trials + sweep.budget.repeats for study in studies)
         facts = provenance() | {
             "data_sha256": self.dataset.sha256,
             "labels_sha256": {f"study {i}": plan.sha256 for i, plan in self.plans.items()},
@@ -173,6 +181,10 @@ class Session:
             provenance=facts,
             command=self.command,
             slots=slots,
+            seconds_per_study=sweep.budget.seconds,
+            repeats=sweep.budget.repeats,
+            planned=None if sweep.budget.seconds is not None else planned,
+            complete=bench.complete,
         )
 
     def _folder(self, fresh: bool) -> Path:

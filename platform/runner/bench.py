@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from platform.ledger import ATTEMPTED, Ledger
 from platform.report.winners import winner
+from platform.runner.repeats import Repeats
 from platform.search.proposer import Asked, Proposer
 from platform.search.queue import StudyQueue
+from platform.search.spending import Spending
 from platform.selection import Rule
 from platform.sweepfile import Study, Sweep
 from platform.table import Listener, Row
@@ -18,16 +20,26 @@ from platform.table import Listener, Row
 class Bench:
     """Hands out rows round-robin over the studies and passes every event to the listeners, the ledger first.
 
-    hashes: (data hash, labels hash by study index), part of every spec.
+    hashes: (data hash, labels hash by study index), part of every spec. repeat_labels: the latter of repeats, by study
+    index and repeat.
     """
 
     def __init__(
-        self, sweep: Sweep, rule: Rule, ledger: Ledger, listeners: list[Listener], hashes: tuple[str, dict[int, str]]
+        self,
+        sweep: Sweep,
+        rule: Rule,
+        ledger: Ledger,
+        listeners: list[Listener],
+        hashes: tuple[str, dict[int, str]],
+        repeat_labels: Mapping[tuple[int, int], str] | None = None,
     ) -> None:
         self.sweep, self.rule, self.ledger = sweep, rule, ledger
         self.listeners: list[Listener] = [ledger, *listeners]
         self.rows: dict[str, Row] = {}
+        self.complete: set[str] = set()  # studies whose search has ended; known when the sweep ends
+        self.spending = Spending(sweep.budget.seconds)
         self._hashes = hashes
+        self._repeats = Repeats(sweep, hashes[0], repeat_labels or {}, ledger.rows, self._again)
         self._pool = ThreadPoolExecutor(1, "search")
         self._studies = [self._open(study) for study in sweep.studies()]
         self._turn = 0
@@ -47,6 +59,14 @@ class Bench:
         queue = StudyQueue(study, Proposer(study, self.sweep.budget.sampler, self.rule.maximise), make_row, record)
         for row in queue.recall(self.ledger.history, self.ledger.rows, self._again):
             self.rows[row.key] = row
+        for row in [*self.rows.values(), *queue.waiting]:
+            if row.study == study.id:
+                self.spending.note(row)
+        if self.spending.used_up(study.id):
+            self._starts_no_more(queue)
+        for row in self.ledger.rows.values():  # also those of a winner of before: they were paid for
+            if row.study == study.id and row.repeat and not self._again(row):
+                self.rows[row.key] = row
         return queue
 
     def _again(self, row: Row) -> bool:
@@ -66,16 +86,56 @@ class Bench:
             row = self._next(queue)
             if row is not None:
                 return row
-        return None
+        missing = (row for queue in self._studies for row in self._missing_repeats(queue))
+        row = next(missing, None)
+        return None if row is None else self._begin(row)
+
+    @property
+    def expecting(self) -> bool:
+        """Whether there may be rows later although `next_row` has none now: repeats, once what runs has ended."""
+        return bool(self.sweep.budget.repeats) and any(row.outcome is None for row in self.rows.values())
+
+    def left(self) -> int:
+        """At most so many rows are to be run; 0 = nothing is."""
+        return sum(self._left(queue) for queue in self._studies)
+
+    def _left(self, queue: StudyQueue) -> int:
+        if self._search_over(queue):
+            return len(self._missing_repeats(queue))
+        proposals = 0 if queue.exhausted else queue.study.trials - queue.proposer.asked
+        return len(queue.waiting) + proposals + self.sweep.budget.repeats
+
+    def _missing_repeats(self, queue: StudyQueue) -> list[Row]:
+        if not self.sweep.budget.repeats or not self._search_over(queue):
+            return []
+        return self._repeats.missing(queue.study, self.best(queue.study.id), self.rows)
+
+    def _search_over(self, queue: StudyQueue) -> bool:
+        """Whether the study's winner is settled: all its trials have ended, none was interrupted."""
+        rows = (row for row in self.rows.values() if row.study == queue.study.id and not row.repeat)
+        return not queue.has_more and all(row.outcome not in (None, "preempted") for row in rows)
+
+    def _starts_no_more(self, queue: StudyQueue) -> None:
+        """Its seconds are spent: only what was under way goes on; what failed is not tried again."""
+        queue.collect()
+        queue.exhausted = True
+        given_up = [row for row in queue.waiting if row.outcome in ATTEMPTED]
+        self.rows |= {row.key: row for row in given_up}
+        queue.waiting = [row for row in queue.waiting if row.key in self.ledger.rows and row not in given_up]
 
     def _next(self, queue: StudyQueue) -> Row | None:
+        if self.spending.used_up(queue.study.id):
+            self._starts_no_more(queue)
         if not queue.waiting and queue.has_more:
             self._ask(queue)
             queue.collect()
         if not queue.waiting:
             return None
-        row = queue.waiting.pop(0)
+        return self._begin(queue.waiting.pop(0))
+
+    def _begin(self, row: Row) -> Row:
         if row.outcome in ATTEMPTED:  # a new attempt, from the start
+            row.earlier = row.spent
             row.reports, row.steps, row.seconds, row.accumulate = [], 0, 0.0, 1
         row.outcome, row.error = None, ""
         self._start(row)
@@ -90,7 +150,8 @@ class Bench:
             return
         count = len(self._studies)
         turn = (self._studies[(self._turn + offset) % count] for offset in range(count))
-        queue = next((queue for queue in turn if queue.has_more), None)
+        open_ = (queue for queue in turn if not self.spending.used_up(queue.study.id))
+        queue = next((queue for queue in open_ if queue.has_more), None)
         if queue is not None:
             self._ask(queue)
 
@@ -120,9 +181,11 @@ class Bench:
         if report and report["evaluation"] > len(row.reports):
             row.reports.append(report)
             row.steps, row.seconds = int(report["step"]), report["seconds"]
+            self.spending.note(row)
             for listener in self.listeners:
                 listener.trial_reported(row, report)
         if result["outcome"] or result["done"]:
+            row.seconds = max(row.seconds, result.get("seconds", 0.0))  # also what it did after its last evaluation
             self.ended(key, result["outcome"] or "pruned", result["error"])
 
     def ended(self, key: str, outcome: Any, error: str = "") -> None:
@@ -135,9 +198,15 @@ class Bench:
         if row.reports and outcome in ("completed", "pruned"):
             row.score = row.reports[-1].get("score")
             row.test_accuracy = row.reports[-1].get("test_accuracy")
+        self.spending.note(row)
         self._proposer(row).tell(row)
         for listener in self.listeners:
             listener.trial_ended(row)
+
+    def overspends(self, key: str, seconds: float) -> bool:
+        """Whether a trial is to end at this evaluation, having trained `seconds`: its study's seconds are spent."""
+        row = self.rows[key]
+        return row.outcome is None and self.spending.ends(row, seconds)
 
     def _note_parts(self, row: Row, result: dict[str, Any]) -> None:
         parts = int(result.get("accumulate", row.accumulate))
@@ -155,6 +224,7 @@ class Bench:
         for row in list(self.rows.values()):
             if row.outcome is None:
                 self.ended(row.key, "preempted")
+        self.complete |= {queue.study.id for queue in self._studies if self._search_over(queue)}
         rows = list(self.rows.values())
         for listener in self.listeners:
             listener.sweep_ended(rows)

@@ -18,7 +18,7 @@ from platform.runner.checkpoints import Store
 from platform.runner.cluster import Slots
 from platform.runner.lifeline import Lifeline, RayLost, lost_processes
 from platform.runner.trainable import TrialTrainable
-from platform.runner.tune_bridge import BenchCallback, BenchSearcher, StudyScheduler, payload
+from platform.runner.tune_bridge import BenchCallback, BenchSearcher, SpendingStopper, StudyScheduler, payload
 from platform.table import Row
 
 
@@ -58,7 +58,7 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     plugins = {entry.name: {"source": entry.plugin_source, "path": str(entry.plugin_path)} for entry in files}
 
     def make_payload(row: Row) -> dict[str, Any]:
-        mine = {"key": row.key, "study": row.study, "spec": row.spec.model_dump(mode="json")}
+        mine = {"key": row.key, "study": row.study, "repeat": row.repeat, "spec": row.spec.model_dump(mode="json")}
         return common | mine | {"plugin": plugins.get(row.method)}
 
     scratch = tempfile.mkdtemp(prefix="kurabe-tune-")  # Tune's own bookkeeping: ours is the ledger
@@ -99,6 +99,7 @@ def _tuner(bench: Bench, slots: Slots, searcher: BenchSearcher, callback: BenchC
             name="tune",
             storage_path=scratch,
             verbose=0,
+            stop=SpendingStopper(bench),
             callbacks=[Lifeline(), callback],
             failure_config=tune.FailureConfig(max_failures=sweep.retry.lost),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -98,11 +98,13 @@ class TrialTrainable(tune.Trainable):
     def _result(self, outcome: str | None, error: str = "") -> dict[str, Any]:
         last = self._reports[-1] if self._reports else {}
         return {
+            "key": self._config["key"],
             "evaluation": int(last.get("evaluation", 0)),
             "score": last.get("score"),
             "report": last,
             "outcome": outcome,
             "error": error,
+            "seconds": self._trial.seconds if self._trial is not None else 0.0,
             "done": outcome is not None,
         }
 

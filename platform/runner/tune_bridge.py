@@ -12,6 +12,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
 
 from platform.runner.bench import Bench
 from platform.table import Row
@@ -42,7 +43,9 @@ class BenchSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         with _kept(self._bench):
             row = self._bench.next_row()
-        return Searcher.FINISHED if row is None else {"trial": json.dumps(self._make_payload(row))}
+        if row is None:
+            return None if self._bench.expecting else Searcher.FINISHED
+        return {"trial": json.dumps(self._make_payload(row))}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None: ...
 
@@ -79,6 +82,21 @@ class BenchCallback(Callback):
         self._after_end(self._bench.rows[key])
 
 
+class SpendingStopper(Stopper):
+    """Ends a trial whose study has spent its device-seconds. Asked before the scheduler and before the callback."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        with _kept(self._bench):
+            going_on = result.get("key") is not None and result["outcome"] is None and result["report"]
+            return bool(going_on) and self._bench.overspends(result["key"], result["report"]["seconds"])
+
+    def stop_all(self) -> bool:
+        return False
+
+
 class StudyScheduler(FIFOScheduler):
     """One ASHA (stopping variant) per study, so that methods are not stopped for being slower starters than others."""
 
@@ -97,6 +115,8 @@ class StudyScheduler(FIFOScheduler):
             for study in bench.sweep.studies()
         }
         for row in bench.rows.values():  # rows of earlier runs set the rungs' marks too
+            if row.repeat:
+                continue
             self._replay(row, 1 if bench.rule.maximise else -1)
 
     def _replay(self, row: Row, sign: int) -> None:
@@ -113,12 +133,12 @@ class StudyScheduler(FIFOScheduler):
         self._of(trial).on_trial_add(tune_controller, trial)
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        if not _comparable(result):
+        if not _comparable(result) or payload(trial)["repeat"]:  # a repeat is never stopped
             return TrialScheduler.CONTINUE
         return self._of(trial).on_trial_result(tune_controller, trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
-        if _comparable(result) and result.get("outcome") == "completed":
+        if _comparable(result) and result.get("outcome") == "completed" and not payload(trial)["repeat"]:
             self._of(trial).on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:

@@ -114,12 +114,16 @@ class Trial:
         every = 1 if self.device.type == "cpu" else CHECK_EVERY
         begin = time.perf_counter()
         stop = False
-        with self._own_random_state():
-            while self.step < end and not stop:
-                self._train_step()
-                if self.step % every == 0 and self._tally.diverged():
-                    break
-                stop = self.step < end and self.interrupted()
+        try:
+            with self._own_random_state():
+                while self.step < end and not stop:
+                    self._train_step()
+                    if self.step % every == 0 and self._tally.diverged():
+                        break
+                    stop = self.step < end and self.interrupted()
+        except Exception:
+            self._clock(begin, training=True)  # what a trial that fails has used is charged like any other's
+            raise
         self._wait()
         self._clock(begin, training=True)
         return stop
