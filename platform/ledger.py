@@ -1,6 +1,7 @@
 """The table on disk: one JSON line per event of a trial, appended and synced by one writer; survives kill -9.
 
-The first line says which sweep the file belongs to. A torn last line (the machine died while writing it) is cut off.
+The first line says which sweep the file belongs to. A torn last line (the machine died while writing it) is cut off; of
+a file that is damaged further up the part before counts, and a copy of the whole is kept.
 Which rows run again is the bench's to say; a row's lines add up to one `Row` (platform/table.py).
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
+import shutil
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ _MAY_CHANGE = (
 class Ledger:
     """Open for one driver at a time. A Listener: the runner's events become lines.
 
+    id: of this sweep, 12 hex digits; "" in a ledger of an older version. repaired: what was wrong with the file.
     history: what was asked, started and ended by earlier runs, in order; what the search knew when it proposed a row.
     Raises UserError when another process holds it, when it is of another format, or when it belongs to another sweep.
     """
@@ -42,15 +46,17 @@ class Ledger:
         self.path = folder / "ledger.jsonl"
         self.rows: dict[str, Row] = {}
         self.history: list[dict[str, Any]] = []
+        self.id, self.repaired = secrets.token_hex(6), ""
         self._file = self._lock()
         events = self._read()
         if events:
             self._check_header(events[0], resolved)
+            self.id = events[0].get("id", "")
             self.history = [event for event in events[1:] if event["event"] in ("asked", "started", "ended")]
             for event in events[1:]:
                 _replay(self.rows, event)
         else:
-            self._append({"event": "sweep", "format": FORMAT, "resolved": resolved})
+            self._append({"event": "sweep", "format": FORMAT, "id": self.id, "resolved": resolved})
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -115,10 +121,29 @@ class Ledger:
 
     def _read(self) -> list[dict[str, Any]]:
         self._file.seek(0)
-        events, end = _events(self._file.readlines())
+        lines = self._file.readlines()
+        events, end = _events(lines)
+        if cut := lines[len(events) :]:
+            self._repair(len(events), cut)
         self._file.truncate(end)
         self._file.seek(0, os.SEEK_END)
         return events
+
+    def _repair(self, good: int, cut: list[bytes]) -> None:
+        """Say what is cut off. More than half a line is no torn write: something damaged the file, so it is kept."""
+        self.repaired = f"{self.path}: the last line was half written; it is cut off"
+        if len(cut) == 1 and not cut[0].endswith(b"\n"):
+            return
+        where = f"{self.path}:{good + 1}"
+        if good == 0:
+            self._file.close()
+            hint = "look at it, put a copy back, or start anew: --fresh (moves the folder aside)"
+            raise UserError(Problem("the first line of the ledger is damaged; nothing was changed", where, hint=hint))
+        number = 1
+        while (aside := self.path.with_name(f"ledger.damaged-{number}.jsonl")).exists():
+            number += 1
+        shutil.copyfile(self.path, aside)
+        self.repaired = f"{where}: damaged; the {good} lines before it count, the file as it was is kept in {aside}"
 
     def _append(self, event: dict[str, Any]) -> None:
         line = memoryview(json.dumps(event, default=str).encode() + b"\n")
@@ -185,7 +210,7 @@ def _events(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
             event = json.loads(line)
         except ValueError:
             break
-        if not line.endswith(b"\n"):
+        if not line.endswith(b"\n") or not isinstance(event, dict) or "event" not in event:
             break
         events.append(event)
         end += len(line)

@@ -65,6 +65,7 @@ class SweepInfo:
     provenance: dict[str, Any]
     command: str
     slots: int = 1
+    id: str = ""  # of this sweep's ledger; a folder made anew has another
     seconds_per_study: float | None = None  # device-seconds granted to each study, beside its trials
     repeats: int = 0  # of each study's winner
     planned: int | None = None  # rows in all, repeats included, where that is known before

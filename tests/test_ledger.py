@@ -169,3 +169,44 @@ time.sleep(60)
             time.sleep(0.1)
     else:
         pytest.fail("the lock outlived its holder")
+
+
+@pytest.mark.parametrize("half", [b"", b'{"event": "sweep", "form'])
+def test_a_header_that_was_never_whole_is_written_again(tmp_path, half):
+    (tmp_path / "ledger.jsonl").write_bytes(half)
+    ledger = Ledger(tmp_path, RESOLVED)
+    ledger.trial_started(row())
+    ledger.close()
+    assert bool(ledger.repaired) == bool(half)
+    assert set(Ledger(tmp_path, RESOLVED).rows) == {row().key}
+
+
+def test_damage_further_up_keeps_what_stands_before_it_and_a_copy_of_all(tmp_path):
+    trial = filled(tmp_path)
+    path = tmp_path / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[3] = b"\x00" * (len(lines[3]) - 1) + b"\n"
+    path.write_bytes(b"".join(lines))
+    ledger = Ledger(tmp_path, RESOLVED)
+    assert ledger.rows[trial.key].outcome is None and len(ledger.rows[trial.key].reports) == 1
+    assert "ledger.jsonl:4: damaged" in ledger.repaired and "ledger.damaged-1.jsonl" in ledger.repaired
+    assert (tmp_path / "ledger.damaged-1.jsonl").read_bytes() == b"".join(lines)
+    assert path.read_bytes() == b"".join(lines[:3])
+
+
+def test_a_damaged_header_over_rows_is_refused_and_nothing_is_lost(tmp_path):
+    filled(tmp_path)
+    path = tmp_path / "ledger.jsonl"
+    damaged = b"#" + path.read_bytes()
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match="first line of the ledger is damaged") as caught:
+        Ledger(tmp_path, RESOLVED)
+    assert "--fresh" in str(caught.value) and path.read_bytes() == damaged
+
+
+def test_a_sweep_has_one_id_however_often_it_is_continued(tmp_path):
+    (tmp_path / "other").mkdir()
+    first = Ledger(tmp_path, RESOLVED)
+    first.close()
+    assert len(first.id) == 12 and Ledger(tmp_path, RESOLVED).id == first.id
+    assert Ledger(tmp_path / "other", RESOLVED).id != first.id

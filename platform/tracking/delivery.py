@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_METRICS = 1000  # per log_batch, MLflow's limit; so are the next two
 MAX_PARAMS_OR_TAGS = 100
 MAX_ENTITIES = 1000
+SWEEP = "kurabe.sweep"
 _LASTING = {
     "INVALID_PARAMETER_VALUE",
     "RESOURCE_DOES_NOT_EXIST",
@@ -56,11 +57,13 @@ class _Run:
 class Delivery:
     """One experiment of one tracking store.
 
+    id: of the sweep (Ledger.id), which the experiment carries as a tag. An experiment of that name which another sweep
+    made (a folder begun anew with --fresh, say) is renamed NAME.1, NAME.2, ... as such folders are; "" takes any.
     `dropped` counts what MLflow refused for good; `lost` has the runs concerned (deleted by somebody, say).
     """
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path | None = None) -> None:
-        self.uri, self.experiment, self.artifacts = uri, experiment, artifacts
+    def __init__(self, uri: str, experiment: str, artifacts: Path | None = None, id: str = "") -> None:
+        self.uri, self.experiment, self.artifacts, self.id = uri, experiment, artifacts, id
         self.dropped = 0
         self.lost: dict[str, str] = {}
         self._client: MlflowClient | None = None
@@ -104,16 +107,38 @@ class Delivery:
     @property
     def experiment_id(self) -> str:
         if not self._experiment_id:
-            found = self.client.get_experiment_by_name(self.experiment)
+            found = self._find_experiment()
             if found is None:
                 place = self.artifacts.absolute().as_uri() if self.artifacts is not None else None
-                self._experiment_id = self.client.create_experiment(self.experiment, artifact_location=place)
+                tags = {SWEEP: self.id} if self.id else None
+                self._experiment_id = self.client.create_experiment(self.experiment, place, tags)
                 self._fresh = True
             else:
                 if found.lifecycle_stage == "deleted":
                     self.client.restore_experiment(found.experiment_id)
                 self._experiment_id = found.experiment_id
         return self._experiment_id
+
+    def _find_experiment(self) -> Any:
+        """This sweep's experiment, under whatever name; None where there is none, and the name is free then."""
+        from mlflow.entities import ViewType
+
+        named = self.client.get_experiment_by_name(self.experiment)
+        if not self.id or (named is not None and named.tags.get(SWEEP) == self.id):
+            return named
+        mine = self.client.search_experiments(
+            view_type=ViewType.ALL, max_results=1, filter_string=f"tags.`{SWEEP}` = '{self.id}'"
+        )
+        if not mine and named is not None:
+            if named.lifecycle_stage == "deleted":  # only an active one can be renamed
+                self.client.restore_experiment(named.experiment_id)
+            number = 1
+            while self.client.get_experiment_by_name(aside := f"{self.experiment}.{number}") is not None:
+                number += 1
+            self.client.rename_experiment(named.experiment_id, aside)
+            if named.lifecycle_stage == "deleted":
+                self.client.delete_experiment(named.experiment_id)
+        return mine[0] if mine else None
 
     # -- one run -----------------------------------------------------------------------------------------------------
 

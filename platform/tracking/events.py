@@ -190,9 +190,13 @@ def close_study(study: str, status: str, winner: Row | None) -> Event:
 
 def whole_row(row: Row) -> Event:
     """For a row that ended in an earlier session: made anew only where MLflow does not have it."""
+    return {"run": row.key, "do": "row", "opened": open_trial(row), "logs": curve(row), "closed": close_trial(row)}
+
+
+def curve(row: Row) -> list[Event]:
+    """All evaluations of a row so far, at the times they would have if it had begun its last one just now."""
     start = now() - int(1000 * row.seconds)
-    logs = [log_report(row, report, at=start + int(1000 * report.get("seconds", 0))) for report in row.reports]
-    return {"run": row.key, "do": "row", "opened": open_trial(row), "logs": logs, "closed": close_trial(row)}
+    return [log_report(row, report, at=start + int(1000 * report.get("seconds", 0))) for report in row.reports]
 
 
 def _strings(tags: dict[str, Any], params: dict[str, Any]) -> Event:

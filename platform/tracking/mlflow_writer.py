@@ -72,7 +72,7 @@ class MlflowListener:
         file = sqlite_path(self.uri)
         artifacts = file.parent / "mlflow_artifacts" / info.name if file is not None else None
         self._info = info
-        self._delivery = Delivery(self.uri, info.name, artifacts)
+        self._delivery = Delivery(self.uri, info.name, artifacts, info.id)
         resolved, provenance = store.as_yaml(scrub(info.resolved)), store.as_json(scrub(info.provenance))
         for study in info.studies:
             self._put(events.open_study(info, study))
@@ -86,8 +86,11 @@ class MlflowListener:
         atexit.register(self._keep)
 
     def trial_started(self, row: Row) -> None:
+        """A row that goes on brings its earlier evaluations: a killed driver may not have delivered them."""
         self._seen.add(row.key)
         self._put(events.open_trial(row))
+        for event in events.curve(row):
+            self._put(event)
 
     def trial_reported(self, row: Row, report: dict[str, float]) -> None:
         self._put(events.log_report(row, report))

@@ -1,0 +1,101 @@
+"""What the ledger has and MLflow has not, because the driver died between the two, arrives with the next run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from platform.tracking.mlflow_writer import MlflowListener
+from tests.report.fake_sweep import FakeSweep
+from tests.tracking.test_mlflow_writer import client, runs, trials
+
+STEPS = [120, 240, 360, 480, 600]
+
+
+def steps(uri: str, run_id: str) -> list[int]:
+    return sorted(metric.step for metric in client(uri).get_metric_history(run_id, "seconds"))
+
+
+def test_an_end_that_only_the_ledger_heard_of(uri: str) -> None:
+    sweep = FakeSweep(Path("results/digits"), trials=2, outcomes=("completed",))
+    rows = sweep.rows()
+    first = MlflowListener(uri, sweep.folder)
+    first.sweep_started(sweep.info)
+    for row in rows:
+        sweep.start(row, first)
+    for report in sweep.reports(rows[0])[:2]:
+        sweep.report(rows[0], report, first)
+    first.close()  # the rest of both rows goes to the ledger alone
+    for report in sweep.reports(rows[0])[2:]:
+        sweep.report(rows[0], report)
+    for report in sweep.reports(rows[1]):
+        sweep.report(rows[1], report)
+    for row in rows:
+        sweep.end(row)
+    for _ in range(2):  # and the run after that changes nothing
+        again = MlflowListener(uri, sweep.folder)
+        again.sweep_started(sweep.info)
+        again.sweep_ended(rows)
+        found = trials(uri, "digits")
+        assert {run.info.status for run in found.values()} == {"FINISHED"}
+        for row in rows:
+            assert steps(uri, found[row.key].info.run_id) == STEPS
+            assert found[row.key].data.metrics["score"] == row.score
+
+
+def test_evaluations_that_only_the_ledger_heard_of(uri: str) -> None:
+    sweep = FakeSweep(Path("results/digits"), trials=1)
+    row = sweep.rows()[0]
+    first = MlflowListener(uri, sweep.folder)
+    first.sweep_started(sweep.info)
+    sweep.start(row, first)
+    sweep.report(row, sweep.reports(row)[0], first)
+    first.close()
+    for report in sweep.reports(row)[1:3]:  # the driver dies with these in its memory
+        sweep.report(row, report)
+    second = MlflowListener(uri, sweep.folder)
+    second.sweep_started(sweep.info)
+    sweep.start(row, second)
+    for report in sweep.reports(row)[3:]:
+        sweep.report(row, report, second)
+    sweep.end(row, second)
+    second.sweep_ended([row])
+    assert steps(uri, trials(uri, "digits")[row.key].info.run_id) == STEPS
+
+
+def test_a_sweep_begun_anew_has_an_experiment_of_its_own_and_the_old_one_is_set_aside(uri: str) -> None:
+    sweep = FakeSweep(Path("results/digits"), trials=2, outcomes=("completed",))
+
+    def run(id: str) -> None:
+        tracker = MlflowListener(uri, sweep.folder)
+        tracker.sweep_started(replace(sweep.info, id=id))
+        rows = sweep.rows()
+        for row in rows:
+            sweep.start(row, tracker)
+            for report in sweep.reports(row):
+                sweep.report(row, report, tracker)
+            sweep.end(row, tracker)
+        tracker.sweep_ended(rows)
+
+    run("")  # by a version whose ledgers had no id
+    old = {r.info.run_id for r in runs(uri, "digits")}
+    run("a" * 12)
+    assert {r.info.run_id for r in runs(uri, "digits.1")} == old
+    first = {r.info.run_id for r in runs(uri, "digits")}
+    assert not first & old and len(trials(uri, "digits")) == 2
+    run("b" * 12)
+    assert {r.info.run_id for r in runs(uri, "digits.2")} == first
+    run("a" * 12)  # continued, from a folder that was set aside: it goes on where its runs are
+    assert {r.info.run_id for r in runs(uri, "digits.2")} == first
+    assert len(trials(uri, "digits")) == len(trials(uri, "digits.2")) == 2
+
+
+def test_a_deleted_experiment_of_another_sweep_does_not_take_the_name(uri: str) -> None:
+    identity = client(uri).create_experiment("digits", tags={"kurabe.sweep": "c" * 12})
+    client(uri).delete_experiment(identity)
+    sweep = FakeSweep(Path("results/digits"), trials=1)
+    tracker = MlflowListener(uri, sweep.folder)
+    tracker.sweep_started(replace(sweep.info, id="d" * 12))
+    tracker.sweep_ended(sweep.run())
+    assert client(uri).get_experiment(identity).lifecycle_stage == "deleted"
+    assert len(trials(uri, "digits")) == 1
