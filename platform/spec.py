@@ -89,6 +89,7 @@ class TrialSpec(Settings):
     code: str = Field("", description="hash of the method's code")
     data_hash: str = ""
     labels_hash: str = ""
+    parent: str = Field("", description="KEY@EVALUATION: starts from the state of that row (population-based training)")
 
     @property
     def key(self) -> str:
@@ -100,6 +101,8 @@ class TrialSpec(Settings):
         content = self.model_dump(mode="json")
         content["seeds"].pop("search", None)
         content["train"].pop("diagnostics", None)
+        if not self.parent:
+            del content["parent"]
         if content["train"]["accumulate"] == 1:
             del content["train"]["accumulate"]  # the keys of before there was a choice
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))

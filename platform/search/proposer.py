@@ -32,12 +32,15 @@ class Asked(NamedTuple):
     """One proposal: active parameters only, in the sweep file's names, and the key of its row.
 
     known: the study has that row already, and the proposal was answered with its values (None: it gave none so far).
+    parent, replaces: of population-based training, whose children are no proposals of the search.
     """
 
     params: dict[str, Any]
     key: str
     known: bool = False
     values: list[float] | None = None
+    parent: str = ""
+    replaces: str = ""
 
 
 class Proposer:

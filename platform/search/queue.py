@@ -13,7 +13,7 @@ from platform.table import Row
 
 
 class StudyQueue:
-    """Rows that wait for a slot. make_row: a row of this study from parameters and its number.
+    """Rows that wait for a slot. make_row: a row of this study from parameters, its number and its parent.
 
     What is asked in the background is collected before the search hears of any further end: so a proposal follows from
     the events before `ask` and not from how long it took, and the ledger has both in this order.
@@ -23,12 +23,13 @@ class StudyQueue:
         self,
         study: Study,
         proposer: Proposer,
-        make_row: Callable[[dict[str, Any], int], Row],
+        make_row: Callable[..., Row],
         record: Callable[[Asked], None],
     ) -> None:
         self.study, self.proposer = study, proposer
         self.waiting: list[Row] = []
         self.exhausted = False
+        self.succeeded: set[str] = set()  # rows that a child came after
         self.waited = 0.0  # seconds that a slot stood empty for a proposal
         self._make_row, self._record = make_row, record
         self._made = 0
@@ -73,13 +74,27 @@ class StudyQueue:
         rows: Mapping[str, Row],
         again: Callable[[Row], bool],
     ) -> None:
-        if self.proposer.asked >= self.study.trials:
+        key, parent = event["key"], event.get("parent", "")
+        if event["replaces"] not in mine if parent else self.proposer.asked >= self.study.trials:
             return  # the study was larger then
-        key = event["key"]
-        row = rows.get(key) or self._make_row(event["params"], self._made)
-        self.proposer.replay(_asked(event), over=not again(row))
+        row = rows.get(key) or self._make_row(event["params"], self._made, parent)
+        if parent:
+            self.succeeded.add(event["replaces"])
+        else:
+            self.proposer.replay(_asked(event), over=not again(row))
         mine[key] = row
         self._made += 1
+
+    def adopt(self, params: dict[str, Any], parent: str, replaces: str, known: Mapping[str, Row]) -> Row | None:
+        """Put a child of `parent` (KEY@EVALUATION) at the head of the queue; None where there is such a row."""
+        row = self._make_row(params, self._made, parent)
+        if row.key in known:
+            return None
+        self._record(Asked(params, row.key, parent=parent, replaces=replaces))
+        self.succeeded.add(replaces)
+        self.waiting.insert(0, row)
+        self._made += 1
+        return row
 
     def ask(self, pool: ThreadPoolExecutor, known: Mapping[str, Row]) -> None:
         """Start asking for one proposal. known: rows of this study."""
