@@ -15,6 +15,7 @@ from typing import Any
 from ray import tune
 
 import methods
+from platform.errors import UserError
 from platform.runner.checkpoints import Checkpoints
 from platform.runner.lifeline import die_with_parent
 from platform.selection import get as get_rule
@@ -25,6 +26,8 @@ _LOADED: dict[str, Any] = {}  # datasets and label plans of this process, by the
 
 class TrialTrainable(tune.Trainable):
     """Each `step` trains to the next evaluation, saves a checkpoint and returns the report."""
+
+    _notice = ""  # a line for the person at the screen
 
     def setup(self, config: dict[str, Any]) -> None:
         import torch
@@ -77,13 +80,21 @@ class TrialTrainable(tune.Trainable):
         self._checkpoints = Checkpoints(Path(config["folder"]), config["token"], config["store"])
         self._iterator = self._trial.reports()
         self._outcome: str | None = None
-        saved = self._checkpoints.load(config["key"], self._trial)
+        saved = self._load()
         if saved:
             self._reports, self._outcome = saved["reports"], saved["outcome"]
             # The report may not have reached the driver before the process died: send it again, it is told apart.
             self._repeat_last = bool(self._reports)
             if self._outcome is None:
                 self._iterator = self._trial.reports()
+
+    def _load(self) -> dict[str, Any] | None:
+        """What was saved beside the trial. None where there is no checkpoint, or none that can be read."""
+        try:
+            return self._checkpoints.load(self._config["key"], self._trial)
+        except UserError as error:
+            self._notice = f"its checkpoint cannot be used, so it starts over: {error.problems[0].message}"
+            return None
 
     def _advance(self) -> None:
         report = next(self._iterator)
@@ -97,6 +108,7 @@ class TrialTrainable(tune.Trainable):
 
     def _result(self, outcome: str | None, error: str = "") -> dict[str, Any]:
         last = self._reports[-1] if self._reports else {}
+        notice, self._notice = self._notice, ""
         return {
             "key": self._config["key"],
             "evaluation": int(last.get("evaluation", 0)),
@@ -104,6 +116,7 @@ class TrialTrainable(tune.Trainable):
             "report": last,
             "outcome": outcome,
             "error": error,
+            "notice": notice,
             "seconds": self._trial.seconds if self._trial is not None else 0.0,
             "done": outcome is not None,
         }
