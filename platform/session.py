@@ -82,13 +82,32 @@ class Session:
             again = {pair: make_plan(dataset, sweep.labels, sweep.repeat_seeds(*pair)) for pair in pairs}
         return dataset, plans, again
 
-    def print_plan(self) -> None:
-        """What would run, without running it."""
+    def print_plan(self, calibrate: bool = True) -> None:
+        """What would run, without running it. calibrate: train a few steps to say how long it will take."""
         from rich.console import Console
 
         from platform.sweepfile.plan import describe
 
-        Console().print(describe(self.sweep, self.dataset, self.plans))
+        console = Console()
+        console.print(describe(self.sweep, self.dataset, self.plans))
+        if calibrate:
+            with console.status("training a few steps of every method, to say how long it will take"):
+                found = self._forecast()
+            console.print(found)
+
+    def _forecast(self) -> Any:
+        import time
+
+        from platform.ledger import read_rows
+        from platform.runner.calibrate import calibrate
+        from platform.runner.forecast import describe, predict
+
+        folder, sweep = self.results / self.sweep.name, self.sweep
+        done = read_rows(folder / "ledger.jsonl")[1] if (folder / "ledger.jsonl").exists() else {}
+        slots = cluster.slots_here(sweep.resources, sum(s.trials for s in sweep.studies()))
+        found = predict(sweep, calibrate(sweep, slots), slots.count, done)
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        return describe(sweep, found, slots.count, folder, shutil.disk_usage(there).free, time.time())
 
     def run(self, address: str | None = None, fresh: bool = False) -> int:
         """Run what is missing. Exit code as the door's."""

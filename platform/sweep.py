@@ -31,7 +31,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("space", help="a sweep file, such as search_spaces/layermatch.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change a value of the file")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, what it will take, and stop")
+    parser.add_argument(
+        "--no-calibration", action="store_true", help="with --dry-run: train no steps to say how long it will take"
+    )
     parser.add_argument("--smoke", action="store_true", help="send every method through the whole machine, in a minute")
     parser.add_argument("--fresh", action="store_true", help="start anew; earlier results of that name are moved aside")
     parser.add_argument("--address", help="a running Ray cluster: HOST:PORT, ray://HOST:PORT or auto")
@@ -49,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
 
     session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
     if options.dry_run:
-        session.print_plan()
+        session.print_plan(calibrate=not options.no_calibration)
         return 0
     return session.run(options.address, fresh=options.fresh or options.smoke)
 

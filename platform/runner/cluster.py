@@ -68,11 +68,11 @@ def start(address: str | None, resources: Any) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if not address:
         # The raylet and the workers it starts ahead inherit this process's environment: no worker starts twice.
-        os.environ.update(environment, PYTHONPATH=_python_path())
+        os.environ.update(environment, PYTHONPATH=python_path())
         ray.init(address="local", include_dashboard=False, object_store_memory=256 * 2**20, **quiet)
         return
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # a submitted job has its working directory already
-    runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": _python_path()} if in_job else {})}
+    runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": python_path()} if in_job else {})}
     if not in_job:
         runtime["working_dir"] = str(ROOT)  # .rayignore keeps data, results and environments out of the upload
     try:
@@ -85,7 +85,18 @@ def slots(resources: Any, rows_to_run: int) -> Slots:
     """What fits at once. `gpu: auto` is one GPU per trial where the cluster has any."""
     import ray
 
-    have = ray.cluster_resources()
+    return _share(resources, ray.cluster_resources(), rows_to_run)
+
+
+def slots_here(resources: Any, rows_to_run: int) -> Slots:
+    """The same for this machine, without Ray: what a private one would find."""
+    import torch
+
+    have = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    return _share(resources, have, rows_to_run)
+
+
+def _share(resources: Any, have: dict[str, float], rows_to_run: int) -> Slots:
     gpu = resources.gpu if resources.gpu != "auto" else float(have.get("GPU", 0) >= 1)
     fit = have.get("CPU", 0) // resources.cpu
     if gpu:
@@ -96,7 +107,7 @@ def slots(resources: Any, rows_to_run: int) -> Slots:
     return Slots(max(1, min(int(fit), rows_to_run)), resources.cpu, gpu)
 
 
-def _python_path() -> str:
+def python_path() -> str:
     """The repository root first: a worker must find this `platform` package before the standard module."""
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(ROOT)]
     return os.pathsep.join([str(ROOT), *others])

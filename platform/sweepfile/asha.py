@@ -6,22 +6,25 @@ import random
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean, pstdev
 
 from platform.sweepfile.rungs import brackets, rungs, shares
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Means over simulated studies: trials that reach each rung, trials that end, evaluations made of all possible."""
+    """Means over simulated studies: trials that reach each rung, trials that end, evaluations made of all possible.
+
+    spread: the standard deviation of the share from study to study.
+    """
 
     reach: tuple[float, ...]
     finish: float
     share: float
+    spread: float = 0.0
 
 
-def forecast(
-    trials: int, evaluations: int, reduction_factor: int, grace: int, hyperband: bool = False
-) -> Forecast:
+def forecast(trials: int, evaluations: int, reduction_factor: int, grace: int, hyperband: bool = False) -> Forecast:
     """What becomes of `trials` whose scores come in random order and rank alike at every rung.
 
     A trial stops at a rung if it is below the (1 - 1/reduction_factor) quantile of those that were there before it
@@ -73,12 +76,14 @@ def forecast_median(trials: int, evaluations: int, grace: int, samples: int) -> 
 
 def _means(study: Callable[[], list[int]], marks: list[int], trials: int, evaluations: int) -> Forecast:
     repeats = max(20, 20_000 // trials)
-    reach, finish, spent = [0] * len(marks), 0, 0
-    for last in (last for _ in range(repeats) for last in study()):
-        reach = [count + (last >= mark) for count, mark in zip(reach, marks, strict=True)]
-        finish += last == evaluations
-        spent += last
-    return Forecast(tuple(r / repeats for r in reach), finish / repeats, spent / (repeats * trials * evaluations))
+    reach, finish = [0] * len(marks), 0
+    shares = []
+    for found in (study() for _ in range(repeats)):
+        for last in found:
+            reach = [count + (last >= mark) for count, mark in zip(reach, marks, strict=True)]
+            finish += last == evaluations
+        shares.append(sum(found) / (trials * evaluations))
+    return Forecast(tuple(r / repeats for r in reach), finish / repeats, fmean(shares), pstdev(shares))
 
 
 def _last_evaluation(score: float, seen: list[list[float]], marks: list[int], evaluations: int, part: float) -> int:
