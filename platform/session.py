@@ -17,7 +17,7 @@ from platform.ledger import Ledger
 from platform.report.provenance import provenance
 from platform.report.results_folder import ResultsListener
 from platform.report.screen import ScreenListener
-from platform.runner import cluster
+from platform.runner import cluster, interrupt
 from platform.runner.bench import Bench
 from platform.sweepfile import Sweep
 from platform.table import Listener, SweepInfo
@@ -141,6 +141,7 @@ class Session:
                 save_plan(plan, folder / "labels" / f"study-{index}-repeat-{repeat}.npz")
             print(f"{self.sweep.path} is checked; starting Ray", flush=True)
             cluster.start(address, self.sweep.resources)
+            interrupt.again()
             return self._run(folder, ledger, tracker)
         except OSError as error:
             if error.errno != errno.ENOSPC:
@@ -172,13 +173,14 @@ class Session:
         try:
             for listener in bench.listeners:
                 listener.sweep_started(info)
-            rows = run(bench, folder, slots) if missing > 0 else bench.close()
+            with interrupt.while_running():
+                rows = run(bench, folder, slots) if missing > 0 else bench.close()
         finally:
             screen.close()
             if tracker:
                 tracker.close()
         if any(row.outcome == "preempted" for row in rows):
-            return 130
+            return interrupt.exit_code()
         return 0 if any(row.outcome == "completed" for row in rows) else 1
 
     def _info(self, folder: Path, slots: int, bench: Bench) -> SweepInfo:

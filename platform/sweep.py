@@ -12,15 +12,23 @@ from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0: the sweep ran. 1: no trial completed. 2: bad input, nothing was started. 130: interrupted."""
+    """Exit code 0: the sweep ran. 1: no trial completed. 2: bad input, nothing was started.
+
+    130: interrupted (Ctrl-C), 143: ended by SIGTERM; the same command goes on.
+    """
     options = _parser().parse_intermixed_args(argv)  # options may stand between overrides
     from platform.errors import UserError
+    from platform.runner import interrupt
 
-    try:
-        return _run(options)
-    except UserError as error:
-        print(error.render(), file=sys.stderr)
-        return 2
+    with interrupt.listen():
+        try:
+            return _run(options)
+        except UserError as error:
+            print(error.render(), file=sys.stderr)
+            return 2
+        except interrupt.Interrupted:
+            print("interrupted; nothing that was recorded is lost, the same command goes on", file=sys.stderr)
+            return interrupt.exit_code()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ray
+
+STOP = "STOP"
+LOOK_SECONDS = 0.2
 
 
 class Store:
@@ -40,7 +45,17 @@ class Checkpoints:
         self._folder = folder
         mark = folder / "TOKEN"
         self._visible = mark.exists() and mark.read_text() == token
+        self._next_look = 0.0
         self._store = None if self._visible else ray.get_actor(store)
+
+    def stop_asked(self) -> bool:
+        """Whether the driver wants trials to save and stop where they are: a file in the folder, looked for now and
+        then. A worker that does not see the folder keeps its last checkpoint."""
+        now = time.monotonic()
+        if not self._visible or now < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
+        return (self._folder / STOP).exists()
 
     def save(self, key: str, trial: Any, beside: dict[str, Any]) -> None:
         """Save the trial with `beside` (plain data) in one atomic write."""
@@ -54,13 +69,24 @@ class Checkpoints:
 
     def load(self, key: str, trial: Any) -> dict[str, Any] | None:
         """Bring the trial back; what was saved beside it, or None when there is no checkpoint."""
+        return self._read(key, trial.load)
+
+    def branch(self, state: str, trial: Any) -> dict[str, Any]:
+        """Bring the trial to where another one was: KEY@EVALUATION (platform/runner/snapshots.py)."""
+        parent = state.partition("@")[0]
+        found = self._read(state, lambda path: trial.branch(path, parent))
+        if found is None:
+            raise FileNotFoundError(f"the state that this trial starts from is gone: {self._folder / state}.pt")
+        return found
+
+    def _read(self, key: str, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
         if self._store is None:
             path = self._folder / f"{key}.pt"
-            return trial.load(path) if path.exists() else None
+            return load(path) if path.exists() else None
         content: Any = ray.get(self._store.read.remote(key))
         if content is None:
             return None
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "trial.pt"
             path.write_bytes(content)
-            return trial.load(path)
+            return load(path)

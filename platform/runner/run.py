@@ -11,14 +11,20 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune import Callback
 from ray.tune.execution.placement_groups import PlacementGroupFactory
+from ray.tune.stopper import CombinedStopper
 
+from platform.runner import interrupt, schedulers
 from platform.runner.bench import Bench
 from platform.runner.checkpoints import Store
 from platform.runner.cluster import Slots
 from platform.runner.lifeline import Lifeline, RayLost, lost_processes
+from platform.runner.snapshots import Snapshots
+from platform.runner.stopping import Stopping
 from platform.runner.trainable import TrialTrainable
-from platform.runner.tune_bridge import BenchCallback, BenchSearcher, SpendingStopper, StudyScheduler, payload
+from platform.runner.tune_bridge import BenchCallback, BenchSearcher, SpendingStopper, payload
+from platform.runner.watchdog import Watchdog
 from platform.table import Row
 
 
@@ -38,7 +44,7 @@ class _Keeper:
 
 
 def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
-    """Run every missing row; all rows in the end. Ctrl-C ends running trials at their last checkpoint."""
+    """Run every missing row; all rows in the end. Asked to end (interrupt.py), trials save where they are."""
     checkpoints = (folder / "checkpoints").resolve()
     checkpoints.mkdir(exist_ok=True)
     token = secrets.token_hex(8)
@@ -59,12 +65,19 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
 
     def make_payload(row: Row) -> dict[str, Any]:
         mine = {"key": row.key, "study": row.study, "repeat": row.repeat, "spec": row.spec.model_dump(mode="json")}
+        mine |= {"accumulate": row.accumulate, "split": bench.sweep.retry.out_of_memory == "accumulate"}
         return common | mine | {"plugin": plugins.get(row.method)}
 
     scratch = tempfile.mkdtemp(prefix="kurabe-tune-")  # Tune's own bookkeeping: ours is the ledger
-    callback = BenchCallback(bench, _Keeper(bench, checkpoints).ended)
+    snapshots = Snapshots(checkpoints)
+    stopping, watchdog = Stopping(bench, checkpoints), Watchdog(bench, folder / "errors")
+    teller = BenchCallback(bench, _Keeper(bench, checkpoints).ended, watchdog.cause)
+    followers = [Lifeline(), stopping, watchdog, teller]
     try:
-        _tuner(bench, slots, BenchSearcher(bench, make_payload), callback, scratch).fit()
+        _tuner(bench, slots, BenchSearcher(bench, make_payload), followers, snapshots, scratch).fit()
+    except RayLost:
+        if not interrupt.requested():  # a SIGTERM to all processes of a job ends Ray's, too
+            raise
     except Exception as error:
         if bench.failure is None and (lost := lost_processes()):
             raise RayLost(", ".join(lost)) from error
@@ -76,12 +89,11 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     return bench.close()
 
 
-def _tuner(bench: Bench, slots: Slots, searcher: BenchSearcher, callback: BenchCallback, scratch: str) -> tune.Tuner:
+def _tuner(
+    bench: Bench, slots: Slots, searcher: BenchSearcher, followers: list[Callback], snapshots: Snapshots, scratch: str
+) -> tune.Tuner:
     """One Tuner over all studies: actors are reused, a trial whose worker dies is started again."""
-    sweep, budget = bench.sweep, bench.sweep.budget
-    scheduler = None
-    if budget.scheduler == "asha":
-        scheduler = StudyScheduler(bench, sweep.train.evaluations, budget.reduction_factor, budget.grace)
+    sweep = bench.sweep
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots.count)
     bundle: dict[str, float] = {"CPU": slots.cpu} | ({"GPU": slots.gpu} if slots.gpu else {})
     return tune.Tuner(
@@ -89,7 +101,7 @@ def _tuner(bench: Bench, slots: Slots, searcher: BenchSearcher, callback: BenchC
         tune_config=tune.TuneConfig(
             num_samples=-1,
             search_alg=searcher,
-            scheduler=scheduler,
+            scheduler=schedulers.make(bench, snapshots),
             max_concurrent_trials=slots.count,
             reuse_actors=True,
             trial_name_creator=lambda trial: payload(trial)["key"],
@@ -99,8 +111,8 @@ def _tuner(bench: Bench, slots: Slots, searcher: BenchSearcher, callback: BenchC
             name="tune",
             storage_path=scratch,
             verbose=0,
-            stop=SpendingStopper(bench),
-            callbacks=[Lifeline(), callback],
+            stop=CombinedStopper(SpendingStopper(bench), *(f for f in followers if isinstance(f, Stopping))),
+            callbacks=followers,
             failure_config=tune.FailureConfig(max_failures=sweep.retry.lost),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),

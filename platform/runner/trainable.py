@@ -9,17 +9,22 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
 import methods
 from platform.errors import UserError
+from platform.runner import memory, stacks
 from platform.runner.checkpoints import Checkpoints
 from platform.runner.lifeline import die_with_parent
 from platform.selection import get as get_rule
-from platform.spec import TrialSpec
+from platform.spec import TrialSpec, derive_seed
+from platform.training import accumulation
+from platform.training.report import Report
 
 _LOADED: dict[str, Any] = {}  # datasets and label plans of this process, by their settings
 
@@ -32,22 +37,51 @@ class TrialTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         import torch
 
+        from platform.runner.reset import Fresh
+
         die_with_parent()
+        torch.set_num_threads(max(1, int(json.loads(config["trial"])["threads"])))
+        self._stacks = stacks.register()
+        self._fresh = Fresh()
         self._begin(config)
-        torch.set_num_threads(max(1, int(self._config["threads"])))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._begin(new_config)
+        self._spent = self._fresh.outgrown()
         return True
+
+    def whereabouts(self) -> dict[str, Any]:
+        """Where this process is, for the driver's watchdog; asked as a trial starts."""
+        node = ray.get_runtime_context().get_node_id()
+        return {"node": node, "pid": os.getpid(), "stacks": self._stacks, "kills": memory.kernel_kills()}
 
     def _begin(self, config: dict[str, Any]) -> None:
         """Nothing that can fail: a trial that cannot start must end as failed, not take the actor down."""
         self._config = json.loads(config["trial"])
+        self._parts = self._config["accumulate"]
+        self._spent = False  # this process holds too much: the driver takes another one
+        self._forget()
+
+    def _forget(self) -> None:
         self._trial: Any = None
+        self._iterator: Iterator[Report] = iter(())
         self._reports: list[dict[str, float]] = []
-        self._repeat_last = False
+        self._repeat_last = self._stopped = False
 
     def step(self) -> dict[str, Any]:
+        if self._spent:
+            return self._result(None) | {"spent": True}
+        while True:
+            error, short = self._attempt()
+            if error is None:
+                return self._result(self._outcome)
+            if not short:
+                return self._result("failed", error)
+            if refused := self._split_further():
+                return self._result("failed", f"{short}: {_last_line(error)}\n{refused}\n{error}")
+
+    def _attempt(self) -> tuple[str | None, str]:
+        """Train to the next evaluation. (traceback or None, what memory ran out); the tensors it held are free then."""
         try:
             if self._trial is None:
                 self._start()
@@ -55,12 +89,35 @@ class TrialTrainable(tune.Trainable):
                 self._repeat_last = False
             else:
                 self._advance()
-            return self._result(self._outcome)
-        except Exception:
-            return self._result("failed", traceback.format_exc().strip())
+            return None, ""
+        except (Exception, SystemExit) as error:
+            return traceback.format_exc().strip(), memory.of_exception(error)
+
+    def _split_further(self) -> str:
+        """Go back to the checkpoint, the batches in twice as many parts; why not, where that cannot be."""
+        reports = self._reports
+        self._forget()
+        self._reports = reports  # for the last word, if it is one
+        memory.release()
+        if not self._config["split"]:
+            return "to try again with its batches split: retry.out_of_memory=accumulate"
+        parts = self._in_parts(2)
+        if parts > self._config["spec"]["train"]["accumulate"] * accumulation.MOST:
+            return f"split in {self._parts} parts, its batches did not fit either"
+        spec = TrialSpec(**self._config["spec"])
+        cls = self._method(spec)
+        why = accumulation.why_not(spec.method, cls, cls.Hyper(**spec.hyper), spec.train.batch_size, parts)
+        if why:
+            return f"not tried again in smaller parts: {why}"
+        self._parts = parts
+        return ""
+
+    def _in_parts(self, times: int = 1) -> int:
+        """Parts of a step: what the sweep file says, or more because memory ran out."""
+        return times * max(self._parts, self._config["spec"]["train"]["accumulate"])
 
     def cleanup(self) -> None:
-        self._trial = None
+        self._forget()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -68,25 +125,36 @@ class TrialTrainable(tune.Trainable):
         from platform.training.trial import Trial
 
         config = self._config
+        self._reports = []
+        self._fresh.restore(derive_seed(config["spec"]["seeds"]["order"], "process"))
         if Path(config["cwd"]).is_dir():
             os.chdir(config["cwd"])  # relative paths of the sweep file mean the driver's folder
         self._spec = TrialSpec(**config["spec"])
         self._rule = get_rule(config["select"])
-        plugin = config.get("plugin")
-        cls = methods.from_source(plugin["source"], plugin["path"]) if plugin else methods.get(self._spec.method)
+        cls = self._method(self._spec)
         dataset, plan = load_data(self._spec)
-        self._trial = Trial(self._spec, dataset, plan, cls, device=config["device"], images=_LOADED.get("images"))
-        _LOADED["images"] = self._trial.images  # the next trial of this actor finds them on the device
         self._checkpoints = Checkpoints(Path(config["folder"]), config["token"], config["store"])
+        images = _LOADED.get("images")
+        self._trial = Trial(self._spec, dataset, plan, cls, config["device"], images, self._in_parts())
+        self._trial.interrupted = self._checkpoints.stop_asked
+        _LOADED["images"] = self._trial.images  # the next trial of this actor finds them on the device
         self._iterator = self._trial.reports()
         self._outcome: str | None = None
         saved = self._load()
         if saved:
             self._reports, self._outcome = saved["reports"], saved["outcome"]
+            self._parts = max(self._parts, saved.get("accumulate", 1))
+            self._trial.method.accumulate = self._in_parts()
             # The report may not have reached the driver before the process died: send it again, it is told apart.
-            self._repeat_last = bool(self._reports)
+            self._repeat_last = self._last() is not None
             if self._outcome is None:
                 self._iterator = self._trial.reports()
+        elif self._spec.parent:
+            self._reports = self._checkpoints.branch(self._spec.parent, self._trial)["reports"]
+
+    def _method(self, spec: TrialSpec) -> Any:
+        plugin = self._config.get("plugin")
+        return methods.from_source(plugin["source"], plugin["path"]) if plugin else methods.get(spec.method)
 
     def _load(self) -> dict[str, Any] | None:
         """What was saved beside the trial. None where there is no checkpoint, or none that can be read."""
@@ -97,17 +165,32 @@ class TrialTrainable(tune.Trainable):
             return None
 
     def _advance(self) -> None:
-        report = next(self._iterator)
+        report = next(self._iterator, None)
+        if report is None:  # interrupted between two evaluations: what was trained since the last one is kept
+            self._save()
+            self._stopped = True
+            return
         metrics = {k: float(v) for k, v in report.metrics.items()}
         row = {"evaluation": float(len(self._reports) + 1), "step": float(report.step), "seconds": report.seconds}
+        if self._in_parts() > 1:
+            metrics["accumulate"] = float(self._in_parts())
         self._reports.append(row | metrics)
         row["score"] = self._rule.score([_selectable(r) for r in self._reports])
         self._reports[-1] = row | metrics
         self._outcome = report.outcome
-        self._checkpoints.save(self._config["key"], self._trial, {"reports": self._reports, "outcome": self._outcome})
+        self._save()
+
+    def _save(self) -> None:
+        beside = {"reports": self._reports, "outcome": self._outcome, "accumulate": self._parts}
+        self._checkpoints.save(self._config["key"], self._trial, beside)
+
+    def _last(self) -> dict[str, float] | None:
+        """The last report of its own: a child's history begins with its parent's."""
+        inherited = int(self._config["spec"].get("parent", "").partition("@")[2] or 0)
+        return self._reports[-1] if len(self._reports) > inherited else None
 
     def _result(self, outcome: str | None, error: str = "") -> dict[str, Any]:
-        last = self._reports[-1] if self._reports else {}
+        last = self._last() or {}
         notice, self._notice = self._notice, ""
         return {
             "key": self._config["key"],
@@ -117,6 +200,8 @@ class TrialTrainable(tune.Trainable):
             "outcome": outcome,
             "error": error,
             "notice": notice,
+            "accumulate": self._parts,
+            "saved": self._stopped,
             "seconds": self._trial.seconds if self._trial is not None else 0.0,
             "done": outcome is not None,
         }
@@ -125,6 +210,10 @@ class TrialTrainable(tune.Trainable):
 def _selectable(report: dict[str, float]) -> dict[str, float]:
     """What a selection rule may see: everything but what the test set gave."""
     return {name: value for name, value in report.items() if not name.startswith("test_")}
+
+
+def _last_line(error: str) -> str:
+    return error.splitlines()[-1]
 
 
 def load_data(spec: TrialSpec) -> tuple[Any, Any]:

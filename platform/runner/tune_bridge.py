@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from platform.runner import interrupt
 from platform.runner.bench import Bench
 from platform.table import Row
 
@@ -41,6 +40,8 @@ class BenchSearcher(Searcher):
         self._bench, self._make_payload = bench, make_payload
 
     def suggest(self, trial_id: str) -> Any:
+        if interrupt.requested():
+            return None
         with _kept(self._bench):
             row = self._bench.next_row()
         if row is None:
@@ -58,8 +59,8 @@ class BenchSearcher(Searcher):
 class BenchCallback(Callback):
     """Every event of Tune, told to the bench."""
 
-    def __init__(self, bench: Bench, after_end: Callable[[Row], None]) -> None:
-        self._bench, self._after_end = bench, after_end
+    def __init__(self, bench: Bench, after_end: Callable[[Row], None], cause: Callable[[TuneTrial], str]) -> None:
+        self._bench, self._after_end, self._cause = bench, after_end, cause
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
         with _kept(self._bench):
@@ -74,11 +75,8 @@ class BenchCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
         key = payload(trial)["key"]
-        error = trial.get_error()
         with _kept(self._bench):
-            self._bench.ended(
-                key, "failed", f"the worker process was lost\n{error}" if error else "the worker was lost"
-            )
+            self._bench.ended(key, "failed", self._cause(trial))
         self._after_end(self._bench.rows[key])
 
 
@@ -95,59 +93,3 @@ class SpendingStopper(Stopper):
 
     def stop_all(self) -> bool:
         return False
-
-
-class StudyScheduler(FIFOScheduler):
-    """One ASHA (stopping variant) per study, so that methods are not stopped for being slower starters than others."""
-
-    def __init__(self, bench: Bench, evaluations: int, reduction_factor: int, grace: int) -> None:
-        super().__init__()
-        sign = "max" if bench.rule.maximise else "min"
-        self._asha = {
-            study.id: AsyncHyperBandScheduler(
-                time_attr="evaluation",
-                metric="score",
-                mode=sign,
-                max_t=max(evaluations, grace + 1),
-                grace_period=grace,
-                reduction_factor=reduction_factor,
-            )
-            for study in bench.sweep.studies()
-        }
-        for row in bench.rows.values():  # rows of earlier runs set the rungs' marks too
-            if row.repeat:
-                continue
-            self._replay(row, 1 if bench.rule.maximise else -1)
-
-    def _replay(self, row: Row, sign: int) -> None:
-        bracket = self._asha[row.study]._brackets[0]
-        trial: Any = SimpleNamespace(trial_id=row.key)
-        for report in row.reports:
-            if report.get("score") is not None:
-                bracket.on_result(trial, int(report["evaluation"]), sign * report["score"])
-
-    def _of(self, trial: TuneTrial) -> AsyncHyperBandScheduler:
-        return self._asha[payload(trial)["study"]]
-
-    def on_trial_add(self, tune_controller: Any, trial: TuneTrial) -> None:
-        self._of(trial).on_trial_add(tune_controller, trial)
-
-    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        if not _comparable(result) or payload(trial)["repeat"]:  # a repeat is never stopped
-            return TrialScheduler.CONTINUE
-        return self._of(trial).on_trial_result(tune_controller, trial, result)
-
-    def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
-        if _comparable(result) and result.get("outcome") == "completed" and not payload(trial)["repeat"]:
-            self._of(trial).on_trial_complete(tune_controller, trial, result)
-
-    def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
-        self._of(trial).on_trial_remove(tune_controller, trial)
-
-    def debug_string(self) -> str:
-        return "one ASHA per study"
-
-
-def _comparable(result: dict[str, Any]) -> bool:
-    score = result.get("score")
-    return score is not None and score == score  # a NaN would sit in the rung for ever

@@ -1,0 +1,119 @@
+"""Ctrl-C and SIGTERM: the first ends a sweep in good order, the second at once. What was recorded is kept either way.
+
+Before and after the trials run, the first one ends the process as an exception would (`Interrupted`); while they run,
+trials are asked to save where they are (`Stopping`), and what is missing is run by the same command later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["Interrupted", "again", "descendants", "exit_code", "listen", "requested", "say", "waited", "while_running"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """The first signal, where no trial runs. No Exception: nobody is to take it for a failure and go on."""
+
+
+class _State:
+    signal: int = 0
+    at: float = 0.0  # monotonic
+    running: bool = False
+
+
+_state = _State()
+
+
+def requested() -> bool:
+    """Whether the sweep is to end."""
+    return bool(_state.signal)
+
+
+def waited() -> float:
+    """Seconds since it was asked to end."""
+    return time.monotonic() - _state.at
+
+
+def exit_code() -> int:
+    """130 for Ctrl-C, 143 for SIGTERM, as shells have it."""
+    return 128 + (_state.signal or signal.SIGINT)
+
+
+@contextlib.contextmanager
+def listen() -> Iterator[None]:
+    """Handle both signals inside the block. Outside the main thread Python allows none: then nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _state.signal, _state.running = 0, False
+    again()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def again() -> None:
+    """Take the signals back: ray.init has a handler of its own for SIGTERM."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, _handle)
+
+
+@contextlib.contextmanager
+def while_running() -> Iterator[None]:
+    """Inside the block the first signal is only noted: whoever runs the trials asks `requested`."""
+    _state.running = True
+    try:
+        yield
+    finally:
+        _state.running = False
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    if _state.signal:
+        _kill(number)
+    _state.signal, _state.at = number, time.monotonic()
+    if not _state.running:
+        raise Interrupted
+
+
+def _kill(number: int) -> None:
+    """End this process and everything below it, now. The ledger is whole after every event: nothing is to be closed."""
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), b"\nkilled; what was recorded is kept, the same command goes on from there\n")
+    for pid in reversed(descendants(os.getpid())):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    os._exit(128 + number)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below one, parents before children. Linux; nothing elsewhere."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            parent = int(entry.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(entry.parent.name))
+    found = list(children.get(pid, []))
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def say() -> str:
+    """The line for the screen when trials are asked to stop."""
+    name = "Ctrl-C" if _state.signal == signal.SIGINT else "SIGTERM"
+    return f"{name}: trials save where they are, then the sweep ends; once more ends it at once"
