@@ -9,12 +9,14 @@ from typing import Any
 from platform.ledger import ATTEMPTED, Ledger
 from platform.report.winners import winner
 from platform.runner.repeats import Repeats
-from platform.search.proposer import Asked, Proposer
+from platform.search.population import Population
+from platform.search.proposer import MAX_DUPLICATES, Asked, Proposer
 from platform.search.queue import StudyQueue
 from platform.search.spending import Spending
 from platform.selection import Rule
 from platform.sweepfile import Study, Sweep
 from platform.table import Listener, Row
+from platform.training.schedules import evaluation_steps
 
 
 class Bench:
@@ -41,6 +43,7 @@ class Bench:
         self._hashes = hashes
         self._repeats = Repeats(sweep, hashes[0], repeat_labels or {}, ledger.rows, self._again)
         self._pool = ThreadPoolExecutor(1, "search")
+        self.populations: dict[str, Population] = {}  # of population-based training, by study
         self._studies = [self._open(study) for study in sweep.studies()]
         self._turn = 0
         self.failure: Exception | None = None  # what a listener raised
@@ -49,16 +52,20 @@ class Bench:
     def _open(self, study: Study) -> StudyQueue:
         data_hash, labels = self._hashes
 
-        def make_row(params: dict[str, Any], number: int) -> Row:
-            spec = study.resolve(params, data_hash, labels[study.index])
+        def make_row(params: dict[str, Any], number: int, parent: str = "") -> Row:
+            spec = study.resolve(params, data_hash, labels[study.index]).model_copy(update={"parent": parent})
             return Row(spec.key, study.method.name, study.id, study.seed, number, params, spec)
 
         def record(asked: Asked) -> None:
             self.ledger.asked(study.id, asked._asdict())
 
-        queue = StudyQueue(study, Proposer(study, self.sweep.budget.sampler, self.rule.maximise), make_row, record)
+        budget, maximise = self.sweep.budget, self.rule.maximise
+        proposer = Proposer(study, budget.sampler, maximise, budget.objectives)
+        queue = StudyQueue(study, proposer, make_row, record)
         for row in queue.recall(self.ledger.history, self.ledger.rows, self._again):
             self.rows[row.key] = row
+        if budget.scheduler == "pbt":
+            self._open_population(queue)
         for row in [*self.rows.values(), *queue.waiting]:
             if row.study == study.id:
                 self.spending.note(row)
@@ -68,6 +75,21 @@ class Bench:
             if row.study == study.id and row.repeat and not self._again(row):
                 self.rows[row.key] = row
         return queue
+
+    def _open_population(self, queue: StudyQueue) -> None:
+        train, study = self.sweep.train, queue.study
+        evaluations = len(evaluation_steps(train.steps, train.evaluations))
+        population = Population(study, evaluations, self.sweep.budget.grace, self.rule.maximise)
+        self.populations[study.id] = population
+        mine = [row for row in self.rows.values() if row.study == study.id]
+        for row in mine:
+            for report in row.reports:
+                population.note(row.key, int(report["evaluation"]), report.get("score"))
+        for row in mine:  # its child was not written any more
+            mark = int(row.reports[-1]["evaluation"]) if row.reports else 0
+            if row.outcome == "pruned" and population.is_worst(row.key, mark):
+                population.ended[row.key] = mark
+                self._succeed(queue, row)
 
     def _again(self, row: Row) -> bool:
         """Whether a row of an earlier run is run: it did not end, or `retry:` leaves it an attempt."""
@@ -92,8 +114,10 @@ class Bench:
 
     @property
     def expecting(self) -> bool:
-        """Whether there may be rows later although `next_row` has none now: repeats, once what runs has ended."""
-        return bool(self.sweep.budget.repeats) and any(row.outcome is None for row in self.rows.values())
+        """Whether there may be rows later although `next_row` has none now: repeats, once what runs has ended, and
+        children."""
+        more = bool(self.sweep.budget.repeats or self.populations)
+        return more and any(row.outcome is None for row in self.rows.values())
 
     def left(self) -> int:
         """At most so many rows are to be run; 0 = nothing is."""
@@ -180,7 +204,7 @@ class Bench:
         if result.get("notice"):
             self.notify(f"{row.study} #{row.number}: {result['notice']}")
         report = result["report"]
-        if report and report["evaluation"] > len(row.reports):
+        if report and report["evaluation"] > (row.reports[-1]["evaluation"] if row.reports else 0):
             row.reports.append(report)
             row.steps, row.seconds = int(report["step"]), report["seconds"]
             self.spending.note(row)
@@ -201,9 +225,37 @@ class Bench:
             row.score = row.reports[-1].get("score")
             row.test_accuracy = row.reports[-1].get("test_accuracy")
         self.spending.note(row)
-        self._proposer(row).tell(row)
+        queue = self._queue(row)
+        queue.proposer.tell(row)
         for listener in self.listeners:
             listener.trial_ended(row)
+        if row.study in self.populations:
+            self._succeed(queue, row)
+
+    def _succeed(self, queue: StudyQueue, row: Row) -> None:
+        """Population-based training: a row of the worst at a mark is followed by a child of one of the best there."""
+        population = self.populations[row.study]
+        if row.outcome != "pruned" or row.key not in population.ended or row.key in queue.succeeded:
+            return
+        parent, mark = population.parent(row.key)
+        for attempt in range(MAX_DUPLICATES):
+            params = population.changed(self.rows[parent].params, row.key, attempt)
+            child = queue.adopt(params, f"{parent}@{mark}", row.key, self.rows)
+            if child is not None:
+                reports = self.rows[parent].reports
+                child.steps = next(int(r["step"]) for r in reports if r["evaluation"] == mark)  # it starts from there
+                return
+
+    def wanted_states(self, evaluation: int) -> set[str]:
+        """States at an evaluation that a child may start from, now or later: KEY@EVALUATION."""
+        rows = [*self.rows.values(), *self.unfinished()]
+        awaited = {row.spec.parent for row in rows if row.outcome in (None, "preempted") and not row.reports}
+        of = self.populations.values()
+        return awaited | {f"{key}@{evaluation}" for population in of for key in population.kept(evaluation)}
+
+    def unfinished(self) -> list[Row]:
+        """Rows of earlier runs that go on, with what they reported then."""
+        return [row for queue in self._studies for row in queue.waiting if row.outcome not in ATTEMPTED]
 
     def overspends(self, key: str, seconds: float) -> bool:
         """Whether a trial is to end at this evaluation, having trained `seconds`: its study's seconds are spent."""
@@ -244,5 +296,5 @@ class Bench:
         """Tune pickles its configuration to restore it; ours is never restored, the ledger is the truth."""
         return (object, ())
 
-    def _proposer(self, row: Row) -> Proposer:
-        return next(queue.proposer for queue in self._studies if queue.study.id == row.study)
+    def _queue(self, row: Row) -> StudyQueue:
+        return next(queue for queue in self._studies if queue.study.id == row.study)
