@@ -144,6 +144,7 @@ class ClidMu(Method):
     Hyper = with_bases(ClidMuHyper, BASES)
     views = Views(labelled=("weak",), meta=("weak",))
     compilable = False
+    in_flight = ("model_ema", "temperature")
 
     def build(self) -> None:
         settings, setup = self.hyper, self.setup

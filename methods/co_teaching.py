@@ -30,6 +30,7 @@ class CoTeaching(TwoNetworks):
         )
 
     views = Views(labelled=("weak",))
+    in_flight = ("model_ema", "forget_rate")
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         x, y = batch.labelled.weak, batch.labelled.y

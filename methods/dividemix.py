@@ -50,6 +50,7 @@ class DivideMix(TwoNetworks):
         balance: float = hyper(1.0, ge=0, help="weight of the pull towards equally frequent classes")
 
     views = Views(labelled=("weak", "weak"))
+    in_flight = ("model_ema", "clean_threshold", "temperature", "alpha", "lambda_u")
 
     def build(self) -> None:
         super().build()

@@ -27,6 +27,7 @@ class ELR(Method):
         lambda_t: float = hyper(3.0, search=log_uniform(0.3, 10.0), ge=0, help="weight of the regularisation")
 
     views = Views(labelled=("weak",))
+    in_flight = ("model_ema", "beta", "lambda_t")
 
     def build(self) -> None:
         shape = (self.setup.num_train, self.setup.num_classes)

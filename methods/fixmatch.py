@@ -25,6 +25,7 @@ class FixMatch(Method):
 
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
     accumulates = True
+    in_flight = ("model_ema", "threshold", "lambda_u")
 
     def build(self) -> None:
         self.selector = Fixed(self.hyper.threshold)

@@ -30,6 +30,7 @@ class FreeMatch(Method):
         lambda_u: float = hyper(1.0, search=log_uniform(0.5, 4.0), ge=0, help="weight of the unlabelled loss")
 
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
+    in_flight = ("model_ema", "selector_ema", "lambda_f", "lambda_u")
 
     def build(self) -> None:
         self.selector = make_selector("freematch", self.setup, self.hyper)

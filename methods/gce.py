@@ -30,6 +30,7 @@ class GCE(Method):
 
     views = Views(labelled=("weak",))
     accumulates = True
+    in_flight = ("model_ema", "q")
 
     def loss(self, batch: Batch) -> Terms:
         labelled = batch.labelled

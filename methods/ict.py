@@ -30,6 +30,7 @@ class ICT(Method):
         ramp: float = hyper(0.25, search=uniform(0.0, 0.6), ge=0, le=1, help="part of the steps that ramps lambda_u up")
 
     views = Views(labelled=("weak",), unlabelled=("weak",))
+    in_flight = ("model_ema", "alpha", "lambda_u", "ramp")
 
     def loss(self, batch: Batch) -> Terms:
         unlabelled = batch.stream("unlabelled")

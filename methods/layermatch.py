@@ -69,6 +69,8 @@ class LayerMatch(Method):
         )
 
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
+    # Not model_ema: it decides whether the teacher is a network of its own.
+    in_flight = ("threshold", "lambda_u", "centre_ema", "centre_weight", "centre_temperature")
 
     def build(self) -> None:
         settings, head = self.hyper, find_head(self.model)

@@ -29,6 +29,7 @@ class MeanTeacher(Method):
 
     views = Views(labelled=("weak",), unlabelled=("weak", "weak"))
     accumulates = True
+    in_flight = ("model_ema", "lambda_u", "ramp")
 
     def loss(self, batch: Batch) -> Terms:
         unlabelled = batch.stream("unlabelled")

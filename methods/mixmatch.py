@@ -34,6 +34,7 @@ class MixMatch(Method):
         ramp: float = hyper(0.4, search=uniform(0.0, 0.6), ge=0, le=1, help="part of the steps that ramps lambda_u up")
 
     views = Views(labelled=("weak",), unlabelled=("weak", "weak"))
+    in_flight = ("model_ema", "temperature", "alpha", "lambda_u", "ramp")
 
     def loss(self, batch: Batch) -> Terms:
         labelled, unlabelled = batch.labelled, batch.stream("unlabelled")

@@ -19,6 +19,7 @@ class MixUp(Method):
         alpha: float = hyper(1.0, search=log_uniform(0.1, 8.0), gt=0, help="Beta(alpha, alpha) of the mixing weight")
 
     views = Views(labelled=("weak",))
+    in_flight = ("model_ema", "alpha")
 
     def loss(self, batch: Batch) -> Terms:
         x, y, y_other, lam = mix(batch.labelled.weak, batch.labelled.y, self.hyper.alpha, self.generator)

@@ -19,6 +19,7 @@ class Oracle(Method):
 
     uses_truth: ClassVar[bool] = True
     views = Views(labelled=("weak",))
+    in_flight = ("model_ema",)
 
     def loss(self, batch: Batch) -> Terms:
         true = batch.labelled.true

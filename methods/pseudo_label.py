@@ -28,6 +28,7 @@ class PseudoLabel(Method):
 
     views = Views(labelled=("weak",), unlabelled=("weak",))
     accumulates = True
+    in_flight = ("model_ema", "threshold", "lambda_u", "ramp")
 
     def build(self) -> None:
         self.selector = Fixed(self.hyper.threshold)

@@ -26,6 +26,7 @@ class SCE(Method):
 
     views = Views(labelled=("weak",))
     accumulates = True
+    in_flight = ("model_ema", "alpha", "beta", "log_zero")
 
     def loss(self, batch: Batch) -> Terms:
         forward = F.cross_entropy(at_least_float32(self.model(batch.labelled.weak)), batch.labelled.y, reduction="none")

@@ -26,5 +26,7 @@ class SoftMatch(FixMatch):
         uratio: int = hyper(7, search=int_uniform(1, 15), ge=1, help="unlabelled images per labelled one in a step")
         lambda_u: float = hyper(1.0, search=log_uniform(0.5, 4.0), ge=0, help="weight of the unlabelled loss")
 
+    in_flight = ("model_ema", "n_sigma", "selector_ema", "lambda_u")
+
     def build(self) -> None:
         self.selector = make_selector("softmatch", self.setup, self.hyper)

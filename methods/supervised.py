@@ -14,6 +14,7 @@ class Supervised(Method):
 
     views = Views(labelled=("weak",))
     accumulates = True
+    in_flight = ("model_ema",)
 
     def loss(self, batch: Batch) -> Terms:
         return Terms(labelled=self.labelled_loss(self.model(batch.labelled.weak), batch.labelled.y))

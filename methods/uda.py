@@ -28,6 +28,7 @@ class UDA(Method):
 
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
     accumulates = True
+    in_flight = ("model_ema", "threshold", "temperature", "lambda_u")
 
     def build(self) -> None:
         self.selector = Fixed(self.hyper.threshold)
