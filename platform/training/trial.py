@@ -145,13 +145,29 @@ class Trial:
         }
         checkpoint.write(path, self.spec.key, content)
 
+    def branch(self, path: str | Path, parent: str) -> dict[str, Any]:
+        """Start from the state that another trial of this method saved, with this one's own settings: what is changed
+        acts from the next step on, where the method lists it in `in_flight`. Its seconds are counted from here.
+
+        parent: key of that trial. Returns what was saved beside. Raises UserError as `load` does.
+        """
+        decay = [group["weight_decay"] for group in self.optimizer.param_groups]
+        beside = self._restore(path, parent)
+        for group, value in zip(self.optimizer.param_groups, decay, strict=True):
+            group["weight_decay"] = value
+        self.seconds, self.outcome = 0.0, None
+        return beside
+
     def load(self, path: str | Path) -> dict[str, Any]:
         """Go back to where `save` was called; returns what was saved beside.
 
         The next losses are those of the trial that went on, to the bit on a CPU. Call `reports()` anew afterwards.
         Raises UserError for a file that is no checkpoint of this trial.
         """
-        content = checkpoint.read(path, self.spec.key, self.device)
+        return self._restore(path, self.spec.key)
+
+    def _restore(self, path: str | Path, key: str) -> dict[str, Any]:
+        content = checkpoint.read(path, key, self.device)
         self.method.load_state_dict(content["method"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.batches.load_state_dict(content["batches"])
