@@ -3,7 +3,7 @@
 A device-second is a second in which a trial trains or evaluates in its slot, whatever the slot consists of (resources:
 cpu, gpu); every trial of a sweep has the same slot, so every method is charged alike. Stopped, diverged and failed
 trials are charged, and every attempt of one that was started over. Not charged: starting a process, reading data, and
-work that is lost with a machine and done again, which is no method's fault; nor repeats of winners, which are counted
+work that is lost with a machine, or for want of memory, and is done again; nor repeats of winners, which are counted
 for themselves.
 
 A study whose seconds are spent starts no trial. A trial under way then ends, as pruned, at its next evaluation: so a
