@@ -47,6 +47,13 @@ CASES = {
         ["methods=[clid_mu]", "fixed={meta_batch_size: 500, meta_source: training}"],
         ["meta_batch_size"],
     ),
+    "no such preset": (["budget.preset=papers"], ["budget.preset", "did you mean: paper"]),
+    "no limit at all": (["budget.trials=null"], ["budget.trials", "no seconds either", "seconds: 3600"]),
+    "no seconds": (["budget.seconds=-1"], ["budget.seconds", "-1 is not a positive number"]),
+    "repeats without a fresh seed": (
+        ["budget.repeats=2", "seeds={noise: 1, split: 1, init: 1, order: 1}"],
+        ["budget.repeats", "seeds pins every axis", "repeats: 0"],
+    ),
     "no label per class": (["labels.per_class=0"], ["labels.per_class", "0 is not a positive whole number"]),
     "a centre temperature of 0": (
         ["methods=[layermatch]", "fixed.layermatch.centre_temperature=0"],

@@ -20,6 +20,10 @@ def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def number(value: Any) -> str:
     """A hyper-parameter as people read it: four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -66,7 +70,7 @@ def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     studies = max(1, len(info.studies) // max(1, len(info.methods)))
     seeds = sorted({row.seed for row in rows if not row.repeat})
     budget = f"{studies} x {info.budget} of at most {info.steps} steps for every method"
-    budget += f", then {info.repeats} repeats of each winner" if info.repeats else ""
+    budget += f", then {counted(info.repeats, 'repeat')} of each winner" if info.repeats else ""
     steps, seconds = sum(row.steps for row in rows), sum(row.spent for row in rows)
     spent = f"{len(rows)} trials, {steps:,} steps, {seconds:,.0f} s of training and evaluation"
     rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"

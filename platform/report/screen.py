@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from platform.report.last_screen import print_last_screen
-from platform.report.leaderboard import settings
+from platform.report.leaderboard import counted, settings
 from platform.report.progress import Progress, Seen, amount, clock, trial_name
 from platform.table import Row, SweepInfo
 from platform.tracking.uri import redact
@@ -124,7 +124,7 @@ class ScreenListener:
         studies = len(info.studies) // max(1, len(info.methods))
         total = "" if self._progress.total is None else f"{self._progress.total} "
         what = f"{info.name}: {', '.join(info.methods)}; {total}trials of at most {info.steps} steps"
-        again = f", then {info.repeats} repeats of each winner" if info.repeats else ""
+        again = f", then {counted(info.repeats, 'repeat')} of each winner" if info.repeats else ""
         short = studies == 1 and info.seconds_per_study is None and not again
         each = "" if short else f" ({studies} stud{'y' if studies == 1 else 'ies'} of {info.budget} per method{again})"
         return f"{what}{each}, {info.slots} at a time, winner by {info.select}"

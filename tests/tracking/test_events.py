@@ -13,6 +13,15 @@ from platform.tracking.buffer import Buffer
 from tests.report.fake_sweep import FakeSweep
 
 
+def test_a_repeat_is_told_apart_and_every_attempt_is_charged() -> None:
+    row = FakeSweep(Path("digits")).row("fixmatch", 0, 1)
+    assert events.open_trial(row)["tags"]["kurabe.repeat"] == "0"
+    row.repeat, row.seconds, row.earlier = 2, 10.0, 2.5
+    opened = events.open_trial(row)
+    assert opened["tags"]["kurabe.repeat"] == "2" and opened["name"].endswith("(repeat 2)")
+    assert events.close_trial(row)["tags"]["kurabe.seconds"] == "12.5"
+
+
 def test_the_limits_are_those_of_the_installed_mlflow() -> None:
     from mlflow.utils import validation
 
