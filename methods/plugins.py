@@ -76,6 +76,10 @@ class Finder(Generic[T]):
         places = {f.stem for f in self.folder.glob("*.py") if self._is_place(f.stem)}
         return sorted(places | {e.name for e in importlib.metadata.entry_points(group=self.group)})
 
+    def has(self, name: str) -> bool:
+        """As `name in names()`. Installed packages are only looked through (10 ms) for what the folder does not have."""
+        return (self._is_place(name) and (self.folder / f"{name}.py").exists()) or name in self.names()
+
     def _is_place(self, name: str) -> bool:
         return name.isidentifier() and not name.startswith("_") and name not in self.other
 

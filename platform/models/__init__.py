@@ -31,7 +31,7 @@ def check(name: str) -> Problem | None:
         from platform.models.parts import timm_backbone
 
         return timm_backbone.check(name)
-    if name in names():
+    if finder.has(name):
         return None
     hint = did_you_mean(name, [*names(), "timm:NAME"], "python -m platform.catalog")
     return Problem(f"no such model: '{name}'", key="model", hint=hint)
