@@ -210,6 +210,7 @@ class Session:
             repeats=sweep.budget.repeats,
             planned=None if sweep.budget.seconds is not None else planned,
             complete=bench.complete,
+            remarks=bench.remarks,
         )
 
     def _folder(self, fresh: bool) -> Path:

@@ -70,6 +70,7 @@ class SweepInfo:
     repeats: int = 0  # of each study's winner
     planned: int | None = None  # rows in all, repeats included, where that is known before
     complete: set[str] = field(default_factory=set)  # studies whose search has ended; known when the sweep ends
+    remarks: list[str] = field(default_factory=list)  # lines for the end: what the search cost; known when it ends
 
     @property
     def budget(self) -> str:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from platform.report import inside
+from platform.report import inside, pareto
 from platform.report.files import replace
 from platform.report.winners import Standing, standings, winner
 from platform.table import Row, SweepInfo
@@ -69,6 +69,8 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
                 made.append(_save(inside.label_trust(info, method, mine, STUDIES), folder / method / "label_trust.png"))
         if inside.has_stages(rows):
             made.append(_save(inside.layers(info, rows, STUDIES), folder / "layers.png"))
+        if pareto.asked_for(info) and any(pareto.fronts(info, rows).values()):
+            made.append(_save(pareto.figure(info, rows, STUDIES), folder / "pareto.png"))
         ranked = standings(info, rows)
         if len(info.methods) > 1 and any(s.score for s in ranked):
             made.append(_save(methods_side_by_side(info, ranked), folder / "methods.png"))

@@ -25,6 +25,7 @@ TRIAL_COLUMNS = (
     "accumulate",
     "reason",
     "repeat",
+    "parent",
 )
 CURVE_COLUMNS = (
     "key",
@@ -69,6 +70,7 @@ def trial_record(row: Row) -> dict[str, Any]:
         "accumulate": row.accumulate,
         "reason": row.reason,
         "repeat": row.repeat,
+        "parent": row.spec.parent,
     }
     return record | {f"hp.{name}": value for name, value in row.params.items()}
 

@@ -10,6 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from platform.report import pareto
 from platform.report.leaderboard import number, retrain, seconds_spent
 from platform.report.progress import clock, trial_name
 from platform.report.winners import OUTCOMES, Standing, standings
@@ -40,7 +41,8 @@ def _parts(
         parts += [text for standing in ranked for text in _hyper(standing)]
     else:
         parts.append(Text("No trial completed, so nobody won.", style="red"))
-    parts += [Text(), *_failures(info, rows), *(Text(notice, style="yellow") for notice in notices), *_places(info)]
+    parts += [Text(), *_failures(info, rows), *(Text(notice, style="yellow") for notice in notices)]
+    parts += [*map(Text, _remarks(info, rows)), *_places(info)]
     parts += [Text(), *_commands(info, rows, ranked, links)]
     return parts
 
@@ -102,6 +104,10 @@ def _failures(info: SweepInfo, rows: Sequence[Row]) -> list[Text]:
     if len(failed) > 5:
         found.append(Text(f"and {len(failed) - 5} more, see {info.folder / 'errors'}", style="red"))
     return [*found, Text()] if found else []
+
+
+def _remarks(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
+    return [*(pareto.said(info, rows) if pareto.asked_for(info) else []), *info.remarks]
 
 
 def _places(info: SweepInfo) -> list[Text]:

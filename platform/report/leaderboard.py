@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from platform.report import pareto
 from platform.report.provenance import sentence
-from platform.report.winners import OUTCOMES, Standing, paired_difference, repeats, standings
+from platform.report.winners import OUTCOMES, Standing, paired_difference, repeats, standings, steps_made
 from platform.table import Row, SweepInfo
 from platform.tracking.uri import redact
 
@@ -51,6 +52,7 @@ def retrain(info: SweepInfo, row: Row) -> str:
         words += [f"seed={int(info.resolved['seed']) + index}", f"seeds.data={row.spec.seeds['data']}"]
     words += ["budget.trials=1", "budget.studies=1"]
     words += ["budget.repeats=0"] if info.repeats else []
+    words += ["budget.scheduler=none"] if (info.resolved.get("budget") or {}).get("scheduler") == "pbt" else []
     words += ["budget.seconds=null"] if info.seconds_per_study is not None else []
     typed = redact(info.command).split(" ")
     end = next((i for i, word in enumerate(typed) if word.startswith("--")), len(typed))
@@ -71,7 +73,7 @@ def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     seeds = sorted({row.seed for row in rows if not row.repeat})
     budget = f"{studies} x {info.budget} of at most {info.steps} steps for every method"
     budget += f", then {counted(info.repeats, 'repeat')} of each winner" if info.repeats else ""
-    steps, seconds = sum(row.steps for row in rows), sum(row.spent for row in rows)
+    steps, seconds = sum(steps_made(row) for row in rows), sum(row.spent for row in rows)
     spent = f"{len(rows)} trials, {steps:,} steps, {seconds:,.0f} s of training and evaluation"
     rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"
     hashes = {name: info.provenance.get(name) for name in ("data_sha256", "labels_sha256")}
@@ -87,6 +89,8 @@ def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     ]
     if hashes["data_sha256"]:
         lines.append(f"- data sha256 {str(hashes['data_sha256'])[:16]}; label plans {_hashes(hashes['labels_sha256'])}")
+    lines += [f"- {remark}" for remark in info.remarks]
+    lines += [f"- {line}" for line in (pareto.said(info, rows) if pareto.asked_for(info) else [])]
     lines += [f"- note: {note}" for note in info.provenance.get("data_notes") or []]
     return "\n".join(lines)
 

@@ -42,9 +42,12 @@ class Progress:
     def total(self) -> int | None:
         """Rows in all; None where seconds decide how many there will be."""
         info = self.info
-        if info.planned is not None or info.trials_per_study is None or info.seconds_per_study is not None:
-            return info.planned
-        return (info.trials_per_study + info.repeats) * len(info.studies)
+        children = sum(row.spec.parent != "" for row in self.rows)  # of population-based training
+        if info.planned is not None:
+            return info.planned + children
+        if info.trials_per_study is None or info.seconds_per_study is not None:
+            return None
+        return (info.trials_per_study + info.repeats) * len(info.studies) + children
 
     @property
     def searched_seconds(self) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from platform.report import files
+from platform.report import files, pareto
 from platform.report.leaderboard import leaderboard
 from platform.table import Row, SweepInfo
 from platform.tracking.uri import scrub
@@ -72,6 +72,8 @@ class ResultsListener:
         self._write_trials()
         self._write_curves()
         files.replace_text(self.folder / "leaderboard.md", leaderboard(self._info, ordered))
+        if pareto.asked_for(self._info):
+            pareto.write(self._info, ordered, self.folder / "pareto.csv")
         self._draw(ordered)
 
     def _draw(self, rows: list[Row]) -> None:

@@ -9,8 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from platform.table import Row, SweepInfo
+from platform.training.schedules import evaluation_steps
 
 OUTCOMES = ("completed", "pruned", "diverged", "failed", "preempted")
+
+
+def steps_made(row: Row) -> int:
+    """Steps that a trial trained itself: a child of population-based training begins where its parent was."""
+    mark = int(row.spec.parent.partition("@")[2] or 0)
+    train = row.spec.train
+    return max(0, row.steps - (evaluation_steps(train.steps, train.evaluations)[mark - 1] if mark else 0))
 
 
 def winner(rows: Sequence[Row], maximise: bool) -> Row | None:

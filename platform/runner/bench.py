@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +12,7 @@ from platform.report.winners import winner
 from platform.runner.repeats import Repeats
 from platform.search.population import Population
 from platform.search.proposer import MAX_DUPLICATES, Asked, Proposer
-from platform.search.queue import StudyQueue
+from platform.search.queue import StudyQueue, cost_of_search
 from platform.search.spending import Spending
 from platform.selection import Rule
 from platform.sweepfile import Study, Sweep
@@ -38,10 +39,12 @@ class Bench:
         self.sweep, self.rule, self.ledger = sweep, rule, ledger
         self.listeners: list[Listener] = [ledger, *listeners]
         self.rows: dict[str, Row] = {}
+        self.remarks: list[str] = []  # what to say when the sweep ends
         self.complete: set[str] = set()  # studies whose search has ended; known when the sweep ends
         self.spending = Spending(sweep.budget.seconds)
         self._hashes = hashes
         self._repeats = Repeats(sweep, hashes[0], repeat_labels or {}, ledger.rows, self._again)
+        self._opened = time.monotonic()
         self._pool = ThreadPoolExecutor(1, "search")
         self.populations: dict[str, Population] = {}  # of population-based training, by study
         self._studies = [self._open(study) for study in sweep.studies()]
@@ -279,6 +282,7 @@ class Bench:
             if row.outcome is None:
                 self.ended(row.key, "preempted")
         self.complete |= {queue.study.id for queue in self._studies if self._search_over(queue)}
+        self.remarks.append(cost_of_search(self.sweep.budget.sampler, self._studies, time.monotonic() - self._opened))
         rows = list(self.rows.values())
         for listener in self.listeners:
             listener.sweep_ended(rows)

@@ -118,5 +118,15 @@ class StudyQueue:
         self._made += 1
 
 
+def cost_of_search(sampler: str, queues: Sequence[StudyQueue], wall: float) -> str:
+    """What the search took of a sweep that has run for `wall` seconds, in words."""
+    busy, waited = sum(queue.proposer.seconds for queue in queues), sum(queue.waited for queue in queues)
+    share = busy / wall if wall > 0 else 0.0
+    text = f"search ({sampler}): {busy:.2f} s of {wall:.0f} s ({share:.1%}), slots waited {waited:.2f} s for it"
+    duplicates = sum(queue.proposer.duplicates for queue in queues)
+    many = f"{duplicates} proposal{'s were' if duplicates != 1 else ' was'}"
+    return text + (f"; {many} known and answered from the table" if duplicates else "")
+
+
 def _asked(event: dict[str, Any]) -> Asked:
     return Asked(event["params"], event["key"], event.get("known", False), event.get("values"))

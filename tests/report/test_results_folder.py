@@ -39,7 +39,8 @@ def test_trials_csv_has_exactly_these_columns_and_every_trial(tmp_path: Path) ->
     with (tmp_path / "digits" / "trials.csv").open() as file:
         reader = csv.DictReader(file)
         records = list(reader)
-    head = "key method study seed outcome steps seconds selection_score test_accuracy accumulate reason repeat".split()
+    head = "key method study seed outcome steps seconds selection_score test_accuracy".split()
+    head += "accumulate reason repeat parent".split()
     assert reader.fieldnames == [*head, "hp.centre_ema", "hp.train.lr", "hp.train.batch_size"]
     assert [(r["key"], r["study"], r["outcome"]) for r in records] == [(r.key, r.study, r.outcome) for r in rows]
     for record, row in zip(records, rows, strict=True):
