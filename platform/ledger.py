@@ -7,11 +7,13 @@ Which rows run again is the bench's to say; a row's lines add up to one `Row` (p
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ class Ledger:
     def __init__(self, folder: Path, resolved: dict[str, Any]) -> None:
         self.path = folder / "ledger.jsonl"
         self.rows: dict[str, Row] = {}
+        self.wait_for_room: Callable[[], bool] = lambda: False  # where the disk is full: True = try again
         self.history: list[dict[str, Any]] = []
         self.id, self.repaired = secrets.token_hex(6), ""
         self._file = self._lock()
@@ -148,13 +151,17 @@ class Ledger:
     def _append(self, event: dict[str, Any]) -> None:
         line = memoryview(json.dumps(event, default=str).encode() + b"\n")
         end = self._file.seek(0, os.SEEK_END)
-        try:
-            while line:
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
-        except OSError:  # a full disk: half a line must not stand before the next one
-            self._file.truncate(end)
-            raise
+        while True:
+            try:
+                rest = line
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+                os.fsync(self._file.fileno())
+                return
+            except OSError as error:  # a full disk: half a line must not stand before the next one
+                self._file.truncate(end)
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.wait_for_room():
+                    raise
 
     def _check_header(self, header: dict[str, Any], resolved: dict[str, Any]) -> None:
         folder = self.path.parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import sys
@@ -17,14 +18,12 @@ from platform.ledger import Ledger
 from platform.report.provenance import provenance
 from platform.report.results_folder import ResultsListener
 from platform.report.screen import ScreenListener
-from platform.runner import cluster, interrupt
+from platform.runner import cluster, interrupt, orphans
 from platform.runner.bench import Bench
 from platform.sweepfile import Sweep
 from platform.table import Listener, SweepInfo
 from platform.training.trial import check_truth
 
-LEAST_FREE = 64 * 2**20
-"""Bytes. Checkpoints of a small model, the tables and figures of a hundred trials."""
 RESTARTS = 5
 """Of a private Ray that died. A machine that kills it more often than that will not finish the sweep."""
 
@@ -140,7 +139,10 @@ class Session:
             for (index, repeat), plan in self.repeat_plans.items():
                 save_plan(plan, folder / "labels" / f"study-{index}-repeat-{repeat}.npz")
             print(f"{self.sweep.path} is checked; starting Ray", flush=True)
-            cluster.start(address, self.sweep.resources)
+            if left := orphans.end(folder):
+                print(f"ended {left} processes that an earlier run, killed, had left behind", flush=True)
+            with orphans.marked(folder) if not address else contextlib.nullcontext():
+                cluster.start(address, self.sweep.resources)
             interrupt.again()
             return self._run(folder, ledger, tracker)
         except OSError as error:
@@ -224,10 +226,11 @@ class Session:
                 folder.rename(aside)
             folder.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(folder).free
-            if free < LEAST_FREE:
+            floor = self.sweep.watch.disk_floor
+            if free < floor << 20:
                 raise UserError(
                     Problem(
-                        f"only {free / 2**20:.0f} MiB are free there; a sweep needs {LEAST_FREE / 2**20:.0f} or more",
+                        f"only {free / 2**20:.0f} MiB are free there; a sweep needs {floor} or more (watch.disk_floor)",
                         str(folder),
                         hint="free some space, or take another place: --results DIR",
                     )

@@ -142,7 +142,9 @@ def test_a_full_disk(tmp_path):
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_fills_up_in_the_middle_loses_nothing(tmp_path):
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_disk_that_fills_up_in_the_middle_loses_nothing(tmp_path, comes_back):
+    import json
     import subprocess
     import time
 
@@ -156,6 +158,7 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(tmp_path):
     try:
         (tmp_path / "space.yaml").write_text(GOOD)
         words = (tmp_path / "space.yaml", "--results", disk, "train.steps=600", "train.evaluations=60")
+        words = (*words, "watch.disk_floor=4", f"watch.disk_wait={3600 if comes_back else 4}")
         driver = subprocess.Popen(
             command(*words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -169,12 +172,24 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(tmp_path):
                     pass
             except OSError:
                 pass
+        if comes_back:
+            time.sleep(8)
+            before = ledger.read_text().splitlines()
+            assert driver.poll() is None  # it holds
+            (disk / "filler").unlink()
         output, _ = driver.communicate(timeout=120)
-        assert driver.returncode == 2 and "the disk is full" in output and "Traceback" not in output
-        before = ledger.read_text().splitlines()
-        (disk / "filler").unlink()
-        again = sweep(*words)
-        assert again.returncode == 0, again.stdout + again.stderr
-        assert ledger.read_text().splitlines()[: len(before)] == before
+        assert "paused: " in output and "Traceback" not in output, output
+        if comes_back:
+            assert driver.returncode == 0 and "there is room again" in output, output
+        else:
+            assert driver.returncode == 2 and "the disk is full" in output, output
+            before = ledger.read_text().splitlines()
+            (disk / "filler").unlink()
+            again = sweep(*words)
+            assert again.returncode == 0, again.stdout + again.stderr
+        after = ledger.read_text().splitlines()
+        assert after[: len(before)] == before
+        told = [json.loads(line)["report"]["evaluation"] for line in after if '"reported"' in line]
+        assert told == list(range(1, 61))  # every evaluation once
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -7,6 +7,7 @@ bytes to a small actor beside the driver. So no shared storage is needed, and a 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import ray
+
+from platform.runner.disk import Room
 
 STOP = "STOP"
 LOOK_SECONDS = 0.2
@@ -26,27 +29,49 @@ class Store:
         self._folder = Path(folder)
 
     def write(self, key: str, content: bytes) -> None:
-        target = self._folder / f"{key}.pt"
-        with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, target)
+        file = tempfile.NamedTemporaryFile(dir=self._folder, delete=False)
+        try:
+            with file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(file.name, self._folder / f"{key}.pt")
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+    def free(self) -> int:
+        return shutil.disk_usage(self._folder).free
 
     def read(self, key: str) -> bytes | None:
         path = self._folder / f"{key}.pt"
         return path.read_bytes() if path.exists() else None
 
 
-class Checkpoints:
-    """The worker's side. `token` is what the driver wrote into the folder: seeing it means the folder is the same."""
+class _RoomThere(Room):
+    """Of the driver's disk, asked for through the store."""
 
-    def __init__(self, folder: Path, token: str, store: str) -> None:
+    def __init__(self, store: Any, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._store = store
+
+    def free(self) -> int:
+        answer: Any = ray.get(self._store.free.remote())
+        return answer
+
+
+class Checkpoints:
+    """The worker's side. `token` is what the driver wrote into the folder: seeing it means the folder is the same.
+
+    floor, wait: where fewer bytes are free, `save` holds for so many seconds at most.
+    """
+
+    def __init__(self, folder: Path, token: str, store: str, floor: int = 0, wait: float = 0.0) -> None:
         self._folder = folder
         mark = folder / "TOKEN"
         self._visible = mark.exists() and mark.read_text() == token
         self._next_look = 0.0
         self._store = None if self._visible else ray.get_actor(store)
+        self._room = Room(folder, floor, wait) if self._visible else _RoomThere(self._store, folder, floor, wait)
 
     def stop_asked(self) -> bool:
         """Whether the driver wants trials to save and stop where they are: a file in the folder, looked for now and
@@ -59,6 +84,9 @@ class Checkpoints:
 
     def save(self, key: str, trial: Any, beside: dict[str, Any]) -> None:
         """Save the trial with `beside` (plain data) in one atomic write."""
+        self._room.write(lambda: self._save(key, trial, beside), stop=self.stop_asked)
+
+    def _save(self, key: str, trial: Any, beside: dict[str, Any]) -> None:
         if self._store is None:
             trial.save(self._folder / f"{key}.pt", beside)
             return

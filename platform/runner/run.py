@@ -19,6 +19,7 @@ from platform.runner import interrupt, schedulers
 from platform.runner.bench import Bench
 from platform.runner.checkpoints import Store
 from platform.runner.cluster import Slots
+from platform.runner.disk import DiskGuard, Room
 from platform.runner.lifeline import Lifeline, RayLost, lost_processes
 from platform.runner.snapshots import Snapshots
 from platform.runner.stopping import Stopping
@@ -59,6 +60,7 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
         "select": bench.rule.name,
         "threads": slots.cpu,
         "device": slots.device,
+        "room": (bench.sweep.watch.disk_floor << 20, bench.sweep.watch.disk_wait),
     }
     files = [entry for entry in bench.sweep.methods if entry.plugin_source]
     plugins = {entry.name: {"source": entry.plugin_source, "path": str(entry.plugin_path)} for entry in files}
@@ -72,7 +74,10 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     snapshots = Snapshots(checkpoints)
     stopping, watchdog = Stopping(bench, checkpoints), Watchdog(bench, folder / "errors")
     teller = BenchCallback(bench, _Keeper(bench, checkpoints).ended, watchdog.cause)
-    followers = [Lifeline(), stopping, watchdog, teller]
+    room = Room(folder, bench.sweep.watch.disk_floor << 20, bench.sweep.watch.disk_wait)
+    guard = DiskGuard(room, bench)
+    bench.ledger.wait_for_room = guard.hold
+    followers = [Lifeline(), stopping, guard, watchdog, teller]
     try:
         _tuner(bench, slots, BenchSearcher(bench, make_payload), followers, snapshots, scratch).fit()
     except RayLost:
@@ -86,6 +91,7 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
         if not lost_processes():
             ray.kill(store)
         shutil.rmtree(scratch, ignore_errors=True)
+    guard.on_end()
     return bench.close()
 
 

@@ -60,6 +60,7 @@ class TrialTrainable(tune.Trainable):
         self._config = json.loads(config["trial"])
         self._parts = self._config["accumulate"]
         self._spent = False  # this process holds too much: the driver takes another one
+        self._failed_at = 0.0  # seconds that an attempt had trained when it failed: charged, whatever follows
         self._forget()
 
     def _forget(self) -> None:
@@ -91,6 +92,7 @@ class TrialTrainable(tune.Trainable):
                 self._advance()
             return None, ""
         except (Exception, SystemExit) as error:
+            self._failed_at = max(self._failed_at, self._trial.seconds if self._trial is not None else 0.0)
             return traceback.format_exc().strip(), memory.of_exception(error)
 
     def _split_further(self) -> str:
@@ -133,7 +135,7 @@ class TrialTrainable(tune.Trainable):
         self._rule = get_rule(config["select"])
         cls = self._method(self._spec)
         dataset, plan = load_data(self._spec)
-        self._checkpoints = Checkpoints(Path(config["folder"]), config["token"], config["store"])
+        self._checkpoints = Checkpoints(Path(config["folder"]), config["token"], config["store"], *config["room"])
         images = _LOADED.get("images")
         self._trial = Trial(self._spec, dataset, plan, cls, config["device"], images, self._in_parts())
         self._trial.interrupted = self._checkpoints.stop_asked
@@ -202,7 +204,7 @@ class TrialTrainable(tune.Trainable):
             "notice": notice,
             "accumulate": self._parts,
             "saved": self._stopped,
-            "seconds": self._trial.seconds if self._trial is not None else 0.0,
+            "seconds": max(self._failed_at, self._trial.seconds if self._trial is not None else 0.0),
             "done": outcome is not None,
         }
 

@@ -97,7 +97,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "key": key or number, "study": "plug/0", "repeat": 0, "spec": spec.model_dump(mode="json"),
             "folder": str(tmp_path), "cwd": str(tmp_path), "token": "here", "store": "none", "threads": 1,
             "device": "cpu",
-            "select": "noisy_val_accuracy", "plugin": plugin, "accumulate": 1, "split": split,
+            "select": "noisy_val_accuracy", "plugin": plugin, "accumulate": 1, "split": split, "room": (0, 0),
         }  # fmt: skip
         (tmp_path / number).touch()
         if new or "it" not in held:
@@ -162,7 +162,7 @@ def test_many_short_trials_leave_memory_flat(play):
     for _ in range(5):
         play(CLEAN)
     before = resident()
-    for _ in range(30):
+    for _ in range(12):
         play(CLEAN)
     assert resident() - before < 16 * 2**20
 
