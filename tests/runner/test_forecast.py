@@ -7,6 +7,7 @@ import random
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -15,7 +16,7 @@ from platform.data import open_dataset
 from platform.data.plan import make_plan
 from platform.runner.calibrate import _together
 from platform.runner.forecast import BETWEEN, START, SweepForecast, describe, predict, size
-from platform.runner.measure import Cost, draw, measure
+from platform.runner.measure import Cost, _timed_steps, draw, measure
 from platform.sweepfile import Sweep, asha
 from platform.table import Row
 from tests.runner.door import sweep as door
@@ -137,6 +138,29 @@ def test_measuring_trains_real_steps_and_stays_in_the_space(tmp_path: Path) -> N
         params = draw(study, chance)
         assert list(params) == list(study.space)
         assert all(study.space[key].range.contains(value) for key, value in params.items())
+
+
+class Jumpy:
+    """A trial on a clock of its own: a step takes 1 s, one after a jump 50 s more, every tenth step 5 s more."""
+
+    spec = SimpleNamespace(train=SimpleNamespace(steps=1000))
+
+    def __init__(self) -> None:
+        self.step, self.seen, self.clock = 0, 0, 0.0
+
+    def advance(self, count: int) -> None:
+        for _ in range(count):
+            self.clock += 1 + 50 * (self.step != self.seen) + 5 * (self.step % 10 == 9)
+            self.step = self.seen = self.step + 1
+
+
+def test_what_a_jump_costs_is_not_taken_for_the_cost_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Jumpy()
+    monkeypatch.setattr("platform.runner.measure.time.perf_counter", lambda: trial.clock)
+    made, took = _timed_steps(trial, 500, count=0, seconds=60)
+    assert made >= 30 and took / made == pytest.approx(1.5, abs=0.1)
+    trial.spec = SimpleNamespace(train=SimpleNamespace(steps=2))
+    assert _timed_steps(trial, 1, count=0, seconds=60)[0] == 1  # one step is all there is
 
 
 def test_a_method_that_breaks_is_said_and_the_others_are_measured() -> None:
