@@ -12,7 +12,6 @@ other words of the command line.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
 
 from platform.sweepfile.document import Document, Node
 
@@ -37,11 +36,11 @@ def fill(document: Document) -> None:
         return
     entries: dict[str, Node] = budget.data
     preset = entries.get("preset")
-    values: dict[str, Any] = PRESETS.get(preset.data, {}) if preset and isinstance(preset.data, str) else {}
-    for key, value in values.items():
-        there = entries.get(key)
-        if there is None or (preset.mark.typed and not there.mark.typed):
-            entries[key] = Node(value, preset.mark)
+    if preset is not None and isinstance(preset.data, str):
+        for key, value in PRESETS.get(preset.data, {}).items():
+            there = entries.get(key)
+            if there is None or (preset.mark.typed and not there.mark.typed):
+                entries[key] = Node(value, preset.mark)
     seconds = entries.get("seconds")
     if seconds is not None and seconds.data is not None and "trials" not in entries:
         entries["trials"] = Node(None, seconds.mark)
