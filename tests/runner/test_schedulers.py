@@ -1,0 +1,251 @@
+"""Who is stopped where: the rules are Ray's, one per study, and a sweep that was interrupted stops the same trials."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.schedulers import AsyncHyperBandScheduler
+
+from platform.report.winners import steps_made
+from platform.runner import schedulers
+from platform.runner.bench import Bench
+from platform.runner.schedulers import Median, Rungs, StudyScheduler
+from platform.runner.snapshots import Snapshots
+from platform.sweepfile.rungs import brackets, shares
+from platform.table import Row
+from tests.runner.sweeps import bench, load
+
+SPACE = """
+name: judged
+methods: [pseudo_label]
+labels: {per_class: 4}
+train: {steps: 100, evaluations: 10}
+search:
+  model_ema: {uniform: [0.9, 0.999]}
+  train.lr: {log_uniform: [1e-3, 0.3]}
+  uratio: {int_uniform: [1, 5]}
+budget: {trials: 14, sampler: random}
+tracking: none
+"""
+
+
+def study(tmp_path: Path, *overrides: str) -> Any:
+    return load(tmp_path, SPACE, *overrides).studies()[0]
+
+
+def row(number: int) -> Any:
+    return SimpleNamespace(key=f"k{number}", number=number)
+
+
+def stream(trials: int, seed: int) -> list[tuple[int, int, float]]:
+    """(trial, evaluation, score) as they might come in: each trial's in order, the trials mixed."""
+    chance = random.Random(seed)
+    left = [number for number in range(trials) for _ in range(10)]
+    chance.shuffle(left)
+    level, seen = [chance.random() for _ in range(trials)], Counter[int]()
+    found = []
+    for number in left:
+        seen[number] += 1
+        found.append((number, seen[number], level[number] + 0.3 * chance.random()))
+    return found
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("factor", "grace"), [(3, 1), (2, 2), (4, 3)])
+def test_asha_is_rays(tmp_path: Path, factor: int, grace: int, sign: int) -> None:
+    ours = Rungs(study(tmp_path), 10, factor, grace, sign, several=False)
+    mode = "max" if sign > 0 else "min"
+    rays = AsyncHyperBandScheduler("evaluation", "score", mode, 10, grace, factor)
+    stopped: set[int] = set()
+    for number, evaluation, score in stream(20, factor):
+        if number in stopped or evaluation == 10:
+            continue
+        trial: Any = SimpleNamespace(trial_id=str(number))
+        if evaluation == 1:
+            rays.on_trial_add(None, trial)  # type: ignore[arg-type]
+        result = {"evaluation": evaluation, "score": score}
+        stops = rays.on_trial_result(None, trial, result) == "STOP"  # type: ignore[arg-type]
+        assert ours.stops(row(number), evaluation, score) == stops
+        stopped |= {number} if stops else set()
+    assert 5 < len(stopped) < 20
+
+
+def test_hyperband_judges_each_trial_in_its_bracket_and_draws_that_from_its_seed(tmp_path: Path) -> None:
+    ours = Rungs(study(tmp_path), 10, 3, 1, 1, several=True)
+    again = Rungs(study(tmp_path), 10, 3, 1, 1, several=True)
+    other = Rungs(study(tmp_path, "seed=5"), 10, 3, 1, 1, several=True)
+    drawn = [ours.bracket(row(n)) for n in range(2000)]
+    assert drawn == [again.bracket(row(n)) for n in range(2000)] != [other.bracket(row(n)) for n in range(2000)]
+    parts = Counter(drawn)
+    for place, share in enumerate(shares(brackets(10, 3, 1))):
+        assert parts[place] / 2000 == pytest.approx(share, abs=0.03)
+    last: dict[int, int] = {}
+    stopped: dict[int, int] = {}
+    for number, evaluation, score in stream(300, 1):
+        if number in stopped or evaluation == 10:
+            continue
+        if ours.stops(row(number), evaluation, score):
+            stopped[number] = evaluation
+        last[number] = evaluation
+    for place, marks in enumerate(brackets(10, 3, 1)):
+        where = {stopped[n] for n in stopped if drawn[n] == place}
+        assert where == set(marks)  # the last bracket stops nothing
+
+
+def test_the_median_rule_needs_three_others_and_never_pauses() -> None:
+    rule = Median(grace=2, maximise=True)
+    for number, score in enumerate((0.1, 0.5, 0.9)):
+        assert not any(rule.stops(row(number), evaluation, score) for evaluation in range(1, 10))
+    assert not rule.stops(row(3), 1, 0.4)  # still in its grace
+    assert rule.stops(row(3), 2, 0.4)
+    assert not any(rule.stops(row(4), evaluation, 0.6) for evaluation in range(1, 10))
+    lower = Median(grace=1, maximise=False)
+    for number, score in enumerate((0.1, 0.5, 0.9)):
+        lower.stops(row(number), 1, score)
+    assert not lower.stops(row(3), 1, 0.4) and lower.stops(row(4), 1, 0.6)
+
+
+def test_no_evaluation_is_judged_twice() -> None:
+    rule = Median(grace=1, maximise=True)
+    for number in range(3):
+        rule.stops(row(number), 1, 0.9)
+    rule.note(row(3), 1, 0.1)
+    assert not rule.stops(row(3), 1, 0.1)
+    assert rule.stops(row(3), 2, 0.1) is False  # nobody else is there yet
+
+
+# -- whole sweeps, one slot, without Ray ---------------------------------------------------------------------------------
+
+
+def score(key: str, evaluation: int) -> float:
+    chance = random.Random(f"{key.partition('@')[0]}")
+    return chance.random() + 0.1 * math.sin(evaluation + 7 * chance.random())
+
+
+def drive(book: Bench, folder: Path, count: int = 10_000) -> list[Row]:
+    """Play `count` evaluations as Tune sends them: the scheduler first, then the bench. Rows in order of start."""
+    judge = schedulers.make(book, Snapshots(folder))
+    started: list[Row] = []
+    while count > 0 and (row := book.next_row()) is not None:
+        started.append(row)
+        book.ask_ahead()
+        begin = int(row.reports[-1]["evaluation"]) if row.reports else int(row.spec.parent.partition("@")[2] or 0)
+        again = [begin] if row.reports else []  # a trial that comes back sends its last evaluation again
+        for evaluation in [*again, *range(begin + 1, 11)]:
+            if count == 0:
+                return started
+            count -= 1
+            (folder / f"{row.key}.pt").write_text(f"{row.key} {evaluation}")
+            _send(book, judge, row, evaluation)
+            if row.outcome is not None:
+                break
+    return started
+
+
+def _send(book: Bench, judge: StudyScheduler | None, row: Row, evaluation: int) -> None:
+    value, last = score(row.key, evaluation), evaluation == 10
+    report = {"evaluation": float(evaluation), "step": evaluation * 10.0, "seconds": evaluation * 1.0, "score": value}
+    result: dict[str, Any] = {"report": report, "outcome": "completed" if last else None, "error": "", "done": last}
+    flat = {"evaluation": evaluation, "score": value, "outcome": result["outcome"]}
+    trial: Any = SimpleNamespace(config={"trial": json.dumps({"key": row.key})})
+    if judge is not None and last:
+        judge.on_trial_complete(None, trial, flat)
+    elif judge is not None:
+        result["done"] = judge.on_trial_result(None, trial, flat) == "STOP"
+    book.reported(row.key, result)
+
+
+def facts(rows: list[Row]) -> set[tuple[Any, ...]]:
+    return {(r.key, r.number, r.outcome, r.steps, r.score, r.spec.parent) for r in rows if r.outcome is not None}
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("hyperband", "none")]
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median", "pbt", *SLOW])
+def test_interrupted_anywhere_the_same_trials_are_stopped(tmp_path: Path, scheduler: str) -> None:
+    sweep = load(tmp_path, SPACE, f"budget.scheduler={scheduler}")
+
+    def fresh(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        return folder
+
+    whole = fresh("whole")
+    undisturbed = facts(drive(bench(whole, sweep), whole))
+    outcomes = Counter(outcome for _, _, outcome, *_ in undisturbed)
+    assert outcomes["completed"] and bool(outcomes["pruned"]) == (scheduler != "none")
+    for stop in (17, 31, 44):
+        folder = fresh(f"{stop}")
+        first = bench(folder, sweep)
+        drive(first, folder, stop)
+        first.ledger.close()  # killed: nothing more is written
+        second = bench(folder, sweep)
+        drive(second, folder)
+        assert facts(list(second.rows.values())) == undisturbed
+        second.ledger.close()
+
+
+def test_a_population_costs_its_size_times_its_steps(tmp_path: Path) -> None:
+    sweep = load(tmp_path, SPACE, "budget={trials: 14, scheduler: pbt, grace: 2, sampler: random}")
+    book = bench(tmp_path, sweep)
+    rows = drive(book, tmp_path)
+    children = [row for row in rows if row.spec.parent]
+    pruned = [row for row in rows if row.outcome == "pruned"]
+    assert len(children) == len(pruned) > 2 and len(rows) == 14 + len(children)
+    assert sum(steps_made(row) for row in rows) == 14 * 100
+    by_key = {row.key: row for row in rows}
+    for child, loser in zip(children, pruned, strict=True):
+        key, _, mark = child.spec.parent.partition("@")
+        parent = by_key[key]
+        assert int(mark) == loser.reports[-1]["evaluation"] and int(mark) % 2 == 0
+        assert _at(parent, int(mark)) > _at(loser, int(mark))
+        assert child.params["uratio"] == parent.params["uratio"]  # does not act in flight
+        assert child.params != parent.params
+        own = [int(report["evaluation"]) for report in child.reports]
+        assert own == list(range(int(mark) + 1, own[-1] + 1))
+        assert 1e-3 <= child.params["train.lr"] <= 0.3 and 0.9 <= child.params["model_ema"] <= 0.999
+
+
+def _at(row: Row, mark: int) -> float:
+    return next(report["score"] for report in row.reports if report["evaluation"] == mark)
+
+
+def test_states_are_kept_as_long_as_a_child_may_start_from_them(tmp_path: Path) -> None:
+    sweep = load(tmp_path, SPACE, "budget={trials: 14, scheduler: pbt, grace: 2, sampler: random}")
+    book = bench(tmp_path, sweep)
+    judge, count = schedulers.make(book, Snapshots(tmp_path)), 0
+    while (row := book.next_row()) is not None:
+        if row.spec.parent:
+            key, _, mark = row.spec.parent.partition("@")
+            assert (tmp_path / f"{row.spec.parent}.pt").read_text() == f"{key} {mark}"  # as it was at the mark
+            count += 1
+        for evaluation in range(int(row.spec.parent.partition("@")[2] or 0) + 1, 11):
+            (tmp_path / f"{row.key}.new").write_text(f"{row.key} {evaluation}")
+            (tmp_path / f"{row.key}.new").replace(tmp_path / f"{row.key}.pt")  # as a trial writes it: anew
+            _send(book, judge, row, evaluation)
+            if row.outcome is not None:
+                break
+        assert len(list(tmp_path.glob("*@*.pt"))) <= 4 * math.ceil(14 / 4) + 1
+    assert count > 2
+
+
+def test_a_child_that_was_not_written_any_more_is_made_when_the_sweep_goes_on(tmp_path: Path) -> None:
+    sweep = load(tmp_path, SPACE, "budget={trials: 14, scheduler: pbt, sampler: random}")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    undisturbed = facts(drive(bench(whole, sweep), whole))
+    lines = (whole / "ledger.jsonl").read_text().splitlines(keepends=True)
+    end = next(i for i, line in enumerate(lines) if json.loads(line).get("replaces"))
+    (cut / "ledger.jsonl").write_text("".join(lines[:end]))
+    book = bench(cut, sweep)
+    drive(book, cut)
+    assert facts(list(book.rows.values())) == undisturbed
