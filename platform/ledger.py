@@ -237,7 +237,9 @@ def _replay(rows: dict[str, Row], event: dict[str, Any]) -> None:
         if before:
             rows[key].earlier = before.spent if before.outcome in ATTEMPTED else before.earlier
     elif event["event"] == "reported":
-        rows[key].reports.append(event["report"])
+        row, report = rows[key], event["report"]
+        row.reports.append(report)
+        row.steps, row.seconds = int(report.get("step", row.steps)), report.get("seconds", row.seconds)
     elif event["event"] == "ended":
         for name in _ENDED:
             setattr(rows[key], name, event[name])

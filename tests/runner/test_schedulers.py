@@ -121,7 +121,7 @@ def test_no_evaluation_is_judged_twice() -> None:
     assert rule.stops(row(3), 2, 0.1) is False  # nobody else is there yet
 
 
-# -- whole sweeps, one slot, without Ray ---------------------------------------------------------------------------------
+# -- whole sweeps, one slot, without Ray -----------------------------------------------------------------------------
 
 
 def score(key: str, evaluation: int) -> float:
@@ -237,14 +237,22 @@ def test_states_are_kept_as_long_as_a_child_may_start_from_them(tmp_path: Path) 
     assert count > 2
 
 
-def test_a_child_that_was_not_written_any_more_is_made_when_the_sweep_goes_on(tmp_path: Path) -> None:
-    sweep = load(tmp_path, SPACE, "budget={trials: 14, scheduler: pbt, sampler: random}")
+@pytest.mark.parametrize(
+    ("scheduler", "key", "value"),
+    [*((name, "outcome", "pruned") for name in ("asha", "median", "pbt")), ("pbt", "replaces", None)],
+)
+def test_the_last_line_that_was_not_written_any_more_is_made_up_for(
+    tmp_path: Path, scheduler: str, key: str, value: str | None
+) -> None:
+    """Killed between a report and the end that it brings about; between an end and the child that follows."""
+    sweep = load(tmp_path, SPACE, f"budget.scheduler={scheduler}")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
     undisturbed = facts(drive(bench(whole, sweep), whole))
     lines = (whole / "ledger.jsonl").read_text().splitlines(keepends=True)
-    end = next(i for i, line in enumerate(lines) if json.loads(line).get("replaces"))
+    found = [json.loads(line).get(key) for line in lines]
+    end = next(i for i, there in enumerate(found) if there and value in (None, there))
     (cut / "ledger.jsonl").write_text("".join(lines[:end]))
     book = bench(cut, sweep)
     drive(book, cut)
