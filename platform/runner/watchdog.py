@@ -37,6 +37,7 @@ class _Running:
     place: Any = None  # a reference to whereabouts()
     evaluations: int = 0  # in this process
     times: list[float] = field(default_factory=list)
+    spent: bool = False  # replaced on purpose
 
 
 class Watchdog(Callback):
@@ -64,6 +65,7 @@ class Watchdog(Callback):
             return
         now = time.monotonic()
         if result.get("spent"):
+            seen.spent = True
             trial.max_failures += 1  # not one of the restarts that retry.lost allows
             ray.kill(trial.temporary_state.ray_actor)
             return
@@ -78,11 +80,12 @@ class Watchdog(Callback):
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
         """A process died and the trial waits for another one."""
         told = payload(trial)
-        seen = self._running.pop(told["key"], None)
-        if seen is None or not self._short_of_memory(trial, seen):
+        seen, row = self._running.pop(told["key"], None), self._bench.rows[told["key"]]
+        if seen is None or seen.spent:
             return
-        row = self._bench.rows[told["key"]]
-        if parts := self._more_parts(told):
+        if not self._short_of_memory(trial, seen):
+            self._bench.notify(f"{row.study} #{row.number}: its process was lost; it goes on from its last evaluation")
+        elif parts := self._more_parts(told):
             trial.config["trial"] = json.dumps(told | {"accumulate": parts})
             self._bench.notify(f"{row.study} #{row.number}: {memory.HOST}; it is started again, in {parts} parts")
         else:

@@ -61,7 +61,7 @@ name: small
 methods: [supervised]
 data: {source: digits, limit: 300}
 labels: {per_class: 4}
-train: {steps: 4000, evaluations: 40, batch_size: 16}
+train: {steps: 1200, evaluations: 40, batch_size: 16}
 budget: {trials: 1}
 resources: {concurrent: 1}
 tracking: none
@@ -90,13 +90,13 @@ def test_after_a_kill_9_the_next_start_leaves_none_of_the_old_processes_and_all_
         for ledger in ledgers:
             wait_for(lambda ledger=ledger: count(ledger, "reported"))
         old, theirs = below(killed.pid), below(other.pid)
-        assert {p.pid for p in old} <= {p.pid for p in carrying(ledgers[0].parent)} | {p.pid for p in old}
+        assert len({p.pid for p in old} & {p.pid for p in carrying(ledgers[0].parent)}) >= 3
         stray = subprocess.Popen(  # what survives: started by a worker, in a session of its own
             SLEEP, env=os.environ | {MARK: old[0].environ()[MARK]}, stdout=subprocess.DEVNULL, start_new_session=True
         )
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()
-        again = sweep(path, "--results", tmp_path / "killed", "train.steps=4000")
+        again = sweep(path, "--results", tmp_path / "killed")
         assert again.returncode == 0, again.stdout + again.stderr
         assert "that an earlier run, killed, had left behind" in again.stdout
         assert stray.wait(5) == -signal.SIGKILL and not alive(old)

@@ -21,9 +21,9 @@ name: small
 methods: [supervised]
 data: {source: digits, limit: 300}
 labels: {per_class: 4}
-train: {steps: 1500, evaluations: 3, batch_size: 16}
+train: {steps: 600, evaluations: 2, batch_size: 16}
 search: {train.lr: {log_uniform: [1e-3, 0.3]}}
-budget: {trials: 2, scheduler: none}
+budget: {trials: 1, scheduler: none}
 resources: {concurrent: 1}
 tracking: none
 """
@@ -45,7 +45,7 @@ def test_the_first_signal_saves_between_evaluations_and_the_same_command_goes_on
     driver = start(space, "--results", tmp_path / "r")
     ledger = tmp_path / "r" / "small" / "ledger.jsonl"
     wait_for(lambda: count(ledger, "reported"))
-    time.sleep(0.5)
+    time.sleep(0.1)
     mine = below(driver.pid)
     os.kill(driver.pid, number)
     output, _ = driver.communicate(timeout=60)
@@ -56,7 +56,7 @@ def test_the_first_signal_saves_between_evaluations_and_the_same_command_goes_on
     last = events(ledger)[-1]
     assert last["event"] == "ended" and last["outcome"] == "preempted"
     saved = torch.load(tmp_path / "r" / "small" / "checkpoints" / f"{last['key']}.pt", weights_only=True)
-    assert saved["step"] % 500, "it was saved at an evaluation, not where it was"
+    assert saved["step"] % 300, "it was saved at an evaluation, not where it was"
     assert sweep(space, "--results", tmp_path / "r").returncode == 0
     assert sweep(space, "--results", tmp_path / "u").returncode == 0
     pd.testing.assert_frame_equal(table(tmp_path / "r"), table(tmp_path / "u"))

@@ -173,7 +173,7 @@ OUT = "torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB')
 @pytest.mark.parametrize(
     ("error", "kind"),
     [(OUT, "out of memory (device)"), ("MemoryError()", "out of memory (host)"),
-     ("RuntimeError(\"DefaultCPUAllocator: can't allocate memory: you tried\")", "out of memory (host)")],
+     ("torch.empty(2**46)", "out of memory (host)")],  # raises by itself: more than any machine has
 )  # fmt: skip
 def test_memory_that_runs_out_is_told_as_such_and_never_retried_unasked(play, error, kind):
     (result,) = play(HUNGRY.format(error=error))
