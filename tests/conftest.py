@@ -25,6 +25,14 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does by itself for ray.init(); its job client has to be told
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests/faults did to its sweeps; here, because xdist's workers print nothing."""
+    passed = terminalreporter.stats.get("passed", [])
+    kills = sum(value for report in passed for name, value in report.user_properties if name == "kills")
+    if kills:
+        terminalreporter.write_line(f"kills survived: {kills}")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def ray_token(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A token of these tests' own: Ray would leave one in the home folder, where a later `ray start` asks for it."""
