@@ -92,7 +92,10 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
             ray.kill(store)
         shutil.rmtree(scratch, ignore_errors=True)
     guard.on_end()
-    return bench.close()
+    rows = bench.close()
+    if not any(row.outcome == "preempted" for row in rows):
+        snapshots.clear()
+    return rows
 
 
 def _tuner(

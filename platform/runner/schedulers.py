@@ -150,7 +150,11 @@ class StudyScheduler(FIFOScheduler):
         row = self._row(trial)
         if row.repeat or not _comparable(result):  # a repeat is never stopped
             return TrialScheduler.CONTINUE
-        stops = self._judges[row.study].stops(row, result["evaluation"], result["score"])
+        try:
+            stops = self._judges[row.study].stops(row, result["evaluation"], result["score"])
+        except Exception as error:  # a full disk, say: Tune would make text of it
+            self._bench.failure = error
+            raise
         return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:

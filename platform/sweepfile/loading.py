@@ -142,6 +142,8 @@ def _words(document: Document, path: Path_, error: dict[str, Any]) -> tuple[str,
         return wrong(value, _SEED) if below[0] in AXES else ("no such axis", did_you_mean(below[0], AXES))
     if top == "methods" and below:
         return wrong(value, {"type": "string"})
+    if (top, *below[:1]) == ("budget", "objectives") and len(below) > 1:
+        return wrong(value, {"enum": ["score", "seconds"]})
     if top == "name" and isinstance(value, str):
         hint = "letters, digits, '.', '_' and '-', at most 64 of them, a letter or digit first"
         return f"'{value}' is no name of a folder", hint

@@ -18,7 +18,9 @@ from platform.runner import schedulers
 from platform.runner.bench import Bench
 from platform.runner.schedulers import Median, Rungs, StudyScheduler
 from platform.runner.snapshots import Snapshots
+from platform.sweepfile.asha import forecast_median
 from platform.sweepfile.rungs import brackets, shares
+from platform.sweepfile.stopping import MEDIAN_SAMPLES
 from platform.table import Row
 from tests.runner.sweeps import bench, load
 
@@ -110,6 +112,17 @@ def test_the_median_rule_needs_three_others_and_never_pauses() -> None:
     for number, score in enumerate((0.1, 0.5, 0.9)):
         lower.stops(row(number), 1, score)
     assert not lower.stops(row(3), 1, 0.4) and lower.stops(row(4), 1, 0.6)
+
+
+def test_the_plan_foretells_what_the_median_rule_does() -> None:
+    """Trials that keep their rank, one after the other."""
+    chance, finished = random.Random(0), 0
+    for _ in range(60):
+        rule = Median(grace=1, maximise=True)
+        for number in range(12):
+            score = chance.random()
+            finished += not any(rule.stops(row(number), evaluation, score) for evaluation in range(1, 6))
+    assert finished / 60 == pytest.approx(forecast_median(12, 6, 1, MEDIAN_SAMPLES).finish, rel=0.06)
 
 
 def test_no_evaluation_is_judged_twice() -> None:

@@ -13,8 +13,9 @@ from rich.console import Console
 
 from platform.data.dataset import Augment, Dataset, LabelPlan, Split
 from platform.sweepfile import Sweep, rungs
-from platform.sweepfile.asha import _quantile, forecast
+from platform.sweepfile.asha import _quantile, forecast, forecast_median
 from platform.sweepfile.plan import describe
+from platform.sweepfile.rungs import brackets, perturbations, shares
 
 
 def test_rungs() -> None:
@@ -32,9 +33,11 @@ def test_rungs_are_rays(factor: int, grace: int) -> None:
     from ray.tune.schedulers.async_hyperband import _Bracket
 
     for evaluations in range(grace + 1, 100):
-        bracket = _Bracket(grace, evaluations, factor, 0, stop_last_trials=True)
-        milestones = sorted(milestone for milestone, _ in bracket._rungs)
-        assert [m for m in milestones if m < evaluations] == rungs(evaluations, factor, grace)
+        for first, marks in enumerate(brackets(evaluations, factor, grace)):
+            bracket = _Bracket(grace, evaluations, factor, first, stop_last_trials=True)
+            milestones = sorted(milestone for milestone, _ in bracket._rungs)
+            assert [m for m in milestones if m < evaluations] == marks
+    assert brackets(evaluations, factor, grace)[0] == rungs(evaluations, factor, grace)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(0, 1))
@@ -130,3 +133,48 @@ def test_more_evaluations_than_steps(sweep: Callable[..., Sweep]) -> None:
     assert [row[:3] for row in rows if len(row) == 5 and row[0] in {"0", "1", "end"}] == [
         ["0", "1", "1"], ["1", "3", "3"], ["end", "4", "4"],
     ]  # fmt: skip
+
+
+def test_brackets_and_marks() -> None:
+    assert brackets(10, 3, 1) == [[1, 3, 9], [3, 9], [9], []]
+    assert shares(brackets(10, 3, 1)) == pytest.approx([0.6439, 0.2369, 0.0871, 0.0321], abs=1e-4)
+    assert perturbations(10, 3) == [3, 6, 9] and perturbations(9, 3) == [3, 6] and perturbations(2, 2) == []
+
+
+def test_hyperband_stops_less_than_its_first_bracket_alone() -> None:
+    asha, hyperband = forecast(100, 10, 3, 1), forecast(100, 10, 3, 1, hyperband=True)
+    assert asha.share < hyperband.share < 1 and asha.finish < hyperband.finish < 100
+    assert forecast(1, 10, 3, 1, hyperband=True).share == 1
+
+
+def test_the_median_rule_stops_none_of_the_first_three() -> None:
+    assert forecast_median(3, 10, 1, 3).share == 1
+    many = forecast_median(400, 10, 1, 3)  # at each evaluation half of those that are left
+    assert many.reach[0] == 400 and many.reach[1] / 400 == pytest.approx(0.5, abs=0.05) and many.finish < 100
+    four = forecast_median(4, 10, 2, 3)  # the fourth is judged: below the middle one of three, with chance 1/2
+    assert four.finish == pytest.approx(3.5, abs=0.03)
+    assert four.share == pytest.approx((30 + 0.5 * 10 + 0.5 * 2) / 40, abs=0.02)
+
+
+LR = "search={train.lr: {log_uniform: [1e-3, 0.3]}, centre_mode: {choice: [proto, off]}}"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "words"),
+    [
+        ("hyperband", ["Hyperband, per study of 16 trials", "3, 9", "never", "With one or two slots"]),
+        ("median", ["Median rule, per study of 16 trials", "the first 3 always run to the end"]),
+        ("pbt", ["Population-based training, per study of 16", "at most 4", "layermatch changes train.lr", "540"]),
+    ],
+)
+def test_what_each_scheduler_will_do(sweep: Callable[..., Sweep], scheduler: str, words: list[str]) -> None:
+    text = " ".join(printed(sweep(GOOD, "methods=[layermatch]", LR, f"budget.scheduler={scheduler}")).split())
+    assert [part for part in words if part not in text] == []
+
+
+def test_what_a_sampler_leaves_to_chance_is_said(sweep: Callable[..., Sweep]) -> None:
+    text = " ".join(printed(sweep(GOOD, "methods=[layermatch]", LR, "budget.sampler=cmaes")).split())
+    assert "layermatch: cmaes leaves centre_mode to chance: it models what every trial has" in text
+    text = " ".join(printed(sweep(GOOD, "budget.sampler=gp")).split())
+    assert "gp leaves centre_temperature to chance" in text and "gp learns from completed trials only: asha" in text
+    assert "to chance" not in printed(sweep(GOOD))
