@@ -33,12 +33,12 @@ BETWEEN = 0.25
 DOUBT = 0.25
 """Part of the time by which this machine may be slower or faster than in the few seconds that were measured."""
 
-LEDGER_ROW, MLFLOW_ROW, MLFLOW_METRIC, CURVE_VALUE = 3_500, 10_000, 290, 6
+LEDGER_ROW, MLFLOW_ROW, MLFLOW_METRIC, CURVE_VALUE = 5_000, 10_000, 290, 6
 """Bytes: of a trial's lines in the ledger beside its evaluations, of a run in MLflow's sqlite file, of a metric there
 (its table and three indices), of a value in curves.parquet."""
 
-FIGURES, MLFLOW_FILE = 600_000, 800_000
-"""Bytes: figures of a method, as large again as MLflow's artefacts; an empty MLflow file."""
+FIGURES, MLFLOW_FILE, TABLES_FILE = 600_000, 800_000, 30_000
+"""Bytes: figures of a method, as large again as MLflow's artefacts; MLflow's file and the tables when empty."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _disk(sweep: Sweep, studies: list[StudyForecast], known: dict[str, Cost], sl
     reports = {m: count * sweep.train.evaluations for m, count in reports.items()}
     largest = max((cost.checkpoint for cost in known.values()), default=0)
     winners = sum(known[s.method].checkpoint for s in studies)
-    tables = sum(
+    tables = TABLES_FILE + sum(
         rows[m] * LEDGER_ROW + reports[m] * (c.report + 80 + CURVE_VALUE * c.metrics) for m, c in known.items()
     )
     found = {"checkpoints": winners + (slots + 1) * largest, "tables": tables, "figures": FIGURES * len(known)}
