@@ -154,8 +154,12 @@ def run(case: str, trials: int) -> list[tuple[str, float, float]]:
         )
         if done.returncode:
             raise RuntimeError(f"{case}: {done.stdout[-2000:]}{done.stderr[-4000:]}")
-        lines = [line.split() for line in (folder / "marks").read_text().splitlines()]
-        return [(what, float(at), float(seconds)) for what, at, seconds in lines]
+        return read_marks(folder / "marks")
+
+
+def read_marks(path: Path) -> list[tuple[str, float, float]]:
+    lines = [line.split() for line in path.read_text().splitlines()]
+    return [(what, float(at), float(seconds)) for what, at, seconds in lines]
 
 
 def overheads(marks: list[tuple[str, float, float]]) -> dict[str, list[float]]:

@@ -1,0 +1,105 @@
+"""Does a long sweep slow down or swell? Claim: flat in memory, overhead per trial that does not grow, over 500 trials.
+
+    python -m tests.bench.bench_long [--trials N]
+
+Trials of 2 steps on 60 digits, as in bench_trials, with the defaults: TPE, ASHA, ledger, MLflow in sqlite, one slot.
+Overhead is the time from the first step of a trial to that of the next, less training and evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from platform.report.provenance import provenance, sentence
+from tests.bench.bench_trials import PLUGIN, ROOT, SPACE, overheads, read_marks
+
+
+@dataclass
+class Course:
+    """overhead: milliseconds by trial. driver, worker: (trials done, MiB) as sampled; unique pages, not shared ones."""
+
+    overhead: list[float]
+    driver: list[tuple[int, float]]
+    worker: list[tuple[int, float]]
+
+    def early_and_late(self) -> tuple[list[float], list[float]]:
+        """The overhead of trials 10 to 30 %, and of the last 20 %."""
+        count = len(self.overhead)
+        return self.overhead[count // 10 : 3 * count // 10], self.overhead[-count // 5 :]
+
+    @staticmethod
+    def growth(samples: list[tuple[int, float]]) -> float:
+        """MiB per 100 trials over the second half, by least squares."""
+        done, size = np.array(samples).T
+        half = done >= done.max() / 2
+        return float(100 * np.polyfit(done[half], size[half], 1)[0])
+
+
+def measure(trials: int) -> Course:
+    with tempfile.TemporaryDirectory(prefix="kurabe-") as name:
+        folder = Path(name)
+        (folder / "marked.py").write_text(PLUGIN)
+        (folder / "bench.yaml").write_text(SPACE.format(trials=trials, folder=folder))
+        marks = folder / "marks"
+        with (folder / "output").open("w") as output:
+            sweep = subprocess.Popen(
+                [sys.executable, "-m", "platform.sweep", folder / "bench.yaml", "--results", folder / "results"],
+                cwd=ROOT,
+                env=os.environ | {"MARKS": str(marks), "OMP_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        samples = list(_watch(sweep, marks))
+        if sweep.returncode:
+            raise RuntimeError((folder / "output").read_text()[-3000:])
+        driver = [(done, size) for done, size, _ in samples]
+        worker = [(done, size) for done, _, size in samples if size]
+        return Course(overheads(read_marks(marks))["all"], driver, worker)
+
+
+def _watch(sweep: subprocess.Popen[bytes], marks: Path) -> Iterator[tuple[int, float, float]]:
+    """Trials done, MiB of the driver, MiB of its training worker (0 where there is none), once a second."""
+    driver = psutil.Process(sweep.pid)
+    while sweep.poll() is None:
+        time.sleep(1)
+        with contextlib.suppress(psutil.Error, OSError):
+            below = driver.children(recursive=True)
+            workers = [p for p in below if "TrialTrainable" in p.name() or "ResourceTra" in p.name()]
+            done = marks.read_text().count("ended")
+            yield done, _size(driver), max(map(_size, workers), default=0.0)
+
+
+def _size(process: psutil.Process) -> float:
+    return process.memory_full_info().uss / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=500)
+    course = measure(parser.parse_args().trials)
+    early, late = course.early_and_late()
+    for name, values in (("early", early), ("late", late)):
+        low, middle, high = statistics.quantiles(values, n=4)
+        print(f"overhead, {name:6} median {middle:6.1f} ms   quartiles {low:.1f} to {high:.1f}   n = {len(values)}")
+    print(f"late / early: {statistics.median(late) / statistics.median(early):.2f}")
+    for name, samples in (("driver", course.driver), ("worker", course.worker)):
+        print(f"{name}: {samples[-1][1]:.0f} MiB at the end, {course.growth(samples):+.1f} MiB per 100 trials")
+    print(f"load average {os.getloadavg()[0]:.1f}; {sentence(provenance())}")
+
+
+if __name__ == "__main__":
+    main()
