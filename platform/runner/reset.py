@@ -42,7 +42,9 @@ class Fresh:
     def restore(self, seed: int) -> None:
         """Before a trial: everything as it was, the global generators from `seed`."""
         _switch(self._switches)
-        warnings.filters[:] = self._filters
+        warnings.resetwarnings()  # and forget which ones were shown
+        filters: Any = warnings.filters
+        filters[:] = self._filters
         for name in os.environ.keys() - self._environment.keys():
             del os.environ[name]
         os.environ.update(self._environment)

@@ -55,7 +55,8 @@ class Watchdog(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
         told = payload(trial)
-        place = trial.temporary_state.ray_actor.whereabouts.remote()  # asked now: a stuck process answers nothing
+        actor: Any = trial.temporary_state.ray_actor
+        place = actor.whereabouts.remote()  # asked now: a stuck process answers nothing
         method = told["study"].rpartition("/")[0]
         self._running[told["key"]] = _Running(trial, method, time.monotonic(), place)
 
@@ -67,7 +68,7 @@ class Watchdog(Callback):
         if result.get("spent"):
             seen.spent = True
             trial.max_failures += 1  # not one of the restarts that retry.lost allows
-            ray.kill(trial.temporary_state.ray_actor)
+            _kill(trial)
             return
         took, seen.since = now - seen.since, now
         seen.evaluations += 1
@@ -142,11 +143,11 @@ class Watchdog(Callback):
         self._bench.notify(f"{row.study} #{row.number} {words}")
         seen.trial.max_failures = 0
         seen.since = time.monotonic()
-        ray.kill(seen.trial.temporary_state.ray_actor)
+        _kill(seen.trial)
 
     def _dump(self, seen: _Running) -> str:
         try:
-            place = ray.get(seen.place, timeout=2)
+            place: Any = ray.get(seen.place, timeout=2)
             return self._there(place, stacks.ask, place["pid"], place["stacks"])
         except Exception as error:
             return f"its stack could not be had: {type(error).__name__}: {error}"
@@ -156,9 +157,9 @@ class Watchdog(Callback):
     def _short_of_memory(self, trial: TuneTrial, seen: _Running) -> bool:
         before = now = 0
         with contextlib.suppress(Exception):  # the whole node may be gone: then Ray's words are all there is
-            place = ray.get(seen.place, timeout=2)
+            place: Any = ray.get(seen.place, timeout=2)
             before, now = place["kills"], self._there(place, memory.kernel_kills)
-        return bool(memory.of_death(trial.get_error() or "", before, now))
+        return bool(memory.of_death(str(trial.get_error() or ""), before, now))
 
     def _more_parts(self, told: dict[str, Any]) -> int:
         """In how many parts a trial's batches are split next; 0 where that is not asked for or cannot be."""
@@ -177,3 +178,8 @@ class Watchdog(Callback):
         where = NodeAffinitySchedulingStrategy(place["node"], soft=False)
         task: Any = ray.remote(num_cpus=0)(function).options(scheduling_strategy=where)
         return ray.get(task.remote(*arguments), timeout=30)
+
+
+def _kill(trial: TuneTrial) -> None:
+    actor: Any = trial.temporary_state.ray_actor
+    ray.kill(actor)
