@@ -54,10 +54,10 @@ def _asha(
 
 
 _ASHA = """\
-About {share} of all steps are made (means over random orders). Nothing waits: a trial is judged when it reaches a rung,
-against those that were there before it. The first one is never stopped, the second has only the first to beat. With one
-or two slots the trials come one after the other: the defaults run to the end, and so do early trials that are the best
-so far, whatever comes later."""
+About {share} of all steps are made (means over random orders). Nothing waits: a trial is judged when it reaches \
+a rung, against those that were there before it. The first one is never stopped, the second has only the first \
+to beat. With one or two slots the trials come one after the other: the defaults run to the end, and so do early \
+trials that are the best so far, whatever comes later."""
 
 
 def _hyperband(
@@ -75,10 +75,10 @@ def _hyperband(
 
 
 _HYPERBAND = """\
-About {share} of all steps are made and {ends} trials run to the end (means over random orders). A trial falls into its
-bracket by chance (its seed), and is judged when it reaches a rung, against those of its bracket that were there before:
-the asynchronous form, in which nothing waits. With one or two slots, or few trials, a bracket holds one or two trials
-at first, and the first of each is never stopped: asha then stops more."""
+About {share} of all steps are made and {ends} trials run to the end (means over random orders). A trial falls \
+into its bracket by chance (its seed), and is judged when it reaches a rung, against those of its bracket that \
+were there before: the asynchronous form, in which nothing waits. With one or two slots, or few trials, a \
+bracket holds one or two trials at first, and the first of each is never stopped: asha then stops more."""
 
 
 def _median(
@@ -95,9 +95,9 @@ def _median(
 
 
 _MEDIAN = """\
-About {share} of all steps are made (means over random orders). At each evaluation from {grace} on, a trial's best score
-so far is compared with the median of the others' mean scores up to there, once {samples} others got there. With one or
-two slots the trials come one after the other: the first {samples} always run to the end."""
+About {share} of all steps are made (means over random orders). At each evaluation from {grace} on, a trial's \
+best score so far is compared with the median of the others' mean scores up to there, once {samples} others got \
+there. With one or two slots the trials come one after the other: the first {samples} always run to the end."""
 
 
 def _population(
@@ -113,10 +113,11 @@ def _population(
 
 
 _PBT = """\
-All steps of the population are made: a trial that ends at a mark is followed by a new row, which starts from the state
-of one of the best quarter at that mark, with changed values, and trains the steps that are left. It is judged from
-{members} scores at a mark on, against those that were there before. With one or two slots the trials come one after the
-other: the first three run to their end unjudged, and the last ones see almost the whole population."""
+All steps of the population are made: a trial that ends at a mark is followed by a new row, which starts from \
+the state of one of the best quarter at that mark, with changed values, and trains the steps that are left. It \
+is judged from {members} scores at a mark on, against those that were there before. With one or two slots the \
+trials come one after the other: the first three run to their end unjudged, and the last ones see almost the \
+whole population."""
 
 
 def _table(*columns: str) -> Table:
