@@ -168,10 +168,16 @@ class Scene:
         time.sleep(chance.uniform(0, 4 * self.step_seconds))
 
     def kill(self, name: str, driver: psutil.Process) -> None:
-        """kill -9: the `driver`, or a process below it by a part of its name."""
-        found = [driver] if name == "driver" else [p for p in driver.children(recursive=True) if name in p.name()]
-        assert found, f"there is no {name} below the driver"
-        found[0].kill()
+        """kill -9: the `driver`, or a process below it by a part of the program's name."""
+
+        def one() -> psutil.Process | None:
+            for process in driver.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if name in (process.cmdline() or [""])[0]:
+                        return process
+            return None
+
+        (driver if name == "driver" else self.until(one)).kill()
         self.kills += 1
         if name == "driver":
             self.wait()

@@ -27,7 +27,7 @@ def test_a_worker(make_scene, undisturbed, seed):
     driver = scene.start()
     for _ in range(2):
         scene.some_moment(chance)
-        scene.kill("ray::", next(p for p in [driver] if p.is_running()))
+        scene.kill("Trainable", driver)
     assert scene.wait() == 0, scene.output
     scene.check(expected)
 
