@@ -141,9 +141,8 @@ class Session:
             print(f"{self.sweep.path} is checked; starting Ray", flush=True)
             if left := orphans.end(folder):
                 print(f"ended {left} processes that an earlier run, killed, had left behind", flush=True)
-            with orphans.marked(folder) if not address else contextlib.nullcontext():
+            with interrupt.around_ray(), orphans.marked(folder) if not address else contextlib.nullcontext():
                 cluster.start(address, self.sweep.resources)
-            interrupt.again()
             return self._run(folder, ledger, tracker)
         except OSError as error:
             if error.errno != errno.ENOSPC:

@@ -16,7 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-__all__ = ["Interrupted", "again", "descendants", "exit_code", "listen", "requested", "say", "waited", "while_running"]
+__all__ = [
+    "Interrupted",
+    "around_ray",
+    "descendants",
+    "exit_code",
+    "listen",
+    "requested",
+    "say",
+    "waited",
+    "while_running",
+]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -57,7 +67,7 @@ def listen() -> Iterator[None]:
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     _state.signal, _state.running = 0, False
-    again()
+    _take()
     try:
         yield
     finally:
@@ -65,8 +75,21 @@ def listen() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def again() -> None:
-    """Take the signals back: ray.init has a handler of its own for SIGTERM."""
+@contextlib.contextmanager
+def around_ray() -> Iterator[None]:
+    """Around ray.init, which sets a handler of its own for SIGTERM: it raises SystemExit, and would stay."""
+    try:
+        yield
+    except SystemExit as error:
+        if error.code != signal.SIGTERM:
+            raise
+        _state.signal, _state.at = signal.SIGTERM, time.monotonic()
+        raise Interrupted from error
+    finally:
+        _take()
+
+
+def _take() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _handle)
@@ -94,7 +117,7 @@ def _kill(number: int) -> None:
     """End this process and everything below it, now. The ledger is whole after every event: nothing is to be closed."""
     with contextlib.suppress(OSError):
         os.write(sys.stderr.fileno(), b"\nkilled; what was recorded is kept, the same command goes on from there\n")
-    for pid in reversed(descendants(os.getpid())):
+    for pid in descendants(os.getpid()):  # parents first: they start no others then
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
     os._exit(128 + number)
