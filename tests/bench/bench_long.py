@@ -80,7 +80,8 @@ def _watch(sweep: subprocess.Popen[bytes], marks: Path) -> Iterator[tuple[int, f
             below = driver.children(recursive=True)
             workers = [p for p in below if "TrialTrainable" in p.name() or "ResourceTra" in p.name()]
             done = marks.read_text().count("ended")
-            yield done, _size(driver), max(map(_size, workers), default=0.0)
+            if size := _size(driver):  # 0 of a process that has just ended
+                yield done, size, max(map(_size, workers), default=0.0)
 
 
 def _size(process: psutil.Process) -> float:
