@@ -77,7 +77,7 @@ class Finder(Generic[T]):
         return sorted(places | {e.name for e in importlib.metadata.entry_points(group=self.group)})
 
     def has(self, name: str) -> bool:
-        """As `name in names()`. Installed packages are only looked through (10 ms) for what the folder does not have."""
+        """As `name in names()`. Installed packages are only looked through (10 ms) for what is not in the folder."""
         return (self._is_place(name) and (self.folder / f"{name}.py").exists()) or name in self.names()
 
     def _is_place(self, name: str) -> bool:

@@ -89,7 +89,9 @@ class TrialSpec(Settings):
     code: str = Field("", description="hash of the method's code")
     data_hash: str = ""
     labels_hash: str = ""
-    parent: str = Field("", description="KEY@EVALUATION: starts from the state of that row (population-based training)")
+    parent: str = Field(
+        default="", description="KEY@EVALUATION: starts from the state of that row (population-based training)"
+    )
 
     @property
     def key(self) -> str:

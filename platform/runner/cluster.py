@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def slots_here(resources: Any, rows_to_run: int) -> Slots:
     return _share(resources, have, rows_to_run)
 
 
-def _share(resources: Any, have: dict[str, float], rows_to_run: int) -> Slots:
+def _share(resources: Any, have: Mapping[str, float], rows_to_run: int) -> Slots:
     gpu = resources.gpu if resources.gpu != "auto" else float(have.get("GPU", 0) >= 1)
     fit = have.get("CPU", 0) // resources.cpu
     if gpu:

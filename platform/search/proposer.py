@@ -10,7 +10,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import optuna
 from optuna.trial import TrialState
@@ -57,8 +57,8 @@ class Proposer:
         self.duplicates = 0
         self.seconds = 0.0  # spent in here
         self._sampler, self._objectives = sampler, tuple(objectives)
-        sign = "maximize" if maximise else "minimize"
-        self._optuna = optuna.create_study(directions=[sign, "minimize"][: len(self._objectives)])
+        signs: list[Literal["maximize", "minimize"]] = ["maximize" if maximise else "minimize", "minimize"]
+        self._optuna = optuna.create_study(directions=signs[: len(self._objectives)])
         self._open: dict[str, optuna.Trial] = {}
         self._attempt = 0
 

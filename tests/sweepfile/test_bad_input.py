@@ -103,16 +103,32 @@ SINGLE = [
     ("budget.seconds=0", "budget.seconds: 0 is not a positive number", ""),
     ("budget.repeats=-1", "budget.repeats: -1 is not a whole number of at least 0", ""),
     ("budget.repeats=some", "budget.repeats: 'some' is not a whole number of at least 0", ""),
-    ("budget.scheduler=ash", "budget.scheduler: 'ash' is not one of asha, hyperband, median, pbt", "did you mean: asha"),
+    (
+        "budget.scheduler=ash",
+        "budget.scheduler: 'ash' is not one of asha, hyperband, median, pbt",
+        "did you mean: asha",
+    ),
     ("budget.sampler=tp", "budget.sampler: 'tp' is not one of tpe, random, qmc, cmaes, gp, nsga2", "did you mean: tpe"),
     ("budget.objectives=[seconds]", "budget.objectives: [seconds] is neither [score] nor [score, seconds]", ""),
     ("budget.objectives=[score, score]", "budget.objectives: [score, score] is neither [score] nor [sc", ""),
     ("budget.objectives=[score, second]", "budget.objectives: 'second' is not one of score, seconds", "mean: seconds"),
     ("budget.objectives=[score, seconds]", "budget.objectives: a scheduler (here asha) stop", "scheduler: none"),
     ("budget={sampler: gp, scheduler: none, objectives: [score, seconds]}", "budget.sampler: gp searches", "nsga2"),
-    ("budget={trials: 201, sampler: gp}", "budget.sampler: gp is for at most 200 trials per study, here are 201", "tpe"),
-    ("budget={seconds: 60, sampler: gp}", "budget.sampler: gp is for at most 200 trials per study, here are any", "tpe"),
-    ("budget.scheduler=pbty", "budget.scheduler: 'pbty' is not one of asha, hyperband, median, pbt", "did you mean: pbt"),
+    (
+        "budget={trials: 201, sampler: gp}",
+        "budget.sampler: gp is for at most 200 trials per study, here are 201",
+        "tpe",
+    ),
+    (
+        "budget={seconds: 60, sampler: gp}",
+        "budget.sampler: gp is for at most 200 trials per study, here are any",
+        "tpe",
+    ),
+    (
+        "budget.scheduler=pbty",
+        "budget.scheduler: 'pbty' is not one of asha, hyperband, median, pbt",
+        "did you mean: pbt",
+    ),
     ("budget.sampler=cmaess", "budget.sampler: 'cmaess' is not one of tpe, random, qmc, cmaes", "did you mean: cmaes"),
     ("budget.reduction_factor=1", "budget.reduction_factor: 1 is not a whole number of at least 2", ""),
     ("budget.grace=10", "budget.grace: a grace of 10 leaves ASHA nothing to judge: a trial has 10 evaluations", "none"),
@@ -196,8 +212,8 @@ def test_what_a_sampler_or_a_scheduler_needs_of_the_space(problems: Problems) ->
     ]
     sizes = "search={uratio: {int_uniform: [1, 5]}}"
     assert problems(GOOD, sizes, "budget.scheduler=pbt", "budget.trials=8") == [
-        "command line: budget.scheduler=pbt: budget.scheduler: pbt has nothing to change in layermatch: none of what is "
-        "searched acts in flight\n    search one of train.lr, train.weight_decay, threshold, lambda_u, centre_ema, "
+        "command line: budget.scheduler=pbt: budget.scheduler: pbt has nothing to change in layermatch: none of what "
+        "is searched acts in flight\n    search one of train.lr, train.weight_decay, threshold, lambda_u, centre_ema, "
         "centre_weight, centre_temperature, or take scheduler: asha"
     ]
     lr = "search={train.lr: {log_uniform: [1e-3, 0.1]}}"

@@ -37,7 +37,7 @@ def test_rungs_are_rays(factor: int, grace: int) -> None:
             bracket = _Bracket(grace, evaluations, factor, first, stop_last_trials=True)
             milestones = sorted(milestone for milestone, _ in bracket._rungs)
             assert [m for m in milestones if m < evaluations] == marks
-    assert brackets(evaluations, factor, grace)[0] == rungs(evaluations, factor, grace)
+        assert brackets(evaluations, factor, grace)[0] == rungs(evaluations, factor, grace)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(0, 1))

@@ -62,9 +62,7 @@ def test_what_acts_in_flight_acts(dataset: Dataset, plan: LabelPlan, tmp_path: P
 
 
 @pytest.mark.parametrize(("name", "key"), [("fixmatch", "threshold"), ("supervised", "model_ema"), ("sce", "beta")])
-def test_what_acts_in_flight_acts_here(
-    dataset: Dataset, plan: LabelPlan, tmp_path: Path, name: str, key: str
-) -> None:
+def test_what_acts_in_flight_acts_here(dataset: Dataset, plan: LabelPlan, tmp_path: Path, name: str, key: str) -> None:
     _acts(dataset, plan, tmp_path, name, key)
 
 
