@@ -62,7 +62,7 @@ DIRTY = HEAD.format(body=DIRT.replace("\n", "\n        ") + "raise ArithmeticErr
 RANDOM = HEAD.format(
     body="import random, numpy; x = x * (1 + 0.1 * (random.random() + numpy.random.rand() + torch.rand(())))"
 )
-LEAKY = HEAD.format(body="kept.append(torch.ones(2**20)) if batch.step == 0 else None")
+LEAKY = HEAD.format(body="kept.append(torch.ones(12 * 2**20)) if batch.step == 0 else None")
 HUNGRY = HEAD.format(
     body="""if len(y) > 4:
             raise {error}"""
@@ -147,7 +147,7 @@ def test_everything_a_plug_in_can_switch_is_switched_back(monkeypatch, tmp_path)
 
 
 def test_a_process_that_holds_more_and_more_is_replaced(play, monkeypatch):
-    monkeypatch.setattr(reset, "GROWTH", 12 * 2**20)  # bytes; each trial of the plug-in keeps 4 MiB
+    monkeypatch.setattr(reset, "GROWTH", 144 * 2**20)  # bytes; each trial of the plug-in keeps 48 MiB
     outcomes = []
     for _ in range(12):
         outcomes.append(play(LEAKY)[-1])
