@@ -198,7 +198,7 @@ class TrialTrainable(tune.Trainable):
             "key": self._config["key"],
             "evaluation": int(last.get("evaluation", 0)),
             "score": last.get("score"),
-            "report": last,
+            "report": [last],  # boxed: of every number in a dict Tune keeps two histories, 50 kB per trial
             "outcome": outcome,
             "error": error,
             "notice": notice,

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 def test_the_driver(make_scene, undisturbed, seed, slots):
     expected, chance = undisturbed(slots), random.Random(f"driver {slots} {seed}")
     scene = make_scene(slots=slots)
-    for _ in range(2):
+    for _ in range(2 // slots):
         driver = scene.start()
         scene.some_moment(chance)
         scene.kill("driver", driver)

@@ -13,6 +13,7 @@ from platform.data import open_dataset
 from platform.data.plan import make_plan
 from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 from platform.training.trial import Trial
+from tests.long import long
 
 DIGITS = (
     DataSettings(source="digits"),
@@ -56,7 +57,7 @@ def test_11_supervised_below_pseudo_label_below_fixmatch():
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.skipif("KURABE_LONG" not in os.environ, reason="takes 15 minutes; KURABE_LONG=1 runs it")
+@long
 @pytest.mark.skipif(not CIFAR.is_dir(), reason="CIFAR-10 is not at $KURABE_DATA/cifar10")
 def test_11_on_cifar_10_with_250_labels():
     """As the specification has it. About 0.411, 0.419 and 0.437 (results/cifar10_250_labels.md)."""

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.long import long
 from tests.runner.door import sweep
 from tests.runner.processes import alive, below, count, events, start, wait_for
 
@@ -40,7 +41,7 @@ def table(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "small" / "trials.csv").set_index("key").drop(columns="seconds")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=long)])
 def test_the_first_signal_saves_between_evaluations_and_the_same_command_goes_on_there(tmp_path, space, number, code):
     driver = start(space, "--results", tmp_path / "r")
     ledger = tmp_path / "r" / "small" / "ledger.jsonl"
@@ -62,7 +63,7 @@ def test_the_first_signal_saves_between_evaluations_and_the_same_command_goes_on
     pd.testing.assert_frame_equal(table(tmp_path / "r"), table(tmp_path / "u"))
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.05, 0.4])
+@pytest.mark.parametrize("pause", [pytest.param(0.0, marks=long), 0.05, pytest.param(0.4, marks=long)])
 def test_the_second_signal_ends_everything_at_once_and_the_ledger_is_whole(tmp_path, space, pause):
     driver = start(space, "--results", tmp_path / "r", "train.evaluations=30")
     ledger = tmp_path / "r" / "small" / "ledger.jsonl"
@@ -82,8 +83,15 @@ def test_the_second_signal_ends_everything_at_once_and_the_ledger_is_whole(tmp_p
     assert ledger.read_text().startswith(before)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("moment", ["imports", "ray"])
+@pytest.mark.parametrize(
+    ("moment", "number", "code"),
+    [
+        ("imports", signal.SIGINT, 130),
+        ("ray", signal.SIGTERM, 143),
+        pytest.param("imports", signal.SIGTERM, 143, marks=long),
+        pytest.param("ray", signal.SIGINT, 130, marks=long),
+    ],
+)
 def test_a_signal_before_any_trial_runs(tmp_path, space, number, code, moment):
     driver = start(space, "--results", tmp_path / "r", PYTHONUNBUFFERED="1")
     if moment == "ray":

@@ -1,15 +1,11 @@
 """Real sweeps in real processes: the same twice, failing trials, interruptions."""
 
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.runner.door import ROOT, command, sweep
+from tests.runner.door import sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
@@ -88,39 +84,3 @@ def test_failing_and_diverging_trials_are_recorded_and_the_sweep_goes_on(tmp_pat
     failed = brittle[brittle.outcome == "failed"].index[0]
     trace = (tmp_path / "r" / "small" / "errors" / f"{failed}.txt").read_text()
     assert "ArithmeticError: brittle at model_ema" in trace and "brittle.py" in trace
-
-
-def _start(*words: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*words),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def _wait_for(what, seconds: float = 120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := what():
-            return found
-        time.sleep(0.2)
-    pytest.fail("it did not happen in time")
-
-
-def test_interrupted_it_stops_cleanly_and_goes_on_where_it_was(tmp_path):
-    space = write(tmp_path, steps=800, trials=3)
-    driver = _start(space, "--results", tmp_path / "r")
-    ledger = tmp_path / "r" / "small" / "ledger.jsonl"
-    _wait_for(lambda: ledger.exists() and '"reported"' in ledger.read_text())
-    os.kill(driver.pid, signal.SIGINT)
-    output, _ = driver.communicate(timeout=120)
-    assert driver.returncode == 130, output
-    assert "preempted" in set(table(tmp_path / "r").outcome)
-    assert sweep(space, "--results", tmp_path / "r").returncode == 0
-    assert sweep(space, "--results", tmp_path / "u").returncode == 0
-    a, b = (table(tmp_path / n).drop(columns="seconds") for n in ("r", "u"))
-    pd.testing.assert_frame_equal(a, b)
