@@ -30,7 +30,7 @@ def test_a_torn_ledger(make_scene, undisturbed, seed):
         else:
             scene.ledger.write_bytes(content + chance.randbytes(200).replace(b"\n", b""))
     scene.finish()
-    assert scene.output.count("the last line was half written; it is cut off") == 2
+    assert scene.output.count("the last line was half written; it is cut off") >= 2  # the last screen says it again
     scene.check(expected, lost)
 
 

@@ -6,14 +6,16 @@ import random
 
 import pytest
 
+from tests.long import long
+
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("slots", [1, 2])
+@pytest.mark.parametrize("slots", [1, pytest.param(2, marks=long)])
 def test_the_driver(make_scene, undisturbed, seed, slots):
     expected, chance = undisturbed(slots), random.Random(f"driver {slots} {seed}")
     scene = make_scene(slots=slots)
-    for _ in range(2 // slots):
+    for _ in range(2):
         driver = scene.start()
         scene.some_moment(chance)
         scene.kill("driver", driver)
@@ -32,7 +34,7 @@ def test_a_worker(make_scene, undisturbed, seed):
     scene.check(expected)
 
 
-@pytest.mark.parametrize("process", ["raylet", "gcs_server"])
+@pytest.mark.parametrize("process", ["raylet", pytest.param("gcs_server", marks=long)])
 def test_ray_itself(make_scene, undisturbed, seed, process):
     """The driver goes on by itself: it starts another Ray."""
     expected, chance = undisturbed(), random.Random(f"{process} {seed}")

@@ -69,14 +69,9 @@ def _ends(ledger: Path) -> int:
     return ledger.read_text().count('"event": "ended"') if ledger.exists() else 0
 
 
+@long
 @pytest.mark.parametrize(
-    ("sampler", "scheduler"),
-    [
-        ("cmaes", "median"),
-        pytest.param("qmc", "hyperband", marks=long),
-        pytest.param("gp", "none", marks=long),
-        pytest.param("nsga2", "none", marks=long),
-    ],
+    ("sampler", "scheduler"), [("qmc", "hyperband"), ("cmaes", "median"), ("gp", "none"), ("nsga2", "none")]
 )
 def test_the_same_sweep_twice_gives_the_same_table(tmp_path: Path, sampler: str, scheduler: str) -> None:
     space = write(tmp_path)
