@@ -67,7 +67,7 @@ class TrialTrainable(tune.Trainable):
         self._trial: Any = None
         self._iterator: Iterator[Report] = iter(())
         self._reports: list[dict[str, float]] = []
-        self._repeat_last = self._stopped = False
+        self._repeat_last = self._stopped = self._tell_all = False
 
     def step(self) -> dict[str, Any]:
         if self._spent:
@@ -87,7 +87,7 @@ class TrialTrainable(tune.Trainable):
             if self._trial is None:
                 self._start()
             if self._repeat_last:
-                self._repeat_last = False
+                self._repeat_last, self._tell_all = False, True
             else:
                 self._advance()
             return None, ""
@@ -148,7 +148,7 @@ class TrialTrainable(tune.Trainable):
             self._parts = max(self._parts, saved.get("accumulate", 1))
             self._trial.method.accumulate = self._in_parts()
             # The report may not have reached the driver before the process died: send it again, it is told apart.
-            self._repeat_last = self._last() is not None
+            self._repeat_last = bool(self._own())
             if self._outcome is None:
                 self._iterator = self._trial.reports()
         elif self._spec.parent:
@@ -186,19 +186,21 @@ class TrialTrainable(tune.Trainable):
         beside = {"reports": self._reports, "outcome": self._outcome, "accumulate": self._parts}
         self._checkpoints.save(self._config["key"], self._trial, beside)
 
-    def _last(self) -> dict[str, float] | None:
-        """The last report of its own: a child's history begins with its parent's."""
-        inherited = int(self._config["spec"].get("parent", "").partition("@")[2] or 0)
-        return self._reports[-1] if len(self._reports) > inherited else None
+    def _own(self) -> list[dict[str, float]]:
+        """The reports of its own: a child's history begins with its parent's."""
+        return self._reports[int(self._config["spec"].get("parent", "").partition("@")[2] or 0) :]
 
     def _result(self, outcome: str | None, error: str = "") -> dict[str, Any]:
-        last = self._last() or {}
-        notice, self._notice = self._notice, ""
+        own = self._own() or [{}]
+        last = own[-1]
+        # After a restart all of them: a torn ledger may lack some. The bench takes what it does not know.
+        told = own if self._tell_all else [last]
+        notice, self._notice, self._tell_all = self._notice, "", False
         return {
             "key": self._config["key"],
             "evaluation": int(last.get("evaluation", 0)),
             "score": last.get("score"),
-            "report": [last],  # boxed: of every number in a dict Tune keeps two histories, 50 kB per trial
+            "report": told,  # in a list: of every number in a dict Tune keeps two histories, 50 kB per trial
             "outcome": outcome,
             "error": error,
             "notice": notice,

@@ -69,7 +69,10 @@ class BenchCallback(Callback):
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Any, **_: Any) -> None:
         key = payload(trial)["key"]
         with _kept(self._bench):
-            self._bench.reported(key, result | {"report": result["report"][0]})
+            *before, last = result["report"]
+            for report in before:
+                self._bench.reported(key, {"report": report, "outcome": None, "error": "", "done": False})
+            self._bench.reported(key, result | {"report": last})
         if self._bench.rows[key].outcome is not None:
             self._after_end(self._bench.rows[key])
 
@@ -89,7 +92,7 @@ class SpendingStopper(Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         with _kept(self._bench):
             going_on = result.get("key") is not None and result["outcome"] is None
-            report = result["report"][0] if going_on else {}
+            report = result["report"][-1] if going_on else {}
             return bool(report) and self._bench.overspends(result["key"], report["seconds"])
 
     def stop_all(self) -> bool:

@@ -115,7 +115,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def scores(results: list[dict[str, Any]]) -> list[dict[str, float]]:
-    return [{k: v for k, v in r["report"][0].items() if "second" not in k} for r in results]
+    return [{k: v for k, v in r["report"][-1].items() if "second" not in k} for r in results]
 
 
 def test_a_trial_after_a_dirty_one_is_that_of_a_fresh_process(play):
@@ -185,14 +185,14 @@ def test_memory_that_runs_out_is_told_as_such_and_never_retried_unasked(play, er
 def test_it_is_tried_again_in_parts_where_asked(play):
     results = play(HUNGRY.format(error=OUT), split=True, batch_size=16)
     assert [r["outcome"] for r in results] == [None, None, "completed"]
-    assert {r["accumulate"] for r in results} == {4} and {r["report"][0]["accumulate"] for r in results} == {4.0}
+    assert {r["accumulate"] for r in results} == {4} and {r["report"][-1]["accumulate"] for r in results} == {4.0}
 
 
 def test_it_goes_on_from_its_checkpoint_in_parts(play):
     late = HUNGRY.replace("len(y) > 4", "len(y) > 4 and batch.step >= 4")
     results = play(late.format(error=OUT), split=True, batch_size=8)
     assert [r["accumulate"] for r in results] == [1, 1, 2, 2]  # the last evaluation of before is told once more
-    assert [r["report"][0]["evaluation"] for r in results] == [1, 2, 2, 3] and results[-1]["outcome"] == "completed"
+    assert [r["report"][-1]["evaluation"] for r in results] == [1, 2, 2, 3] and results[-1]["outcome"] == "completed"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_asked_to_stop_it_saves_between_two_evaluations_and_goes_on_there(play, 
     monkeypatch.setattr("platform.runner.checkpoints.LOOK_SECONDS", 0.0)
     stop = HEAD.format(body=f"open({str(tmp_path / 'STOP')!r}, 'w').close() if batch.step == 2 else None")
     results = play(stop, most=2, key="a" * 12)
-    assert [r["report"][0]["evaluation"] for r in results] == [1, 1] and results[-1]["outcome"] is None
+    assert [r["report"][-1]["evaluation"] for r in results] == [1, 1] and results[-1]["outcome"] is None
     assert torch.load(tmp_path / f"{'a' * 12}.pt", weights_only=True)["step"] == 3  # evaluations are at 2, 4, 6
     (tmp_path / "STOP").unlink()
     later = play(stop, key="a" * 12)
