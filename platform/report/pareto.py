@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform.report import files
+from platform.report.winners import has_score
 from platform.table import Row, SweepInfo
 
 if TYPE_CHECKING:
@@ -29,17 +30,13 @@ def front(rows: Sequence[Row], maximise: bool) -> list[Row]:
     """The completed trials than which none has a better score in as few seconds, or as good a score in fewer; by
     seconds. The test set has no say."""
     sign = 1 if maximise else -1
-    done = [row for row in rows if row.outcome == "completed" and not row.repeat and _finite(row)]
+    done = [row for row in rows if has_score(row) and not row.repeat]
     best, found = -math.inf, []
     for row in sorted(done, key=lambda row: (row.seconds, -sign * (row.score or 0.0), row.number)):
         if sign * (row.score or 0.0) > best:
             best = sign * (row.score or 0.0)
             found.append(row)
     return found
-
-
-def _finite(row: Row) -> bool:
-    return row.score is not None and math.isfinite(row.score)
 
 
 def fronts(info: SweepInfo, rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -77,8 +74,7 @@ def figure(info: SweepInfo, rows: Sequence[Row], colours: Sequence[str]) -> Figu
     axis = drawn.subplots()
     for position, (study, members) in enumerate(fronts(info, rows).items()):
         colour = colours[position % len(colours)]
-        done = [row for row in rows if row.study == study and row.outcome == "completed" and not row.repeat]
-        done = [row for row in done if _finite(row)]
+        done = [row for row in rows if row.study == study and has_score(row) and not row.repeat]
         axis.scatter([r.seconds for r in done], [r.score or 0.0 for r in done], s=18, color=colour, alpha=0.35)
         places = ([r.seconds for r in members], [r.score or 0.0 for r in members])
         axis.step(*places, where="post", marker="o", color=colour, label=f"{study}: {len(members)} of {len(done)}")

@@ -24,7 +24,7 @@ def steps_made(row: Row) -> int:
 def winner(rows: Sequence[Row], maximise: bool) -> Row | None:
     """The best completed trial of the search by the selection rule; of equals the earlier one. The test set has no say,
     and neither have repeats."""
-    done = [row for row in rows if _counts(row) and not row.repeat]
+    done = [row for row in rows if has_score(row) and not row.repeat]
     return min(done, key=lambda row: (-row.score if maximise else row.score, row.number), default=None)  # type: ignore[operator]
 
 
@@ -38,7 +38,8 @@ def _identity(row: Row) -> tuple[str, int, dict[str, Any]]:
     return row.study, row.number, row.params
 
 
-def _counts(row: Row) -> bool:
+def has_score(row: Row) -> bool:
+    """Whether the trial came to its end with a score that can be compared."""
     return row.outcome == "completed" and row.score is not None and math.isfinite(row.score)
 
 
@@ -122,7 +123,7 @@ def _standing(info: SweepInfo, method: str, mine: Sequence[Row]) -> Standing:
         Counter(row.outcome or "running" for row in mine if not row.repeat),
         _mean_over(winners, lambda row: row.score),
         _mean_over(winners, lambda row: row.test_accuracy),
-        [row for row in again if _counts(row)],
+        [row for row in again if has_score(row)],
         len(again),
         False,
         sum(row.spent for row in mine if not row.repeat),

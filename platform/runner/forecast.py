@@ -15,6 +15,7 @@ from platform.report.progress import clock
 from platform.runner.measure import Cost
 from platform.sweepfile.asha import forecast, forecast_median
 from platform.sweepfile.plan import MANY
+from platform.sweepfile.printing import make_table
 from platform.sweepfile.settings import UNLIMITED, Budget
 from platform.sweepfile.stopping import MEDIAN_SAMPLES
 from platform.sweepfile.sweep import Study, Sweep
@@ -168,11 +169,7 @@ def _at_once(slots: int) -> str:
 
 
 def _table(found: SweepForecast) -> RenderableType:
-    from rich import box
-    from rich.table import Table
-
-    table = Table("method", "a whole trial", "trials", "of their steps", "search", "repeats", box=box.SIMPLE_HEAD)
-    table.pad_edge = False
+    table = make_table("method", "a whole trial", "trials", "of their steps", "search", "repeats")
     for method in dict.fromkeys(s.method for s in found.studies):
         mine = [s for s in found.studies if s.method == method]
         trials, repeats = sum(s.trials for s in mine), sum(s.repeats for s in mine)

@@ -52,6 +52,7 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     (checkpoints / "TOKEN").write_text(token)
     store_name = f"kurabe-checkpoints-{token}"
     store: Any = ray.remote(num_cpus=0)(Store).options(name=store_name).remote(str(checkpoints))
+    limits = (bench.sweep.watch.disk_floor << 20, bench.sweep.watch.disk_wait)
     common = {
         "folder": str(checkpoints),
         "cwd": os.getcwd(),
@@ -60,7 +61,7 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
         "select": bench.rule.name,
         "threads": slots.cpu,
         "device": slots.device,
-        "room": (bench.sweep.watch.disk_floor << 20, bench.sweep.watch.disk_wait),
+        "room": limits,
     }
     files = [entry for entry in bench.sweep.methods if entry.plugin_source]
     plugins = {entry.name: {"source": entry.plugin_source, "path": str(entry.plugin_path)} for entry in files}
@@ -74,8 +75,7 @@ def run(bench: Bench, folder: Path, slots: Slots) -> list[Row]:
     snapshots = Snapshots(checkpoints)
     stopping, watchdog = Stopping(bench, checkpoints), Watchdog(bench, folder / "errors")
     teller = BenchCallback(bench, _Keeper(bench, checkpoints).ended, watchdog.cause)
-    room = Room(folder, bench.sweep.watch.disk_floor << 20, bench.sweep.watch.disk_wait)
-    guard = DiskGuard(room, bench)
+    guard = DiskGuard(Room(folder, *limits), bench)
     bench.ledger.wait_for_room = guard.hold
     followers = [Lifeline(), stopping, guard, watchdog, teller]
     try:

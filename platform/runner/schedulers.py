@@ -8,7 +8,6 @@ population-based training ends rows and starts new ones (platform/search/populat
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 
 from platform.runner.bench import Bench
 from platform.runner.snapshots import Snapshots
+from platform.runner.tune_bridge import kept, payload
 from platform.search.population import Population
 from platform.spec import derive_seed
 from platform.sweepfile import Study
@@ -144,17 +144,14 @@ class StudyScheduler(FIFOScheduler):
                 self._judges[row.study].note(row, int(report["evaluation"]), report["score"])
 
     def _row(self, trial: TuneTrial) -> Row:
-        return self._bench.rows[json.loads(trial.config["trial"])["key"]]
+        return self._bench.rows[payload(trial)["key"]]
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         row = self._row(trial)
         if row.repeat or not _comparable(result):  # a repeat is never stopped
             return TrialScheduler.CONTINUE
-        try:
+        with kept(self._bench):
             stops = self._judges[row.study].stops(row, result["evaluation"], result["score"])
-        except Exception as error:  # a full disk, say: Tune would make text of it
-            self._bench.failure = error
-            raise
         return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:

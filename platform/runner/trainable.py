@@ -67,7 +67,7 @@ class TrialTrainable(tune.Trainable):
         self._trial: Any = None
         self._iterator: Iterator[Report] = iter(())
         self._reports: list[dict[str, float]] = []
-        self._repeat_last = self._stopped = self._tell_all = False
+        self._repeats = self._stopped = False
 
     def step(self) -> dict[str, Any]:
         if self._spent:
@@ -86,9 +86,7 @@ class TrialTrainable(tune.Trainable):
         try:
             if self._trial is None:
                 self._start()
-            if self._repeat_last:
-                self._repeat_last, self._tell_all = False, True
-            else:
+            if not self._repeats:
                 self._advance()
             return None, ""
         except (Exception, SystemExit) as error:
@@ -147,8 +145,8 @@ class TrialTrainable(tune.Trainable):
             self._reports, self._outcome = saved["reports"], saved["outcome"]
             self._parts = max(self._parts, saved.get("accumulate", 1))
             self._trial.method.accumulate = self._in_parts()
-            # The report may not have reached the driver before the process died: send it again, it is told apart.
-            self._repeat_last = bool(self._own())
+            # Reports may not have reached the driver, or its ledger was torn: send all again, it tells them apart.
+            self._repeats = bool(self._own())
             if self._outcome is None:
                 self._iterator = self._trial.reports()
         elif self._spec.parent:
@@ -193,9 +191,8 @@ class TrialTrainable(tune.Trainable):
     def _result(self, outcome: str | None, error: str = "") -> dict[str, Any]:
         own = self._own() or [{}]
         last = own[-1]
-        # After a restart all of them: a torn ledger may lack some. The bench takes what it does not know.
-        told = own if self._tell_all else [last]
-        notice, self._notice, self._tell_all = self._notice, "", False
+        told = own if self._repeats else [last]
+        notice, self._notice, self._repeats = self._notice, "", False
         return {
             "key": self._config["key"],
             "evaluation": int(last.get("evaluation", 0)),

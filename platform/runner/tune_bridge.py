@@ -23,7 +23,7 @@ def payload(trial: TuneTrial) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _kept(bench: Bench) -> Iterator[None]:
+def kept(bench: Bench) -> Iterator[None]:
     """An error of ours (a full disk, say) goes through Tune, which makes text of it: keep the error itself."""
     try:
         yield
@@ -42,7 +42,7 @@ class BenchSearcher(Searcher):
     def suggest(self, trial_id: str) -> Any:
         if interrupt.requested():
             return None
-        with _kept(self._bench):
+        with kept(self._bench):
             row = self._bench.next_row()
         if row is None:
             return None if self._bench.expecting else Searcher.FINISHED
@@ -63,12 +63,12 @@ class BenchCallback(Callback):
         self._bench, self._after_end, self._cause = bench, after_end, cause
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
-        with _kept(self._bench):
+        with kept(self._bench):
             self._bench.ask_ahead()
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Any, **_: Any) -> None:
         key = payload(trial)["key"]
-        with _kept(self._bench):
+        with kept(self._bench):
             *before, last = result["report"]
             for report in before:
                 self._bench.reported(key, {"report": report, "outcome": None, "error": "", "done": False})
@@ -78,7 +78,7 @@ class BenchCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
         key = payload(trial)["key"]
-        with _kept(self._bench):
+        with kept(self._bench):
             self._bench.ended(key, "failed", self._cause(trial))
         self._after_end(self._bench.rows[key])
 
@@ -90,7 +90,7 @@ class SpendingStopper(Stopper):
         self._bench = bench
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        with _kept(self._bench):
+        with kept(self._bench):
             going_on = result.get("key") is not None and result["outcome"] is None
             report = result["report"][-1] if going_on else {}
             return bool(report) and self._bench.overspends(result["key"], report["seconds"])

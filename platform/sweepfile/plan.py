@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from platform.sweepfile.printing import make_table, make_text
 from platform.sweepfile.searching import notes
 from platform.sweepfile.settings import UNLIMITED
 from platform.sweepfile.stopping import stopping
@@ -16,7 +17,6 @@ MANY = 100
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
     from rich.text import Text
 
     from platform.data.dataset import Dataset, LabelPlan
@@ -29,24 +29,11 @@ def describe(
     from rich.console import Group
 
     studies = sweep.studies()
-    blocks = [[_text(f"{sweep.name}: the plan; nothing was started", "bold"), _amount(sweep, studies)]]
+    blocks = [[make_text(f"{sweep.name}: the plan; nothing was started", "bold"), _amount(sweep, studies)]]
     blocks += [_data(sweep, dataset, label_plans), _schedule(sweep, studies)]
     blocks += [_space(study) for study in studies if study.index == 0]
     blocks += [_notes(sweep, studies, dataset, label_plans)]
-    return Group(*(part for block in blocks if block for part in (*block, _text(""))))
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-
-
-def _text(line: str, style: str = "") -> Text:
-    from rich.text import Text
-
-    return Text(line, style=style)
+    return Group(*(part for block in blocks if block for part in (*block, make_text(""))))
 
 
 def _amount(sweep: Sweep, studies: list[Study]) -> Text:
@@ -59,7 +46,7 @@ def _amount(sweep: Sweep, studies: list[Study]) -> Text:
     count = "trials" if total >= UNLIMITED else f"{'up to ' if budget.seconds else ''}{total} trials"
     repeats = f"then {again} repeats: each study's winner on {budget.repeats} fresh seeds, paired\n" if again else ""
     preset = f"preset {budget.preset}; " if budget.preset else ""
-    return _text(
+    return make_text(
         f"{preset}{count} ({methods} x {many}{each}), {sweep.train.steps:,} steps each\n{repeats}"
         f"model {sweep.model}, selected by {sweep.select}, tracking {sweep.tracking}"
     )
@@ -70,15 +57,15 @@ def _data(sweep: Sweep, dataset: Dataset | None, plans: Mapping[int, LabelPlan] 
     noise = labels.noise + (f" {labels.rate:g}" if labels.rate else "")
     if dataset is None or not plans:
         wanted = f"{labels.per_class} per class" if labels.per_class else str(labels.total or "all")
-        return [_text(f"data {sweep.data.source}; labels: {wanted}, noise {noise}", "bold")]
+        return [make_text(f"data {sweep.data.source}; labels: {wanted}, noise {noise}", "bold")]
     channels, height, width = dataset.image_shape
     head = f"Each trial learns from {dataset.name}: {dataset.num_classes} classes, "
     head += f"{channels} x {height} x {width} pixels, label noise {noise}"
-    table = _table("study", "labelled", "unlabelled", "validation", "test", "wrong labels")
+    table = make_table("study", "labelled", "unlabelled", "validation", "test", "wrong labels")
     for index, plan in sorted(plans.items()):
         counts = (len(plan.labelled), len(plan.unlabelled), len(plan.val), len(dataset.test))
         table.add_row(str(index), *(f"{n:,}" for n in counts), _wrong(plan))
-    return [_text(head, "bold"), table]
+    return [make_text(head, "bold"), table]
 
 
 def _wrong(plan: LabelPlan) -> str:
@@ -103,14 +90,14 @@ def _space(study: Study) -> list[Any]:
     sizes = study.method.cls.stream_sizes(study.method.cls.Hyper(**spec.hyper), spec.train.batch_size)
     images = " + ".join(f"{n} {name}" for name, n in sizes.items() if n)
     searched = f"{len(study.space)} searched" if study.space else "nothing searched"
-    head = _text(f"{study.method.name}: {searched}; a step of trial 0 sees {images} images", "bold")
+    head = make_text(f"{study.method.name}: {searched}; a step of trial 0 sees {images} images", "bold")
     if not study.space and not study.fixed:
         return [head]
-    table = _table("parameter", "range", "only where", "trial 0")
+    table = make_table("parameter", "range", "only where", "trial 0")
     for key, entry in study.space.items():
         when = " and ".join(f"{other} is {' or '.join(map(str, values))}" for other, values in entry.when)
         start = _plain(study.start[key]) if key in study.start else "(not active)"
-        table.add_row(key, _text(str(entry.range)), _text(when), start)
+        table.add_row(key, make_text(str(entry.range)), make_text(when), start)
     for key, value in study.fixed.items():
         table.add_row(key, "fixed", "", _plain(value))
     return [head, table]
@@ -129,4 +116,4 @@ def _notes(
     lines += dataset.notes if dataset else ()
     lines += [note for plan in (plans or {}).values() for note in plan.notes]
     unique = list(dict.fromkeys(lines))
-    return [_text("Notes", "bold"), _text("\n".join(f"  {line}" for line in unique))] if unique else []
+    return [make_text("Notes", "bold"), make_text("\n".join(f"  {line}" for line in unique))] if unique else []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from platform.sweepfile.asha import forecast, forecast_median
+from platform.sweepfile.printing import make_table, make_text
 from platform.sweepfile.rungs import brackets, perturbations, rungs, shares
 from platform.sweepfile.searching import MEMBERS, QUANTILE, perturbable
 from platform.sweepfile.settings import Budget
@@ -14,8 +15,6 @@ from platform.sweepfile.sweep import Study
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
-    from rich.text import Text
 
 MEDIAN_SAMPLES = 3
 """Trials at an evaluation from which on the median rule judges."""
@@ -28,7 +27,7 @@ def stopping(budget: Budget, steps: Sequence[int], studies: Sequence[Study], tri
     reasons = {"scheduler: none": budget.scheduler == "none", "one trial per study": trials == 1, "no rung": not marks}
     why = next((reason for reason, holds in reasons.items() if holds), None)
     if why:
-        return [_text(f"Every trial runs to its last step ({why}), with {last} evaluations.", "bold")]
+        return [make_text(f"Every trial runs to its last step ({why}), with {last} evaluations.", "bold")]
     of = {"asha": _asha, "hyperband": _hyperband, "median": _median, "pbt": _population}
     return of[budget.scheduler](budget, steps, studies, trials, marks)
 
@@ -43,14 +42,14 @@ def _asha(
     budget: Budget, steps: Sequence[int], studies: Sequence[Study], trials: int, marks: list[int]
 ) -> list[RenderableType]:
     found = forecast(trials, len(steps), budget.reduction_factor, budget.grace)
-    table = _table("rung", "evaluation", "step", "trials that get there", "if a rung waited for all")
+    table = make_table("rung", "evaluation", "step", "trials that get there", "if a rung waited for all")
     for position, mark in enumerate(marks):
         ideal = max(1.0, trials / budget.reduction_factor**position)
         table.add_row(f"{position}", f"{mark}", f"{steps[mark - 1]:,}", f"{found.reach[position]:.1f}", f"{ideal:.1f}")
     ideal = max(1.0, trials / budget.reduction_factor ** len(marks))
     table.add_row("end", f"{len(steps)}", f"{steps[-1]:,}", f"{found.finish:.1f}", f"{ideal:.1f}")
     head = f"ASHA, per study of {trials} trials: at each rung the best 1/{budget.reduction_factor} go on"
-    return [_text(head, "bold"), table, _text(_ASHA.format(share=f"{found.share:.0%}"))]
+    return [make_text(head, "bold"), table, make_text(_ASHA.format(share=f"{found.share:.0%}"))]
 
 
 _ASHA = """\
@@ -65,13 +64,13 @@ def _hyperband(
 ) -> list[RenderableType]:
     found = forecast(trials, len(steps), budget.reduction_factor, budget.grace, hyperband=True)
     groups = brackets(len(steps), budget.reduction_factor, budget.grace)
-    table = _table("bracket", "trials", "judged at evaluation", "at step")
+    table = make_table("bracket", "trials", "judged at evaluation", "at step")
     for position, (group, share) in enumerate(zip(groups, shares(groups), strict=True)):
         at = (", ".join(map(str, group)), ", ".join(f"{steps[mark - 1]:,}" for mark in group))
         table.add_row(f"{position}", f"{share * trials:.1f}", at[0] or "never", at[1])
     head = f"Hyperband, per study of {trials} trials: brackets of ASHA that start to stop later and later"
     words = _HYPERBAND.format(share=f"{found.share:.0%}", ends=f"{found.finish:.1f}")
-    return [_text(head, "bold"), table, _text(words)]
+    return [make_text(head, "bold"), table, make_text(words)]
 
 
 _HYPERBAND = """\
@@ -85,13 +84,13 @@ def _median(
     budget: Budget, steps: Sequence[int], studies: Sequence[Study], trials: int, marks: list[int]
 ) -> list[RenderableType]:
     found = forecast_median(trials, len(steps), budget.grace, MEDIAN_SAMPLES)
-    table = _table("evaluation", "step", "trials that get there")
+    table = make_table("evaluation", "step", "trials that get there")
     for mark, reach in zip(marks, found.reach, strict=True):
         table.add_row(f"{mark}", f"{steps[mark - 1]:,}", f"{reach:.1f}")
     table.add_row(f"{len(steps)}", f"{steps[-1]:,}", f"{found.finish:.1f}")
     head = f"Median rule, per study of {trials} trials: who was never as good as the median trial is stopped"
     words = _MEDIAN.format(share=f"{found.share:.0%}", grace=budget.grace, samples=MEDIAN_SAMPLES)
-    return [_text(head, "bold"), table, _text(words)]
+    return [make_text(head, "bold"), table, make_text(words)]
 
 
 _MEDIAN = """\
@@ -103,13 +102,13 @@ there. With one or two slots the trials come one after the other: the first {sam
 def _population(
     budget: Budget, steps: Sequence[int], studies: Sequence[Study], trials: int, marks: list[int]
 ) -> list[RenderableType]:
-    table = _table("evaluation", "step", "ended there, and gone on with from a better one")
+    table = make_table("evaluation", "step", "ended there, and gone on with from a better one")
     most = math.floor(QUANTILE * trials)
     for mark in marks:
         table.add_row(f"{mark}", f"{steps[mark - 1]:,}", f"at most {most}")
     head = f"Population-based training, per study of {trials} trials: at each mark the worst quarter is replaced"
     changed = [f"  {s.method.name} changes {', '.join(perturbable(s))}" for s in studies if s.index == 0 and s.space]
-    return [_text(head, "bold"), table, _text("\n".join([_PBT.format(members=MEMBERS), *changed]))]
+    return [make_text(head, "bold"), table, make_text("\n".join([_PBT.format(members=MEMBERS), *changed]))]
 
 
 _PBT = """\
@@ -118,16 +117,3 @@ the state of one of the best quarter at that mark, with changed values, and trai
 is judged from {members} scores at a mark on, against those that were there before. With one or two slots the \
 trials come one after the other: the first three run to their end unjudged, and the last ones see almost the \
 whole population."""
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-
-
-def _text(line: str, style: str = "") -> Text:
-    from rich.text import Text
-
-    return Text(line, style=style)
