@@ -2,7 +2,8 @@
 
 Ray's own children die with the driver (the kernel sees to it), and workers with their raylet; what was started by
 neither, or while they died, is found and ended here, at the next start of the same sweep. A process is ended only
-where its own environment names this folder and a driver, by process id and start time, that no longer runs.
+where its own environment names this folder and a driver, by process id and start time, that no longer runs. Ray's
+agents write their title over their environment, as setproctitle does, unless SPT_NOENV asks for a shorter title.
 """
 
 from __future__ import annotations
@@ -22,16 +23,36 @@ MARK = "KURABE_SWEEP"
 @contextlib.contextmanager
 def marked(folder: Path) -> Iterator[None]:
     """Processes started inside the block belong to this driver's sweep in `folder`."""
-    os.environ[MARK] = f"{folder.resolve()}|{os.getpid()}|{_started(os.getpid())}"
+    mine = {MARK: f"{folder.resolve()}|{os.getpid()}|{_started(os.getpid())}", "SPT_NOENV": "1"}
+    before = {name: os.environ.get(name) for name in mine}
+    os.environ.update(mine)
     try:
         yield
     finally:
-        os.environ.pop(MARK, None)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def end(folder: Path, seconds: float = 10.0) -> int:
     """End what an earlier driver of this sweep left behind; how many processes that were. Linux; 0 elsewhere."""
     wanted = f"{MARK}={folder.resolve()}|".encode()
+    until = time.monotonic() + seconds
+    ended = 0
+    while found := _killed(wanted):  # again, for what one of them started while it was looked for
+        ended += len(found)
+        for entry in found:
+            while time.monotonic() < until and _runs(entry):
+                time.sleep(0.02)
+        if time.monotonic() >= until:
+            break
+    return ended
+
+
+def _killed(wanted: bytes) -> list[Path]:
+    """Every process with this mark and without its driver, after SIGKILL."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
@@ -39,16 +60,10 @@ def end(folder: Path, seconds: float = 10.0) -> int:
             if pid != os.getpid() and _is_left(entry, wanted):
                 handle = os.pidfd_open(pid)  # from here on the number cannot come to mean another process
                 if _is_left(entry, wanted):
-                    found.append((entry, handle))
+                    found.append(entry)
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
-                else:
-                    os.close(handle)
-    until = time.monotonic() + seconds
-    for entry, handle in found:
-        while time.monotonic() < until and _runs(entry):
-            time.sleep(0.02)
-        os.close(handle)
-    return len(found)
+                os.close(handle)
+    return found
 
 
 def _is_left(entry: Path, wanted: bytes) -> bool:

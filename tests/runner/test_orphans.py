@@ -50,10 +50,11 @@ def test_only_processes_of_this_folder_whose_driver_is_gone_are_ended(tmp_path):
 
 
 def test_the_mark_is_set_for_what_is_started_inside_only(tmp_path):
+    before = dict(os.environ)
     with orphans.marked(tmp_path):
         words = os.environ[MARK]
         assert words == f"{tmp_path.resolve()}|{os.getpid()}|{orphans._started(os.getpid())}"
-    assert MARK not in os.environ
+    assert dict(os.environ) == before
 
 
 SPACE = """
@@ -90,7 +91,8 @@ def test_after_a_kill_9_the_next_start_leaves_none_of_the_old_processes_and_all_
         for ledger in ledgers:
             wait_for(lambda ledger=ledger: count(ledger, "reported"))
         old, theirs = below(killed.pid), below(other.pid)
-        assert len({p.pid for p in old} & {p.pid for p in carrying(ledgers[0].parent)}) >= 3
+        assert len(old) >= 5, old  # servers, workers and agents
+        assert {p.pid for p in alive(old)} <= {p.pid for p in carrying(ledgers[0].parent)}
         stray = subprocess.Popen(  # what survives: started by a worker, in a session of its own
             SLEEP, env=os.environ | {MARK: old[0].environ()[MARK]}, stdout=subprocess.DEVNULL, start_new_session=True
         )
