@@ -22,10 +22,10 @@ sweep: $(STAMP) ## tune LayerMatch on embedded images (SPACE=file.yaml for anoth
 	$(PY) -m platform.sweep $(SPACE) $(ARGS)
 
 test: $(STAMP) ## all tests (ARGS="-k name" to select)
-	$(PY) -m pytest -n 2 --dist loadfile -m "" $(ARGS)
+	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "" $(ARGS)
 
 unit: $(STAMP) ## the fast tests only, under a minute
-	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## ruff and basedpyright
 	@failed=0; for check in "ruff check ." "ruff format --check --output-format concise ." "basedpyright --warnings"; do \

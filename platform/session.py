@@ -21,7 +21,7 @@ from platform.report.screen import ScreenListener
 from platform.runner import cluster, interrupt, orphans
 from platform.runner.bench import Bench
 from platform.sweepfile import Sweep
-from platform.table import Listener, SweepInfo
+from platform.table import Listener, Row, SweepInfo
 from platform.training.trial import check_truth
 
 RESTARTS = 5
@@ -111,16 +111,11 @@ class Session:
     def run(self, address: str | None = None, fresh: bool = False) -> int:
         """Run what is missing. Exit code as the door's."""
         address = cluster.check(address)
-        cluster.prepare()
-        # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
-        import platform.runner.run  # noqa: F401
-        from platform.runner.lifeline import RayLost
-
         lost: list[str] = []
         while True:
             try:
                 return self._attempt(address, fresh=fresh and not lost)
-            except RayLost as error:
+            except cluster.RayLost as error:
                 lost.append(str(error))
                 print(f"Ray's {error} is gone", file=sys.stderr, flush=True)
                 if len(lost) > RESTARTS:
@@ -138,12 +133,15 @@ class Session:
                 save_plan(plan, folder / "labels" / f"study-{index}.npz")
             for (index, repeat), plan in self.repeat_plans.items():
                 save_plan(plan, folder / "labels" / f"study-{index}-repeat-{repeat}.npz")
-            print(f"{self.sweep.path} is checked; starting Ray", flush=True)
+            bench = self._bench(folder, ledger, tracker)
+            missing = bench.left()
+            todo = "starting Ray" if missing else "nothing is left to run"
+            print(f"{self.sweep.path} is checked; {todo}", flush=True)
             if left := orphans.end(folder):
                 print(f"ended {left} processes that an earlier run, killed, had left behind", flush=True)
-            with interrupt.around_ray(), orphans.marked(folder) if not address else contextlib.nullcontext():
-                cluster.start(address, self.sweep.resources)
-            return self._run(folder, ledger, tracker)
+            if missing:
+                self._start_ray(address, folder)
+            return self._run(folder, bench, tracker, missing)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -151,31 +149,39 @@ class Session:
             raise UserError(Problem("the disk is full; what was recorded is kept", str(folder), hint=hint)) from error
         finally:
             ledger.close()
-            _stop_ray()
+            cluster.stop()
 
-    def _run(self, folder: Path, ledger: Ledger, tracker: Any) -> int:
-        from platform.runner.run import run
+    def _start_ray(self, address: str | None, folder: Path) -> None:
+        cluster.prepare()
+        # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
+        import platform.runner.run  # noqa: F401
 
+        with interrupt.around_ray(), orphans.marked(folder) if not address else contextlib.nullcontext():
+            cluster.start(address, self.sweep.resources)
+
+    def _bench(self, folder: Path, ledger: Ledger, tracker: Any) -> Bench:
         hashes = (self.dataset.fingerprint, {index: plan.sha256 for index, plan in self.plans.items()})
         listeners: list[Listener] = [ResultsListener(folder), *([tracker] if tracker else [])]
         repeat_hashes = {pair: plan.sha256 for pair, plan in self.repeat_plans.items()}
-        bench = Bench(self.sweep, self.rule, ledger, listeners, hashes, repeat_hashes)
-        missing = bench.left()
-        slots = cluster.slots(self.sweep.resources, max(1, missing))
+        return Bench(self.sweep, self.rule, ledger, listeners, hashes, repeat_hashes)
+
+    def _run(self, folder: Path, bench: Bench, tracker: Any, missing: int) -> int:
+        find = cluster.slots if missing else cluster.slots_here
+        slots = find(self.sweep.resources, max(1, missing))
         info = self._info(folder, slots.count, bench)
         screen = ScreenListener(info, links=tracker.links if tracker else list)
         screen.known(list(bench.rows.values()))
         if tracker:
             tracker.notify = screen.notice
-        if ledger.repaired:
-            screen.notice(ledger.repaired)
+        if bench.ledger.repaired:
+            screen.notice(bench.ledger.repaired)
         bench.listeners.append(screen)
         bench.notify = screen.notice
         try:
             for listener in bench.listeners:
                 listener.sweep_started(info)
             with interrupt.while_running():
-                rows = run(bench, folder, slots) if missing > 0 else bench.close()
+                rows = self._rows(bench, folder, slots) if missing else bench.close()
         finally:
             screen.close()
             if tracker:
@@ -183,6 +189,11 @@ class Session:
         if any(row.outcome == "preempted" for row in rows):
             return interrupt.exit_code()
         return 0 if any(row.outcome == "completed" for row in rows) else 1
+
+    def _rows(self, bench: Bench, folder: Path, slots: cluster.Slots) -> list[Row]:
+        from platform.runner.run import run  # Tune's import takes two seconds: only where there is something to run
+
+        return run(bench, folder, slots)
 
     def _info(self, folder: Path, slots: int, bench: Bench) -> SweepInfo:
         sweep, studies = self.sweep, self.sweep.studies()
@@ -252,10 +263,3 @@ class Session:
         with self.sweep.locate():
             tracker.prepare()
         return tracker
-
-
-def _stop_ray() -> None:
-    import ray
-
-    if ray.is_initialized():
-        ray.shutdown()

@@ -15,14 +15,21 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 
-settings.register_profile("ci", derandomize=True)  # the same examples every time: a red run is about the change
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("here", deadline=None)  # these machines are noisy
+settings.register_profile("ci", deadline=None, derandomize=True)  # the same examples: a red run is about the change
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores must not fight over them
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does by itself for ray.init(); its job client has to be told
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start Ray first, the fast ones last: what ends a run should be short, so that no worker waits long."""
+    first = {item.path for item in items if item.get_closest_marker("ray")}
+    second = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: 0 if item.path in first else 1 if item.path in second else 2)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -31,6 +31,7 @@ def test_everything_is_listed_once_with_a_summary(capsys: pytest.CaptureFixture[
     assert "noisy_val_accuracy" in listed["select"]
 
 
+@pytest.mark.slow
 def test_every_listed_name_has_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     for line in catalog.listing():
         if line.name != "timm:NAME":

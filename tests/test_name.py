@@ -140,6 +140,7 @@ def test_the_import_loads_no_more_than_the_standard_module_and_the_means_to_find
     assert ours - theirs <= MEANS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[str(Path(sys.executable).with_name("pytest"))], [sys.executable, "-m", "pytest"]])
 def test_pytest_finds_the_package_however_it_is_started(command: list[str], tmp_path: Path):
     if not Path(command[0]).exists():

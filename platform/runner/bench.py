@@ -129,7 +129,7 @@ class Bench:
     def _left(self, queue: StudyQueue) -> int:
         if self._search_over(queue):
             return len(self._missing_repeats(queue))
-        proposals = 0 if queue.exhausted else queue.study.trials - queue.proposer.asked
+        proposals = 0 if queue.exhausted else max(0, queue.study.trials - queue.proposer.asked)
         return len(queue.waiting) + proposals + self.sweep.budget.repeats
 
     def _missing_repeats(self, queue: StudyQueue) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,10 @@ _PREPARED = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # interrupt.py has one
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
+
+
+class RayLost(BaseException):
+    """A process of the private Ray is gone. No Exception: Tune would wait for its actors before passing it on."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,15 @@ def start(address: str | None, resources: Any) -> None:
         ray.init(address=address, runtime_env=runtime, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _no_cluster(address, str(error)) from error
+
+
+def stop() -> None:
+    """End the private Ray, or leave the cluster; nothing where neither was begun."""
+    if "ray" in sys.modules:
+        import ray
+
+        if ray.is_initialized():
+            ray.shutdown()
 
 
 def slots(resources: Any, rows_to_run: int) -> Slots:

@@ -13,12 +13,10 @@ from typing import Any
 
 from ray.tune import Callback
 
+from platform.runner.cluster import RayLost
+
 WATCHED = ("raylet", "gcs_server")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
-class RayLost(BaseException):
-    """A process of the private Ray is gone. No Exception: Tune would wait for its actors before passing it on."""
 
 
 class Lifeline(Callback):

@@ -18,9 +18,9 @@ from ray.tune.stopper import CombinedStopper
 from platform.runner import interrupt, schedulers
 from platform.runner.bench import Bench
 from platform.runner.checkpoints import Store
-from platform.runner.cluster import Slots
+from platform.runner.cluster import RayLost, Slots
 from platform.runner.disk import DiskGuard, Room
-from platform.runner.lifeline import Lifeline, RayLost, lost_processes
+from platform.runner.lifeline import Lifeline, lost_processes
 from platform.runner.snapshots import Snapshots
 from platform.runner.stopping import Stopping
 from platform.runner.trainable import TrialTrainable

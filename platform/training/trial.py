@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,12 +79,17 @@ class Trial:
             model = self._make_model(spec.seeds["init"])
             self.method = method_class(model, hyper, self._setup()).to(self.device).train()
         self.method.accumulate = self.accumulate
-        self.optimizer = make_optimizer(model, spec.train, self.method.trainable())
         look = spec.train.diagnostics
         self._evaluate = Evaluator(dataset, plan, self.batches, spec.train.eval_batch_size, self.amp, look != "off")
         self.diagnostics = Diagnostics(look, dataset, plan, self.batches, self.method, spec.seeds["split"], self.amp)
         self._tally = Tally(self.device)
         self._compile(method_class)
+
+    @functools.cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when it is first asked for: with the first one torch loads its compiler, two seconds that a trial which
+        is only built to see whether it fits need not take."""
+        return make_optimizer(self.method.model, self.spec.train, self.method.trainable())
 
     @property
     def images(self) -> DeviceImages:
@@ -111,6 +117,7 @@ class Trial:
         Returns whether it was interrupted before.
         """
         end = min(self.step + count, self.spec.train.steps)
+        _ = self.optimizer  # before the clock starts
         every = 1 if self.device.type == "cpu" else CHECK_EVERY
         begin = time.perf_counter()
         stop = False

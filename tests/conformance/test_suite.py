@@ -14,12 +14,14 @@ CASES = [(name, change, complaint) for name, cases in BROKEN.items() for change,
 HERE = [name for name in CHECKS if name != "cuda"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HERE)
 def test_a_good_method_passes(name: str, tmp_path: Path) -> None:
     result = run(name, subject(tmp_path))
     assert (result.status, result.advice) == ("ok", ""), result.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "change", "complaint"), CASES, ids=[f"{n}-{i}" for i, (n, _, _) in enumerate(CASES)])
 def test_a_method_that_breaks_the_rule_fails(
     name: str, change: tuple[str, str], complaint: str, tmp_path: Path

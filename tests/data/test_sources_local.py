@@ -132,6 +132,7 @@ def test_rows_without_an_image_are_bad_images(tmp_path):
     assert len(skipped.train) + len(skipped.test) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "cifar10").is_dir(), reason="the real data are not here")
 def test_real_noise_rates():
     """CIFAR-10N as published: aggregate 9.01 %, random 1 17.23 %, worse 40.21 % (CLID-MU specification, 4.1)."""

@@ -109,6 +109,7 @@ def test_what_a_killed_process_left_is_cleared(folders, cache_folder):
     assert cache_folders(cache_folder) == [final]
 
 
+@pytest.mark.slow
 def test_processes_at_once_agree(folders, cache_folder):
     folder = folders(ant=40, bee=40)
     code = (

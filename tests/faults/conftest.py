@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from platform.tracking import store
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, scene_table
 
 REPEATS = int(os.environ.get("KURABE_FAULTS", "1"))
 """How often each fault is repeated, at other moments each time. KURABE_FAULTS=20 for an afternoon."""
@@ -32,19 +34,23 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Callable[[int], pd.DataFrame]:
-    """The table of the sweep to which nothing happens, by slots; each is run once."""
-    tables: dict[int, pd.DataFrame] = {}
+    """The table of the sweep to which nothing happens, by slots; each is run once, also where xdist has workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
 
     def table(slots: int = 1) -> pd.DataFrame:
-        if slots not in tables:
-            scene = Scene(tmp_path_factory.mktemp("undisturbed"), empty_database, slots, step_seconds=0)
-            try:
-                scene.finish(runs=1)
-                tables[slots] = scene.table()
-                scene.check(tables[slots])
-            finally:
-                scene.end()
-        return tables[slots]
+        path = shared / f"undisturbed-{slots}.csv"
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                scene = Scene(tmp_path_factory.mktemp("undisturbed"), empty_database, slots, step_seconds=0)
+                try:
+                    scene.finish(runs=1)
+                    scene.check(scene.table())
+                finally:
+                    scene.end()
+                shutil.copy(scene.results / "trials.csv", path)
+        return scene_table(path)
 
     return table
 

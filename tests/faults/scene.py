@@ -186,7 +186,7 @@ class Scene:
 
     def table(self) -> pd.DataFrame:
         """trials.csv without what depends on the clock."""
-        return pd.read_csv(self.results / "trials.csv").drop(columns="seconds")
+        return scene_table(self.results / "trials.csv")
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.ledger.read_text().splitlines()]
@@ -230,6 +230,10 @@ class Scene:
             assert run.info.status == {"completed": "FINISHED", "pruned": "KILLED"}[row["outcome"]]
             curve = client.get_metric_history(run.info.run_id, "noisy_val_accuracy")
             assert sorted(point.step for point in curve) == list(range(INTERVAL, row["steps"] + 1, INTERVAL))
+
+
+def scene_table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path).drop(columns="seconds")
 
 
 def terminate(driver: psutil.Process) -> None:

@@ -50,8 +50,8 @@ def test_a_server_that_goes_and_comes_back(make_scene, undisturbed, seed, empty_
     database = tmp_path / "server.db"
     database.write_bytes(empty_database.read_bytes())
     server = Server(database)
-    server.start()
     try:
+        server.start()
         scene = make_scene(tracking=server.uri, step_seconds=0.1)
         scene.start()
         scene.some_moment(chance, at_most=30)

@@ -126,6 +126,7 @@ def test_state_survives(base):
         assert torch.equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", ["mixup", "layermatch"])
 @pytest.mark.parametrize("scheme", [*SCHEMES, "auto"])
 def test_every_scheme_runs_without_waiting_and_in_mixed_precision(base, scheme):

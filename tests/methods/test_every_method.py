@@ -21,6 +21,7 @@ def test_the_methods_of_the_first_release_are_there():
     assert {"supervised", "pseudo_label", "mixup", "fixmatch", "layermatch", "clid_mu"} <= set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", QUICK)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_conforms(name, check):

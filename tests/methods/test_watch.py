@@ -83,6 +83,7 @@ def test_the_mirror_gate_and_the_gate_per_image_count_each_image_once():
     assert found["mirror"] == pytest.approx(found["hard"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fixmatch", "layermatch", "mixup", "clid_mu", "pseudo_label"])
 def test_watching_changes_no_number(name):
     runs = []

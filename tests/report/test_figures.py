@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from platform.report import figures, inside
 from tests.report.fake_sweep import FakeSweep
 
 PNG = b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_all_figures_of_a_benchmark(tmp_path: Path) -> None:
     sweep = FakeSweep(tmp_path / "digits", methods=["fixmatch", "layermatch"], studies=2)
     made = figures.draw_all(sweep.info, sweep.run(), tmp_path / "figures")
@@ -44,6 +47,7 @@ def test_nothing_completed(tmp_path: Path) -> None:
     assert figures.draw_all(sweep.info, rows, tmp_path / "figures") == []
 
 
+@pytest.mark.slow
 def test_trust_in_labels_and_layers_are_drawn_where_trials_looked(tmp_path: Path) -> None:
     sweep = FakeSweep(tmp_path / "digits", methods=["clid_mu", "fixmatch"], studies=2)
     rows = sweep.run()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,7 @@ class _Both(FakeSweep):
         return info
 
 
+@pytest.mark.slow
 def test_it_is_written_drawn_and_said(tmp_path: Path) -> None:
     sweep = _Both(tmp_path, outcomes=("completed",))
     rows = sweep.run(ResultsListener(tmp_path))
@@ -62,6 +64,7 @@ def test_it_is_written_drawn_and_said(tmp_path: Path) -> None:
     assert f"Pareto front of layermatch/0: {len(records)} trial" in (tmp_path / "leaderboard.md").read_text()
 
 
+@pytest.mark.slow
 def test_one_objective_has_no_front(tmp_path: Path) -> None:
     FakeSweep(tmp_path).run(ResultsListener(tmp_path))
     assert not (tmp_path / "pareto.csv").exists() and not (tmp_path / "figures" / "pareto.png").exists()

@@ -182,6 +182,7 @@ def facts(rows: list[Row]) -> set[tuple[Any, ...]]:
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("hyperband", "none")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["asha", "median", "pbt", *SLOW])
 def test_interrupted_anywhere_the_same_trials_are_stopped(tmp_path: Path, scheduler: str) -> None:
     sweep = load(tmp_path, SPACE, f"budget.scheduler={scheduler}")
@@ -250,6 +251,7 @@ def test_states_are_kept_as_long_as_a_child_may_start_from_them(tmp_path: Path) 
     assert count > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheduler", "key", "value"),
     [*((name, "outcome", "pruned") for name in ("asha", "median", "pbt")), ("pbt", "replaces", None)],

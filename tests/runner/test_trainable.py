@@ -146,6 +146,7 @@ def test_everything_a_plug_in_can_switch_is_switched_back(monkeypatch, tmp_path)
     assert state() == before and (random.random(), np.random.rand(), torch.rand(()).item()) == drawn
 
 
+@pytest.mark.slow
 def test_a_process_that_holds_more_and_more_is_replaced(play, monkeypatch):
     monkeypatch.setattr(reset, "GROWTH", 144 * 2**20)  # bytes; each trial of the plug-in keeps 48 MiB
     outcomes = []
@@ -158,6 +159,7 @@ def test_a_process_that_holds_more_and_more_is_replaced(play, monkeypatch):
     assert play(CLEAN, new=True)[-1]["outcome"] == "completed"
 
 
+@pytest.mark.slow
 def test_many_short_trials_leave_memory_flat(play):
     for _ in range(5):
         play(CLEAN)

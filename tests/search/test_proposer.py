@@ -50,6 +50,7 @@ def test_every_evaluation_and_the_true_end_reach_optuna(tmp_path):
     assert trials[1].intermediate_values == {1: 0.1, 2: 0.15}  # stopped at its second evaluation, and known to be
 
 
+@pytest.mark.slow
 def test_tpe_does_better_than_random_on_the_same_budget(tmp_path):
     means = {}
     for sampler in ("tpe", "random"):

@@ -52,6 +52,7 @@ def test_what_is_typed_beats_what_is_written(sweep: Make, file: dict[str, Any], 
     assert found == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED)
 @pytest.mark.parametrize("typed", ["budget.preset=quick", "budget={preset: quick}"])
 def test_quick_shrinks_every_shipped_file(path: str, typed: str, monkeypatch: pytest.MonkeyPatch) -> None:

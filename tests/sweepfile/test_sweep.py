@@ -279,6 +279,7 @@ def sweeps(chosen: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=sweeps())
 def test_a_resolved_file_loads_to_an_equal_sweep(data: dict[str, Any], tmp_path: Path) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from platform.tracking.mlflow_writer import MlflowListener
 from tests.report.fake_sweep import FakeSweep
 from tests.tracking.test_mlflow_writer import client, runs, trials
+
+pytestmark = pytest.mark.slow
 
 STEPS = [120, 240, 360, 480, 600]
 

@@ -22,6 +22,7 @@ def test_a_repeat_is_told_apart_and_every_attempt_is_charged() -> None:
     assert events.close_trial(row)["tags"]["kurabe.seconds"] == "12.5"
 
 
+@pytest.mark.slow
 def test_the_limits_are_those_of_the_installed_mlflow() -> None:
     from mlflow.utils import validation
 
@@ -48,6 +49,7 @@ def test_batches_hold_everything_within_the_limits(metrics: int, params: int, ta
         assert len(m) <= 1000 and len(p) <= 100 and len(t) <= 100 and len(m) + len(p) + len(t) <= 1000
 
 
+@pytest.mark.slow
 @given(st.text(max_size=400))
 def test_metric_names_are_ones_mlflow_takes(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name

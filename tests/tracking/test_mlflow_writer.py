@@ -16,6 +16,8 @@ from platform.tracking.mlflow_writer import MlflowListener
 from platform.tracking.uri import absolute
 from tests.report.fake_sweep import FakeSweep
 
+pytestmark = pytest.mark.slow
+
 
 def client(uri: str) -> Any:
     from mlflow import MlflowClient

@@ -34,6 +34,7 @@ class Server:
         command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}"]
         command += ["--artifacts-destination", str(self.database.parent / "artifacts")]
         environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # five more processes that nothing here needs
         self.process = subprocess.Popen(
             command,
             cwd=self.database.parent,
@@ -62,9 +63,11 @@ def server(empty_database: Path, tmp_path: Path) -> Iterator[Server]:
     database = tmp_path / "mlflow.db"
     database.write_bytes(empty_database.read_bytes())
     found = Server(database)
-    found.start()
-    yield found
-    found.kill()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.kill()
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ def numbers(reports: list) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["layermatch", "clid_mu"])
 def test_looking_changes_nothing(name: str) -> None:
     runs = {}
@@ -197,6 +198,7 @@ def test_settings_refuse_other_levels() -> None:
     assert dataclasses.fields(TABLE["ece"])[0].name == "text"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [CONVOLUTIONAL, TRANSFORMER])
 def test_clid_by_stage_ends_in_the_clid_that_every_evaluation_reports(model: str) -> None:
     (report, *_) = trial(Subject.of("supervised"), model=model, diagnostics="full", steps=2).reports()
