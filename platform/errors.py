@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 from methods.plugins import did_you_mean, nearest
 
-__all__ = ["Problem", "UserError", "did_you_mean", "nearest"]
+__all__ = ["DISK_FULL", "Problem", "UserError", "did_you_mean", "nearest"]
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,11 @@ class Problem:
 class UserError(Exception):
     """Bad input, with every problem found. Doors print it and exit with code 2."""
 
-    def __init__(self, *problems: Problem | str) -> None:
+    def __init__(self, *problems: Problem | str, closing: str = "nothing was started") -> None:
+        self.closing = closing
         self.problems = [Problem(p) if isinstance(p, str) else p for p in problems]
         super().__init__("\n".join(map(str, self.problems)))
 
-    def render(self, closing: str = "nothing was started") -> str:
+    def render(self, closing: str = "") -> str:
         count = len(self.problems)
-        return f"{self}\n{count} error{'s' * (count != 1)}; {closing}."
+        return f"{self}\n{count} error{'s' * (count != 1)}; {closing or self.closing}."

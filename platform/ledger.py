@@ -7,7 +7,6 @@ Which rows run again is the bench's to say; a row's lines add up to one `Row` (p
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -18,7 +17,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from platform.errors import Problem, UserError
+from platform.errors import DISK_FULL, Problem, UserError
 from platform.spec import TrialSpec
 from platform.table import Row, SweepInfo
 
@@ -160,7 +159,7 @@ class Ledger:
                 return
             except OSError as error:  # a full disk: half a line must not stand before the next one
                 self._file.truncate(end)
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.wait_for_room():
+                if error.errno not in DISK_FULL or not self.wait_for_room():
                     raise
 
     def _check_header(self, header: dict[str, Any], resolved: dict[str, Any]) -> None:

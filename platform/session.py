@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import platform.selection as selection
 from platform.data import open_dataset
 from platform.data.dataset import Dataset, LabelPlan
 from platform.data.plan import make_plan, save_plan
-from platform.errors import Problem, UserError
+from platform.errors import DISK_FULL, Problem, UserError
 from platform.ledger import Ledger
 from platform.report.provenance import provenance
 from platform.report.results_folder import ResultsListener
@@ -120,7 +119,8 @@ class Session:
                 print(f"Ray's {error} is gone", file=sys.stderr, flush=True)
                 if len(lost) > RESTARTS:
                     hint = f"what was recorded is kept; is memory short? then go on: {self.command}"
-                    raise UserError(Problem(f"Ray died {len(lost)} times on this machine", hint=hint)) from error
+                    problem = Problem(f"Ray died {len(lost)} times on this machine", hint=hint)
+                    raise UserError(problem, closing="the sweep goes on where it was") from error
                 print("starting Ray again; trials go on from their last evaluation", file=sys.stderr, flush=True)
 
     def _attempt(self, address: str | None, fresh: bool) -> int:
@@ -143,10 +143,11 @@ class Session:
                 self._start_ray(address, folder)
             return self._run(folder, bench, tracker, missing)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in DISK_FULL:
                 raise
             hint = f"free some space, then: {self.command}"
-            raise UserError(Problem("the disk is full; what was recorded is kept", str(folder), hint=hint)) from error
+            problem = Problem("the disk is full; what was recorded is kept", str(folder), hint=hint)
+            raise UserError(problem, closing="the sweep goes on where it was") from error
         finally:
             ledger.close()
             cluster.stop()

@@ -111,6 +111,12 @@ class TrialSpec(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def branch_point(parent: str) -> tuple[str, int]:
+    """The row and the evaluation that a TrialSpec.parent names; ("", 0) for a trial that begins at step 0."""
+    key, _, evaluation = parent.partition("@")
+    return key, int(evaluation or 0)
+
+
 def derive_seed(seed: int, *names: str | int) -> int:
     """An independent seed for a name: adding a name never shifts another's. In [0, 2**63)."""
     text = "/".join(map(str, (seed, *names)))

@@ -187,6 +187,7 @@ def test_a_disk_that_fills_up_in_the_middle_loses_nothing(tmp_path, comes_back):
             assert driver.returncode == 0 and "there is room again" in output, output
         else:
             assert driver.returncode == 2 and "the disk is full" in output, output
+            assert "the sweep goes on where it was" in output and "nothing was started" not in output
             before = ledger.read_text().splitlines()
             (disk / "filler").unlink()
             again = sweep(*words)

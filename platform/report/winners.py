@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from platform.spec import branch_point
 from platform.table import Row, SweepInfo
 from platform.training.schedules import evaluation_steps
 
@@ -16,7 +17,7 @@ OUTCOMES = ("completed", "pruned", "diverged", "failed", "preempted")
 
 def steps_made(row: Row) -> int:
     """Steps that a trial trained itself: a child of population-based training begins where its parent was."""
-    mark = int(row.spec.parent.partition("@")[2] or 0)
+    mark = branch_point(row.spec.parent)[1]
     train = row.spec.train
     return max(0, row.steps - (evaluation_steps(train.steps, train.evaluations)[mark - 1] if mark else 0))
 

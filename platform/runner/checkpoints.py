@@ -17,6 +17,7 @@ from typing import Any
 import ray
 
 from platform.runner.disk import Room
+from platform.spec import branch_point
 
 STOP = "STOP"
 LOOK_SECONDS = 0.2
@@ -101,7 +102,7 @@ class Checkpoints:
 
     def branch(self, state: str, trial: Any) -> dict[str, Any]:
         """Bring the trial to where another one was: KEY@EVALUATION (platform/runner/snapshots.py)."""
-        parent = state.partition("@")[0]
+        parent, _ = branch_point(state)
         found = self._read(state, lambda path: trial.branch(path, parent))
         if found is None:
             raise FileNotFoundError(f"the state that this trial starts from is gone: {self._folder / state}.pt")

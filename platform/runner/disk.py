@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray.tune import Callback
 
+from platform.errors import DISK_FULL
 from platform.runner import interrupt
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class DiskGuard(Callback):
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or what it was raised from, comes of a full disk."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
         text = str(error)
         if "No space left on device" in text or "PytorchStreamWriter failed" in text:

@@ -22,7 +22,7 @@ from platform.runner import memory, stacks
 from platform.runner.checkpoints import Checkpoints
 from platform.runner.lifeline import die_with_parent
 from platform.selection import get as get_rule
-from platform.spec import TrialSpec, derive_seed
+from platform.spec import TrialSpec, branch_point, derive_seed
 from platform.training import accumulation
 from platform.training.report import Report
 
@@ -101,20 +101,14 @@ class TrialTrainable(tune.Trainable):
         memory.release()
         if not self._config["split"]:
             return "to try again with its batches split: retry.out_of_memory=accumulate"
-        parts = self._in_parts(2)
-        if parts > self._config["spec"]["train"]["accumulate"] * accumulation.MOST:
-            return f"split in {self._parts} parts, its batches did not fit either"
         spec = TrialSpec(**self._config["spec"])
-        cls = self._method(spec)
-        why = accumulation.why_not(spec.method, cls, cls.Hyper(**spec.hyper), spec.train.batch_size, parts)
-        if why:
-            return f"not tried again in smaller parts: {why}"
-        self._parts = parts
-        return ""
+        parts, why = accumulation.next_parts(spec, self._method(spec), self._in_parts())
+        self._parts = parts or self._parts
+        return why
 
-    def _in_parts(self, times: int = 1) -> int:
+    def _in_parts(self) -> int:
         """Parts of a step: what the sweep file says, or more because memory ran out."""
-        return times * max(self._parts, self._config["spec"]["train"]["accumulate"])
+        return max(self._parts, self._config["spec"]["train"]["accumulate"])
 
     def cleanup(self) -> None:
         self._forget()
@@ -186,7 +180,7 @@ class TrialTrainable(tune.Trainable):
 
     def _own(self) -> list[dict[str, float]]:
         """The reports of its own: a child's history begins with its parent's."""
-        return self._reports[int(self._config["spec"].get("parent", "").partition("@")[2] or 0) :]
+        return self._reports[branch_point(self._config["spec"].get("parent", ""))[1] :]
 
     def _result(self, outcome: str | None, error: str = "") -> dict[str, Any]:
         own = self._own() or [{}]

@@ -164,12 +164,10 @@ class Watchdog(Callback):
     def _more_parts(self, told: dict[str, Any]) -> int:
         """In how many parts a trial's batches are split next; 0 where that is not asked for or cannot be."""
         spec = self._bench.rows[told["key"]].spec
-        parts = 2 * max(told["accumulate"], spec.train.accumulate)
-        if not told["split"] or parts > accumulation.MOST * spec.train.accumulate:
+        if not told["split"]:
             return 0
         cls = next(entry.cls for entry in self._bench.sweep.methods if entry.name == spec.method)
-        why = accumulation.why_not(spec.method, cls, cls.Hyper(**spec.hyper), spec.train.batch_size, parts)
-        return 0 if why else parts
+        return accumulation.next_parts(spec, cls, max(told["accumulate"], spec.train.accumulate))[0]
 
     def _there(self, place: dict[str, Any], function: Any, *arguments: Any) -> Any:
         """The function's answer on the node of a process: here, or by a task that is sent there."""

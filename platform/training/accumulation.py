@@ -6,8 +6,9 @@ from typing import Any
 
 from methods.base import Method
 from platform.errors import Problem, UserError
+from platform.spec import TrialSpec
 
-__all__ = ["MOST", "check_parts", "why_not"]
+__all__ = ["MOST", "check_parts", "next_parts", "why_not"]
 
 MOST = 8
 """Parts, at most, that a batch is split into of itself. A sweep file may ask for more."""
@@ -24,6 +25,15 @@ def why_not(name: str, method_class: type[Method], hyper: Any, batch_size: int, 
         if size % parts:
             return f"{size} {stream} images of a step cannot be split in {parts} equal parts"
     return ""
+
+
+def next_parts(spec: TrialSpec, method_class: type[Method], parts: int) -> tuple[int, str]:
+    """Twice the parts that did not fit into memory, and ""; or 0, and why nothing smaller is tried."""
+    if 2 * parts > MOST * spec.train.accumulate:
+        return 0, f"split in {parts} parts, its batches did not fit either"
+    hyper = method_class.Hyper(**spec.hyper)
+    why = why_not(spec.method, method_class, hyper, spec.train.batch_size, 2 * parts)
+    return (0, f"not tried again in smaller parts: {why}") if why else (2 * parts, "")
 
 
 def check_parts(name: str, method_class: type[Method], hyper: Any, batch_size: int, parts: int) -> None:
