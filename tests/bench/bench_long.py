@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from tests.bench.bench_trials import PLUGIN, ROOT, SPACE, overheads, read_marks
 
 @dataclass
 class Course:
-    """overhead: milliseconds by trial. driver, worker: (trials done, MiB) as sampled; unique pages, not shared ones."""
+    """overhead: milliseconds by trial. driver, worker: (trials done, MiB) as sampled."""
 
     overhead: list[float]
     driver: list[tuple[int, float]]
@@ -85,7 +86,10 @@ def _watch(sweep: subprocess.Popen[bytes], marks: Path) -> Iterator[tuple[int, f
 
 
 def _size(process: psutil.Process) -> float:
-    return process.memory_full_info().uss / 2**20
+    """MiB that the process has for itself. Pages of libraries are not counted: they become its own when others end."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def main() -> None:
