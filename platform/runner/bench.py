@@ -44,7 +44,7 @@ class Bench:
         self.spending = Spending(sweep.budget.seconds)
         self._hashes = hashes
         self._repeats = Repeats(sweep, hashes[0], repeat_labels or {}, ledger.rows, self._again)
-        self._opened = time.monotonic()
+        self._first_asked: float | None = None
         self._pool = ThreadPoolExecutor(1, "search")
         self.populations: dict[str, Population] = {}  # of population-based training, by study
         self._studies = [self._open(study) for study in sweep.studies()]
@@ -105,6 +105,7 @@ class Bench:
 
     def next_row(self) -> Row | None:
         """The next row to run, or None when every study has its trials."""
+        self._first_asked = self._first_asked or time.monotonic()
         for _ in self._studies:
             queue = self._studies[self._turn % len(self._studies)]
             self._turn += 1
@@ -282,7 +283,9 @@ class Bench:
             if row.outcome is None:
                 self.ended(row.key, "preempted")
         self.complete |= {queue.study.id for queue in self._studies if self._search_over(queue)}
-        self.remarks.append(cost_of_search(self.sweep.budget.sampler, self._studies, time.monotonic() - self._opened))
+        if self._first_asked:
+            wall = time.monotonic() - self._first_asked
+            self.remarks.append(cost_of_search(self.sweep.budget.sampler, self._studies, wall))
         rows = list(self.rows.values())
         for listener in self.listeners:
             listener.sweep_ended(rows)
