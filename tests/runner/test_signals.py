@@ -14,6 +14,7 @@ import torch
 from tests.long import long
 from tests.runner.door import sweep
 from tests.runner.processes import alive, below, count, events, start, wait_for
+from tests.runner.test_sweep_door import table
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
@@ -37,10 +38,6 @@ def space(tmp_path: Path) -> Path:
     return path
 
 
-def table(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "small" / "trials.csv").set_index("key").drop(columns="seconds")
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=long)])
 def test_the_first_signal_saves_between_evaluations_and_the_same_command_goes_on_there(tmp_path, space, number, code):
     driver = start(space, "--results", tmp_path / "r")
@@ -60,7 +57,8 @@ def test_the_first_signal_saves_between_evaluations_and_the_same_command_goes_on
     assert saved["step"] % 300, "it was saved at an evaluation, not where it was"
     assert sweep(space, "--results", tmp_path / "r").returncode == 0
     assert sweep(space, "--results", tmp_path / "u").returncode == 0
-    pd.testing.assert_frame_equal(table(tmp_path / "r"), table(tmp_path / "u"))
+    mine, whole = (table(tmp_path / name).drop(columns="seconds") for name in ("r", "u"))
+    pd.testing.assert_frame_equal(mine, whole)
 
 
 @pytest.mark.parametrize("pause", [pytest.param(0.0, marks=long), 0.05, pytest.param(0.4, marks=long)])
