@@ -11,7 +11,6 @@ Evaluations: median seconds of 3 whole reports (512 test, 100 validation images)
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -21,40 +20,17 @@ import torch
 
 import methods
 from methods.parts.watch import EVERY
-from platform.data.dataset import Augment, Dataset, LabelPlan, Split
-from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.training.trial import Trial
-from tests.bench.bench_step import CASES, Case
+from tests.bench.bench_step import CASES, Case, make_trial
+from tests.bench.shared import read_arguments
 
 LEVELS = ("off", "cheap", "full")
 
 
-def make_trial(case: Case, level: str, device: str) -> Trial:
-    rng = np.random.default_rng(0)
-
-    def split(count: int) -> Split:
-        images = rng.integers(0, 256, (count, case.channels, case.side, case.side), dtype=np.uint8)
-        return Split(images, np.arange(count) % 10)
-
-    names = tuple(map(str, range(10)))
-    dataset = Dataset("noise", names, split(1500), split(512), Augment(flip=False, pad=case.side // 8), "noise")
-    places = np.arange(1500)
-    given = dataset.train.labels
-    plan = LabelPlan(places[:1000], places[:1400], places[1400:], given, given, "noise")
-    method = methods.get(case.method)
-    settings = {"steps": 10**6, "batch_size": case.batch_size, "evaluations": 1, "compile": "off", "diagnostics": level}
-    hyper = {"threshold": 0.2} if "threshold" in method.Hyper.model_fields else {}  # some guesses count
-    spec = TrialSpec(
-        method=case.method,
-        hyper=method.Hyper(**hyper).model_dump(),
-        model=case.model,
-        train=TrainSettings.model_validate(settings),
-        data=DataSettings.model_validate({}),
-        labels=LabelSettings.model_validate({}),
-        seeds=dict.fromkeys(AXES, 0),
-        code="",
-    )
-    return Trial(spec, dataset, plan, method, device)
+def looking(case: Case, level: str, device: str) -> Trial:
+    named = methods.get(case.method).Hyper.model_fields
+    hyper = {"threshold": 0.2} if "threshold" in named else {}  # some guesses count
+    return make_trial(case, {"steps": 10**6, "compile": "off", "diagnostics": level}, device, hyper, tests=512)
 
 
 def step(trial: Trial, clock: Callable[[], float]) -> float:
@@ -64,7 +40,7 @@ def step(trial: Trial, clock: Callable[[], float]) -> float:
 
 
 def measure(case: Case, device: str, runs: int) -> None:
-    trials = {level: make_trial(case, level, device) for level in LEVELS}
+    trials = {level: looking(case, level, device) for level in LEVELS}
     clock = time.process_time if device == "cpu" else time.perf_counter
     for level in ("off", "cheap"):
         trials[level].advance(EVERY)
@@ -101,16 +77,9 @@ def _evaluation(trial: Trial) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; digits by default")
-    parser.add_argument("--runs", type=int, default=10, help="times 32 pairs of steps")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    chosen = parser.parse_args()
-    unknown = [name for name in chosen.cases if name not in CASES]
-    if unknown:
-        parser.error(f"no such case: {unknown[0]}; one of {', '.join(CASES)}")
+    chosen = read_arguments(__doc__, CASES, ("digits",), 10, "times 32 pairs of steps")
     torch.set_num_threads(1)
-    for name in chosen.cases or ("digits",):
+    for name in chosen.cases:
         case = CASES[name]
         print(f"{name}: {case.method}, {case.model}, {case.views} views a step, {chosen.device}", flush=True)
         measure(case, chosen.device, chosen.runs)

@@ -15,7 +15,6 @@ cosine: between a scheme's meta-gradient and the exact one, float32, random imag
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import importlib.metadata
 import statistics
@@ -33,6 +32,7 @@ from methods.base import Batch, Method, Setup, Stream
 from methods.parts.hypergradient import SCHEMES
 from platform.models import build
 from tests.bench.__main__ import processor
+from tests.bench.shared import read_arguments
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,7 @@ def measure(case: Case, runs: int, device: torch.device) -> list[tuple[str, ...]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default")
-    parser.add_argument("--runs", type=int, default=7, help="rounds")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    chosen = parser.parse_args()
-    unknown = [name for name in chosen.cases if name not in CASES]
-    if unknown:
-        parser.error(f"no such case: {unknown[0]}; one of {', '.join(CASES)}")
+    chosen = read_arguments(__doc__, CASES, tuple(CASES), 7, "rounds")
     if chosen.device == "cpu":
         torch.set_num_threads(1)
     device = torch.device(chosen.device)
@@ -172,7 +165,7 @@ def main() -> None:
     command = " ".join(["python -m tests.bench.bench_hypergradient", *sys.argv[1:]])
     print(f"`{command}` on {place}; {versions}.\n")
     print((__doc__ or "").partition("\n\n")[2].partition("\n\n")[2].partition("\n\n")[2].strip() + "\n", flush=True)
-    for name in chosen.cases or CASES:
+    for name in chosen.cases:
         case = CASES[name]
         print(f"## {name}: {case.model}, {case.images} + {case.images} images of {' x '.join(map(str, case.shape))}\n")
         print("| scheme | F | ms a step | times supervised | cosine | n |\n|---|---|---|---|---|---|")

@@ -22,9 +22,12 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from platform.training.environment import MALLOC, worker_environment
+
+if TYPE_CHECKING:
+    from platform.training.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,15 @@ CASES = {
 }
 
 
-def measure(case: Case, device: str) -> tuple[float, float]:
-    """Seconds a step by the clock and of processor time, in this process."""
+def make_trial(case: Case, settings: dict[str, Any], device: str, hyper: dict[str, Any], tests: int) -> Trial:
+    """A trial on uniform random images: what a step costs does not depend on what they show. tests: test images."""
     import numpy as np
-    import torch
 
     import methods
     from platform.data.dataset import Augment, Dataset, LabelPlan, Split
     from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
     from platform.training.trial import Trial
 
-    torch.set_num_threads(1)
     rng = np.random.default_rng(0)
 
     def split(count: int) -> Split:
@@ -63,23 +64,31 @@ def measure(case: Case, device: str) -> tuple[float, float]:
         return Split(images, np.arange(count) % 10)
 
     names = tuple(map(str, range(10)))
-    dataset = Dataset("noise", names, split(1500), split(10), Augment(flip=False, pad=case.side // 8), "noise")
+    dataset = Dataset("noise", names, split(1500), split(tests), Augment(flip=False, pad=case.side // 8), "noise")
     places = np.arange(1500)
-    plan = LabelPlan(places[:1000], places[:1400], places[1400:], dataset.train.labels, None, "noise")
-    warm_up = max(2, case.steps // 4)
-    train: dict[str, Any] = {"steps": warm_up + case.steps, "batch_size": case.batch_size, "evaluations": 1}
+    given = dataset.train.labels
+    plan = LabelPlan(places[:1000], places[:1400], places[1400:], given, given, "noise")
     method = methods.get(case.method)
     spec = TrialSpec(
         method=case.method,
-        hyper=method.Hyper().model_dump(),
+        hyper=method.Hyper(**hyper).model_dump(),
         model=case.model,
-        train=TrainSettings.model_validate(train),
+        train=TrainSettings.model_validate({"batch_size": case.batch_size, "evaluations": 1} | settings),
         data=DataSettings.model_validate({}),
         labels=LabelSettings.model_validate({}),
         seeds=dict.fromkeys(AXES, 0),
         code="",
     )
-    trial = Trial(spec, dataset, plan, method, device)
+    return Trial(spec, dataset, plan, method, device)
+
+
+def measure(case: Case, device: str) -> tuple[float, float]:
+    """Seconds a step by the clock and of processor time, in this process."""
+    import torch
+
+    torch.set_num_threads(1)
+    warm_up = max(2, case.steps // 4)
+    trial = make_trial(case, {"steps": warm_up + case.steps}, device, {}, tests=10)
     trial.advance(warm_up)
     wall, cpu = time.perf_counter(), time.process_time()
     trial.advance(case.steps)
