@@ -134,8 +134,8 @@ class StudyScheduler(FIFOScheduler):
             if not row.repeat:
                 self._note(row, row.reports)
         for row in bench.unfinished():
-            # The last evaluation is sent again when the trial comes back, and judged then: its end may not have been
-            # written any more.
+            # All evaluations are sent again when the trial comes back. The last is judged then: its end may not have
+            # been written any more, and where the ledger lost lines it is not the last that stands there.
             self._note(row, row.reports[:-1])
 
     def _note(self, row: Row, reports: list[dict[str, float]]) -> None:
@@ -148,17 +148,19 @@ class StudyScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         row = self._row(trial)
-        if row.repeat or not _comparable(result):  # a repeat is never stopped
+        if row.repeat:  # never stopped
             return TrialScheduler.CONTINUE
         with kept(self._bench):
-            stops = self._judges[row.study].stops(row, result["evaluation"], result["score"])
+            self._note(row, result["report"][:-1])  # sent again, or lost from the ledger: they passed once
+            stops = _comparable(result) and self._judges[row.study].stops(row, result["evaluation"], result["score"])
         return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         """The last evaluation does not come to `on_trial_result`: the trial has ended by itself."""
         row = self._row(trial)
-        if not row.repeat and _comparable(result) and result.get("outcome") == "completed":
-            self._judges[row.study].note(row, result["evaluation"], result["score"])
+        if not row.repeat:
+            reports = result.get("report", [])
+            self._note(row, reports if result.get("outcome") == "completed" else reports[:-1])
 
     def debug_string(self) -> str:
         return "one scheduler per study"

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,8 @@ from platform.runner import schedulers
 from platform.runner.bench import Bench
 from platform.runner.schedulers import Median, Rungs, StudyScheduler
 from platform.runner.snapshots import Snapshots
+from platform.runner.tune_bridge import BenchCallback
+from platform.spec import branch_point
 from platform.sweepfile.asha import forecast_median
 from platform.sweepfile.rungs import brackets, shares
 from platform.sweepfile.stopping import MEDIAN_SAMPLES
@@ -139,40 +142,54 @@ def test_no_evaluation_is_judged_twice() -> None:
 
 def score(key: str, evaluation: int) -> float:
     chance = random.Random(f"{key.partition('@')[0]}")
-    return chance.random() + 0.1 * math.sin(evaluation + 7 * chance.random())
+    return chance.random() + 0.5 * math.sin(evaluation + 7 * chance.random())
 
 
-def drive(book: Bench, folder: Path, count: int = 10_000) -> list[Row]:
-    """Play `count` evaluations as Tune sends them: the scheduler first, then the bench. Rows in order of start."""
+def drive(book: Bench, folder: Path, count: int = 10_000, ahead: int = 0) -> list[Row]:
+    """Play `count` evaluations as Tune sends them: the scheduler first, then the bench. Rows in order of start.
+
+    ahead: by how many evaluations the checkpoint of a trial that comes back is ahead of the ledger.
+    """
     judge = schedulers.make(book, Snapshots(folder))
     started: list[Row] = []
     while count > 0 and (row := book.next_row()) is not None:
         started.append(row)
         book.ask_ahead()
-        begin = int(row.reports[-1]["evaluation"]) if row.reports else int(row.spec.parent.partition("@")[2] or 0)
-        again = [begin] if row.reports else []  # a trial that comes back sends its last evaluation again
-        for evaluation in [*again, *range(begin + 1, 11)]:
+        own = branch_point(row.spec.parent)[1] + 1
+        known = int(row.reports[-1]["evaluation"]) if row.reports else own - 1
+        # A trial that comes back sends all its evaluations again.
+        again = [range(own, min(known + ahead, 10) + 1)] if row.reports else []
+        rest = (range(n, n + 1) for n in range(again[0].stop if again else own, 11))
+        for evaluations in [*again, *rest]:
             if count == 0:
                 return started
             count -= 1
-            (folder / f"{row.key}.pt").write_text(f"{row.key} {evaluation}")
-            _send(book, judge, row, evaluation)
+            (folder / f"{row.key}.pt").write_text(f"{row.key} {evaluations[-1]}")
+            _send(book, judge, row, *evaluations)
             if row.outcome is not None:
                 break
     return started
 
 
-def _send(book: Bench, judge: StudyScheduler | None, row: Row, evaluation: int) -> None:
-    value, last = score(row.key, evaluation), evaluation == 10
-    report = {"evaluation": float(evaluation), "step": evaluation * 10.0, "seconds": evaluation * 1.0, "score": value}
-    result: dict[str, Any] = {"report": report, "outcome": "completed" if last else None, "error": "", "done": last}
-    flat = {"evaluation": evaluation, "score": value, "outcome": result["outcome"]}
+def _send(book: Bench, judge: StudyScheduler | None, row: Row, *evaluations: int) -> None:
+    reports = [
+        {"evaluation": float(n), "step": n * 10.0, "seconds": n * 1.0, "score": score(row.key, n)} for n in evaluations
+    ]
+    last = evaluations[-1] == 10
+    result = {
+        "report": reports,
+        "evaluation": evaluations[-1],
+        "score": reports[-1]["score"],
+        "error": "",
+        "done": last,
+    }
+    result["outcome"] = "completed" if last else None
     trial: Any = SimpleNamespace(config={"trial": json.dumps({"key": row.key})})
     if judge is not None and last:
-        judge.on_trial_complete(None, trial, flat)
+        judge.on_trial_complete(None, trial, result)
     elif judge is not None:
-        result["done"] = judge.on_trial_result(None, trial, flat) == "STOP"
-    book.reported(row.key, result)
+        result["done"] = judge.on_trial_result(None, trial, result) == "STOP"
+    BenchCallback(book, lambda row: None, str).on_trial_result(0, [], trial, result)
 
 
 def facts(rows: list[Row]) -> set[tuple[Any, ...]]:
@@ -196,15 +213,23 @@ def test_interrupted_anywhere_the_same_trials_are_stopped(tmp_path: Path, schedu
     undisturbed = facts(drive(bench(whole, sweep), whole))
     outcomes = Counter(outcome for _, _, outcome, *_ in undisturbed)
     assert outcomes["completed"] and bool(outcomes["pruned"]) == (scheduler != "none")
-    for stop in (17, 31, 44):
-        folder = fresh(f"{stop}")
+    tried = set()
+    for stop, ahead in product((17, 31, 44), (0, 1, 2)):
+        folder = fresh(f"{stop} {ahead}")
         first = bench(folder, sweep)
         drive(first, folder, stop)
         first.ledger.close()  # killed: nothing more is written
+        # The checkpoint may be one evaluation ahead of the ledger; two, where its last line was torn.
+        lines = (folder / "ledger.jsonl").read_text().splitlines(keepends=True)
+        if not all('"reported"' in line for line in lines[len(lines) - ahead - 1 :]):
+            continue
+        (folder / "ledger.jsonl").write_text("".join(lines[: len(lines) - ahead]))
+        tried.add(ahead)
         second = bench(folder, sweep)
-        drive(second, folder)
+        drive(second, folder, ahead=ahead)
         assert facts(list(second.rows.values())) == undisturbed
         second.ledger.close()
+    assert tried == {0, 1, 2}
 
 
 def test_a_population_costs_its_size_times_its_steps(tmp_path: Path) -> None:
