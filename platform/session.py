@@ -187,7 +187,8 @@ class Session:
             screen.close()
             if tracker:
                 tracker.close()
-        if any(row.outcome == "preempted" for row in rows):
+        ended_early = interrupt.requested() and bench.left() > 0  # what ran may have completed before it could save
+        if ended_early or any(row.outcome == "preempted" for row in rows):
             return interrupt.exit_code()
         return 0 if any(row.outcome == "completed" for row in rows) else 1
 

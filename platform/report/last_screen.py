@@ -119,7 +119,7 @@ def _places(info: SweepInfo) -> list[Text]:
 
 def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], links: Sequence[str]) -> list[Text]:
     found = [Text("next:", style="bold")]
-    if any(row.outcome == "preempted" for row in rows):
+    if _unfinished(info, rows, ranked):
         found.append(_command("go on where it stopped", redact(info.command)))
     if failed := [row.failures for row in rows if row.outcome == "failed"]:
         enough = max(failed) <= (info.resolved.get("retry") or {}).get("failed", 1)
@@ -134,6 +134,12 @@ def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], 
         found.append(_command(f"train the winner of {row.study} again", retrain(info, row)))
     found.append(_command("the tables in Python", f'platform.report.load("{info.folder}")'))
     return found
+
+
+def _unfinished(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing]) -> bool:
+    """Whether it was ended before it had run everything."""
+    repeats = sum(s.tried for s in ranked) < info.repeats * sum(len(s.winners) for s in ranked)
+    return any(row.outcome == "preempted" for row in rows) or bool(set(info.studies) - info.complete) or repeats
 
 
 def _pages(tracking: str, links: Sequence[str]) -> list[str]:

@@ -74,6 +74,7 @@ class FakeSweep:
             slots=2,
             seconds_per_study=self.seconds,
             repeats=self.repeats,
+            complete=set(studies),
         )
 
     def rows(self) -> list[Row]:

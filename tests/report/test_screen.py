@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,20 @@ def test_the_last_screen_says_winner_places_and_next_commands(tmp_path: Path) ->
     last = said[said.index("3 completed, 1 pruned") :]
     assert f"{best.score:.4f}" in last and f"{best.test_accuracy:.4f}" in last and best.key in last
     assert f"{sweep.folder / 'leaderboard.md'}\n" in last and f"{sweep.folder / 'figures'}\n" in last
+    assert "go on where it stopped" not in last
     assert "make ui" in last and "mlflow ui --backend-store-uri sqlite:///results/mlflow.db" in last
     assert "then open http://127.0.0.1:5000/#/experiments/7/runs" in last
     again = next(line for line in last.splitlines() if "name=digits-winner" in line)  # in one piece, to be copied
     assert f"fixed.train.lr={best.params['train.lr']}" in again and again.endswith("budget.studies=1")
+
+
+def test_a_sweep_that_was_ended_early_says_what_goes_on_with_it(tmp_path: Path) -> None:
+    """Also where the trials that ran had ended by themselves, and nothing is marked as interrupted."""
+    sweep = FakeSweep(tmp_path / "digits", outcomes=("completed",))
+    for complete in (set(), set(sweep.info.studies)):
+        out = console(80)
+        print_last_screen(out, replace(sweep.info, complete=complete), sweep.rows()[:1], 1.0)
+        assert ("go on where it stopped:\n    " + sweep.info.command in text(out)) == (not complete)
 
 
 def test_nobody_won(tmp_path: Path) -> None:
