@@ -184,7 +184,8 @@ def _when(found: SweepForecast, now: float) -> str:
     if not found.studies or found.wall <= START:
         return "Nothing is left to run."
     charged = sum(s.seconds + s.repeats * s.trial for s in found.studies)
-    end = f"{_moment(now + found.wall, now)} ({_moment(now + found.low, now)} to {_moment(now + found.high, now)})"
+    end, low, high = (_moment(now + seconds, now) for seconds in (found.wall, found.low, found.high))
+    end += f" ({low} to {high})" if low != high else ""
     return (
         f"{seconds_(charged)} of training and evaluation. On the clock about {clock(found.wall)}, likely "
         f"{clock(found.low)} to {clock(found.high)}; started now, it ends about {end}."
