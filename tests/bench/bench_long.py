@@ -31,8 +31,10 @@ from tests.bench.bench_trials import PLUGIN, ROOT, SPACE, overheads, read_marks
 
 @dataclass
 class Course:
-    """overhead: milliseconds by trial. driver, worker: (trials done, MiB) as sampled; busy: (trials done, seconds of the
-    driver's processor time)."""
+    """overhead: milliseconds by trial. driver, worker: (trials done, MiB) as sampled.
+
+    busy: (trials done, seconds of the driver's processor time).
+    """
 
     overhead: list[float]
     driver: list[tuple[int, float]]

@@ -242,14 +242,14 @@ def test_a_population_costs_its_size_times_its_steps(tmp_path: Path) -> None:
     assert sum(steps_made(row) for row in rows) == 14 * 100
     by_key = {row.key: row for row in rows}
     for child, loser in zip(children, pruned, strict=True):
-        key, _, mark = child.spec.parent.partition("@")
+        key, mark = branch_point(child.spec.parent)
         parent = by_key[key]
-        assert int(mark) == loser.reports[-1]["evaluation"] and int(mark) % 2 == 0
-        assert _at(parent, int(mark)) > _at(loser, int(mark))
+        assert mark == loser.reports[-1]["evaluation"] and mark % 2 == 0
+        assert _at(parent, mark) > _at(loser, mark)
         assert child.params["uratio"] == parent.params["uratio"]  # does not act in flight
         assert child.params != parent.params
         own = [int(report["evaluation"]) for report in child.reports]
-        assert own == list(range(int(mark) + 1, own[-1] + 1))
+        assert own == list(range(mark + 1, own[-1] + 1))
         assert 1e-3 <= child.params["train.lr"] <= 0.3 and 0.9 <= child.params["model_ema"] <= 0.999
 
 
@@ -263,10 +263,10 @@ def test_states_are_kept_as_long_as_a_child_may_start_from_them(tmp_path: Path) 
     judge, count = schedulers.make(book, Snapshots(tmp_path)), 0
     while (row := book.next_row()) is not None:
         if row.spec.parent:
-            key, _, mark = row.spec.parent.partition("@")
+            key, mark = branch_point(row.spec.parent)
             assert (tmp_path / f"{row.spec.parent}.pt").read_text() == f"{key} {mark}"  # as it was at the mark
             count += 1
-        for evaluation in range(int(row.spec.parent.partition("@")[2] or 0) + 1, 11):
+        for evaluation in range(branch_point(row.spec.parent)[1] + 1, 11):
             (tmp_path / f"{row.key}.new").write_text(f"{row.key} {evaluation}")
             (tmp_path / f"{row.key}.new").replace(tmp_path / f"{row.key}.pt")  # as a trial writes it: anew
             _send(book, judge, row, evaluation)

@@ -104,3 +104,4 @@ def test_a_signal_before_any_trial_runs(tmp_path, space, number, code, moment):
     assert "Traceback" not in output and "interrupted" in output
     wait_for(lambda: not alive(mine), 20)
     assert count(tmp_path / "r" / "small" / "ledger.jsonl", "started") == 0
+    assert sweep(space, "--results", tmp_path / "r", "train.steps=12").returncode in (0, 2)

@@ -13,10 +13,10 @@ import numpy as np
 
 from platform.data import cache
 from platform.data.sources.base import Rows, Source
-from platform.errors import Problem, UserError
+from platform.errors import DISK_FULL, Problem, UserError
 
 _TIMEOUT = 30  # seconds without an answer; torchvision itself would wait for ever
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_NOT_WRITABLE = (*DISK_FULL, errno.EACCES, errno.EROFS)
 
 
 class TorchvisionSource(Source):
@@ -69,7 +69,7 @@ class TorchvisionSource(Source):
         try:
             yield
         except (OSError, RuntimeError, EOFError) as error:
-            if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
                 raise
             lines = [
                 f"put {path.name} (md5 {md5}) into {path.parent}\n    from {url}" for path, url, md5 in self.archives()
