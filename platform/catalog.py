@@ -17,7 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from platform.errors import Problem, UserError, did_you_mean
+from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.registry import METHODS, MODELS, NOISE, RULES, SOURCES, noise_kinds
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -38,30 +39,25 @@ class Line:
 
 def listing() -> list[Line]:
     """Everything, by section. A plug-in that does not load is listed with the reason."""
-    import methods
-    import platform.models as models
-    import platform.selection as selection
-    from platform.data import noise, sources
+    import platform.training.selection as selection
 
-    lines = [Line("methods", name, _summary(lambda n=name: methods.get(n))) for name in methods.names()]
-    lines += [Line("data.source", name, _summary(lambda n=name: sources.get(n))) for name in sources.names()]
-    lines += [Line("labels.noise", name, _noise_summary(name)) for name in noise.kinds()]
-    lines += [Line("model", name, _module_summary(f"platform.models.{name}")) for name in models.names()]
+    lines = [Line("methods", name, _summary(lambda n=name: METHODS.get(n))) for name in METHODS.names()]
+    lines += [Line("data.source", name, _summary(lambda n=name: SOURCES.get(n))) for name in SOURCES.names()]
+    lines += [Line("labels.noise", name, _noise_summary(name)) for name in noise_kinds()]
+    lines += [Line("model", name, _module_summary(f"platform.models.{name}")) for name in MODELS.names()]
     lines.append(Line("model", "timm:NAME", "Any classification model of the timm library."))
-    lines += [Line("select", name, selection.get(name).help) for name in selection.names()]
+    lines += [Line("select", name, selection.get(name).help) for name in RULES.names()]
     lines.append(Line("curves", "diagnostics", "What trials find out about themselves: the columns diag/NAME."))
     lines += [Line("settings", name, (_settings(name).__doc__ or "").partition("\n")[0]) for name in SECTIONS]
     return lines
 
 
 def _noise_summary(name: str) -> str:
-    from platform.data import noise
-
     words = {
         "none": "Labels as they are.",
         "column:NAME": "The labels of a column of the data: real mistakes.",
     }
-    return words.get(name) or _summary(lambda: noise.get(name))
+    return words.get(name) or _summary(lambda: NOISE.get(name))
 
 
 def _summary(load: Any) -> str:
@@ -104,16 +100,13 @@ class Page:
 
 def page(name: str) -> Page:
     """The page of a name. Raises UserError where there is none, or where it does not load."""
-    import methods
-    import platform.models as models
-    import platform.selection as selection
-    from platform.data import noise, sources
+    import platform.training.selection as selection
 
     try:
-        if name.endswith(".py") or name in methods.names():
+        if name.endswith(".py") or name in METHODS.names():
             return _method_page(name)
-        if name in sources.names():
-            cls = sources.get(name)
+        if name in SOURCES.names():
+            cls = SOURCES.get(name)
             return Page(
                 f"data source {name}", inspect.getdoc(cls) or "", [*_rows(cls.Options), *_rows(_settings("data"))]
             )
@@ -124,29 +117,31 @@ def page(name: str) -> Page:
         return _settings_page(name)
     if name == "diagnostics":
         return _diagnostics_page()
-    if name in selection.names():
+    if name in RULES.names():
         rule = selection.get(name)
-        doc = inspect.getdoc(sys.modules.get(f"platform.selection.{name}")) or rule.help
+        doc = inspect.getdoc(sys.modules.get(f"platform.training.selection.{name}")) or rule.help
         facts = f"{'larger' if rule.maximise else 'smaller'} is better; "
         return Page(
             f"selection rule {name}", f"{doc}\n\n{facts}{'needs' if rule.needs_truth else 'needs no'} true labels", []
         )
-    if name in models.names():
+    if name in MODELS.names():
         return Page(f"model {name}", _module_doc(f"platform.models.{name}"), [])
     if name.startswith("timm:"):
+        import platform.models as models
+
         problem = models.check(name)
         if problem:
             raise UserError(problem)
         return Page(f"model {name}", "of the timm library; features and head are split as the platform needs them", [])
-    if name in noise.kinds():
-        doc = _noise_summary(name) if name in ("none", "column:NAME") else inspect.getdoc(noise.get(name)) or ""
+    if name in noise_kinds():
+        doc = _noise_summary(name) if name in ("none", "column:NAME") else inspect.getdoc(NOISE.get(name)) or ""
         return Page(f"label noise {name}", doc, [])
     valid = [
-        *methods.names(),
-        *sources.names(),
-        *noise.kinds(),
-        *models.names(),
-        *selection.names(),
+        *METHODS.names(),
+        *SOURCES.names(),
+        *noise_kinds(),
+        *MODELS.names(),
+        *RULES.names(),
         *SECTIONS,
         "diagnostics",
     ]
@@ -155,9 +150,7 @@ def page(name: str) -> Page:
 
 
 def _method_page(name: str) -> Page:
-    import methods
-
-    cls = methods.get(name)
+    cls = METHODS.get(name)
     views = ", ".join(f"{stream}: {' + '.join(v)}" for stream, v in vars(cls.views).items() if v)
     return Page(
         f"method {name}",
@@ -198,7 +191,7 @@ def _module_doc(name: str) -> str:
 def _rows(model: type[BaseModel], ranges: dict[str, Range] | None = None) -> list[tuple[str, ...]]:
     from pydantic_core import PydanticUndefined
 
-    from platform.sweepfile.words import expectation, field_schema, show
+    from platform.sweepfile.error_text import expectation, field_schema, show
 
     rows: list[tuple[str, ...]] = []
     for key, info in model.model_fields.items():

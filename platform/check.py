@@ -12,7 +12,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from platform.errors import Problem, UserError, did_you_mean
+from platform.core.errors import Problem, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from platform.conformance import Result, Subject
@@ -58,15 +58,16 @@ def _subject(name: str | None) -> Subject:
     if name is None:
         hint = "python -m platform.check fixmatch        (python -m platform.catalog lists all)"
         raise UserError(Problem("which method?", hint=hint))
-    import methods
     from platform.conformance import Subject
+    from platform.core.plugins import BrokenPlugin, UnknownPlugin
+    from platform.core.registry import METHODS
 
     try:
         return Subject.of(name)
-    except methods.UnknownMethod as error:
-        hint = did_you_mean(name, methods.names(), "python -m platform.catalog")
+    except UnknownPlugin as error:
+        hint = did_you_mean(name, METHODS.names(), "python -m platform.catalog")
         raise UserError(Problem(f"no such method: '{name}'", hint=f"{hint}\na plug-in file ends in .py")) from error
-    except methods.BrokenMethod as error:
+    except BrokenPlugin as error:
         raise UserError(Problem(error.reason, where=name, hint=error.trace)) from error
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platform.errors import Problem, UserError, did_you_mean
-from platform.table import Row
+from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.row import Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ class Winner:
     name: str
     row: Row
     checkpoint: Path
-    method: str  # as `methods.get` takes it: a name, or the path of a plug-in file
+    method: str  # as `METHODS.get` takes it: a name, or the path of a plug-in file
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ def _collect(folders: Sequence[Path]) -> list[list[Winner]]:
 
 def _winners(folder: Path, prefix: str) -> list[Winner]:
     """One per study that has one, in the order of the ledger. Raises UserError where one cannot be brought back."""
-    import platform.selection as selection
-    from platform.ledger import read_rows
-    from platform.report.winners import winner
+    import platform.training.selection as selection
+    from platform.core.ledger import read_rows
+    from platform.core.row import winner
 
     if not (folder / "ledger.jsonl").is_file():
         raise _no_sweep(folder)
@@ -185,7 +185,7 @@ def _look(winner: Winner, images: Any) -> tuple[dict[str, np.ndarray], Any]:
     import numpy as np
     import torch
 
-    from platform.spec import derive_seed
+    from platform.core.spec import derive_seed
     from platform.training.diagnostics.probe import stage_features
 
     trial = _bring_back(winner, images)
@@ -205,20 +205,21 @@ def _bring_back(winner: Winner, images: Any) -> Any:
     """The winner's Trial with its trained weights: what it needs to train on is left out, so any device will do."""
     import torch
 
-    import methods
-    from platform.runner.trainable import load_data
+    from platform.core.plugins import BrokenPlugin, UnknownPlugin
+    from platform.core.registry import METHODS
     from platform.training import checkpoint
     from platform.training.trial import Trial
+    from platform.training.trial_data import load_data
 
     spec, where = winner.row.spec, winner.name
     quiet = spec.model_copy(update={"train": spec.train.model_copy(update={"diagnostics": "off", "compile": "off"})})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        cls = methods.get(winner.method)
+        cls = METHODS.get(winner.method)
         dataset, plan = load_data(spec)
         trial = Trial(quiet, dataset, plan, cls, device, images=images)
         trial.method.load_state_dict(checkpoint.read(winner.checkpoint, spec.key, device)["method"])
-    except (methods.UnknownMethod, methods.BrokenMethod) as error:
+    except (UnknownPlugin, BrokenPlugin) as error:
         hint = "it has to be where it was when the sweep ran: python -m platform.catalog lists all"
         raise UserError(
             Problem(f"the method '{winner.method}' is not there: {error}", where=where, hint=hint)

@@ -17,18 +17,18 @@ def main(argv: list[str] | None = None) -> int:
     130: interrupted (Ctrl-C), 143: ended by SIGTERM; the same command goes on.
     """
     options = _parser().parse_intermixed_args(argv)  # options may stand between overrides
-    from platform.errors import UserError
-    from platform.runner import interrupt
+    from platform.core.errors import UserError
+    from platform.runner.guards import signals
 
-    with interrupt.listen():
+    with signals.listen():
         try:
             return _run(options)
         except UserError as error:
             print(error.render(), file=sys.stderr)
             return 2
-        except interrupt.Interrupted:
+        except signals.Interrupted:
             print("interrupted; nothing that was recorded is lost, the same command goes on", file=sys.stderr)
-            return interrupt.exit_code()
+            return signals.exit_code()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     sweep = sweepfile.load(options.space, options.overrides)
     if options.smoke:
         sweep = sweepfile.smoke(sweep)
-    from platform.session import Session
+    from platform.runner.session import Session
 
     session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
     if options.dry_run:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import methods
 import platform.catalog as catalog
+from platform.core.registry import METHODS
 from tests.sweepfile.conftest import PLUGIN
 
 
@@ -24,7 +24,7 @@ def test_everything_is_listed_once_with_a_summary(capsys: pytest.CaptureFixture[
     assert len({(section, name) for section, name, _ in rows}) == len(rows)
     assert [row for row in rows if not row[2]] == []
     listed = {section: {row[1] for row in rows if row[0] == section} for section in {row[0] for row in rows}}
-    assert listed["methods"] == set(methods.names())
+    assert listed["methods"] == set(METHODS.names())
     assert {"digits", "parquet"} <= listed["data.source"]
     assert {"none", "symmetric", "column:NAME"} <= listed["labels.noise"]
     assert {"small_cnn", "timm:NAME"} <= listed["model"]
@@ -45,7 +45,7 @@ def test_a_method_shows_its_hyper_parameters(capsys: pytest.CaptureFixture[str])
     rows = [line.split("\t") for line in out.splitlines()]
     assert ["gate", "0.0", "a number from 0 to 1", "choice [0.0, 0.1, 0.3, 1.0]"] in [row[:4] for row in rows]
     assert "Grad-ReLU" in out
-    assert {row[0] for row in rows if len(row) == 5} >= set(methods.get("layermatch").Hyper.model_fields)
+    assert {row[0] for row in rows if len(row) == 5} >= set(METHODS.get("layermatch").Hyper.model_fields)
 
 
 def test_a_source_shows_its_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,7 @@ def test_a_ray_worker_gets_the_package(ray_cluster: Any):
 
 
 def test_rooms_import_where_the_package_does():
-    assert importlib.util.find_spec("platform.spec") is not None
+    assert importlib.util.find_spec("platform.core.spec") is not None
 
 
 def test_a_class_of_the_module_pickles_under_its_usual_name():

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 import torch
 
-import methods
 from platform import similarity
-from platform.ledger import Ledger, read_rows
-from platform.runner.trainable import load_data
-from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
-from platform.table import Row
+from platform.core.ledger import Ledger, read_rows
+from platform.core.registry import METHODS
+from platform.core.row import Row
+from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.training.trial import Trial
+from platform.training.trial_data import load_data
 
 RESOLVED = {"name": "t", "methods": ["supervised", "fixmatch"], "select": "noisy_val_accuracy"}
 
 
 def trained(folder: Path, ledger: Ledger, method: str, study: int, **changes: object) -> Row:
     """A trial of three steps that ended as winner of its study."""
-    hyper = methods.get(method).Hyper().model_dump()
+    hyper = METHODS.get(method).Hyper().model_dump()
     spec = TrialSpec(
         method=method,
         hyper=hyper,
@@ -35,7 +35,7 @@ def trained(folder: Path, ledger: Ledger, method: str, study: int, **changes: ob
     )
     dataset, plan = load_data(spec)
     spec = spec.model_copy(update={"data_hash": dataset.fingerprint, "labels_hash": plan.sha256})
-    trial = Trial(spec, dataset, plan, methods.get(method))
+    trial = Trial(spec, dataset, plan, METHODS.get(method))
     row = Row(spec.key, method, f"{method}/{study}", study, 0, {}, spec)
     ledger.trial_started(row)
     for report in trial.reports():

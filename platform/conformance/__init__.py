@@ -8,7 +8,8 @@ class TestMine(MethodConformance):
 
 from __future__ import annotations
 
-from platform.conformance import quick, whole  # noqa: F401  they enter their checks
+from platform.conformance import method_checks as quick  # noqa: F401  they enter their checks
+from platform.conformance import trial_checks as whole  # noqa: F401  they enter their checks
 from platform.conformance.pytest_class import MethodConformance
 from platform.conformance.suite import CHECKS, Check, Result, Subject, run
 

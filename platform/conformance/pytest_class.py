@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from platform.conformance import quick, whole  # noqa: F401  they enter their checks
+from platform.conformance import method_checks as quick  # noqa: F401  they enter their checks
+from platform.conformance import trial_checks as whole  # noqa: F401  they enter their checks
 from platform.conformance.suite import CHECKS, Subject, run
 
 __all__ = ["MethodConformance"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import methods
 from methods.base import Method
+from platform.core.registry import METHODS
 
 __all__ = ["CHECKS", "Check", "Failed", "Result", "Skipped", "Subject", "check", "run"]
 
@@ -39,8 +39,8 @@ class Subject:
 
     @classmethod
     def of(cls, name: str) -> Subject:
-        """By name or by path of a plug-in file. Raises methods.UnknownMethod or methods.BrokenMethod."""
-        found = methods.get(name)
+        """By name or by path of a plug-in file. Raises UnknownPlugin or BrokenPlugin."""
+        found = METHODS.get(name)
         module = __import__("sys").modules[found.__module__]
         return cls(name, found, Path(module.__file__ or name))
 

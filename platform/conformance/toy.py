@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import methods
 from methods.base import Batch, Method, Setup, Stream
+from platform.core.registry import METHODS
 
 CLASSES, CHANNELS, SIDE = 3, 1, 4
 LABELLED, UNLABELLED = 30, 120
@@ -59,7 +59,7 @@ def make_method(
     name: str | type[Method], seed: int = 0, model: nn.Module | None = None, steps: int = 50, **values: Any
 ) -> Any:
     """A method, by its class or its name, on the toy model, in train mode."""
-    found = methods.get(name) if isinstance(name, str) else name
+    found = METHODS.get(name) if isinstance(name, str) else name
     model = ToyModel(seed) if model is None else model
     return found(model, found.Hyper(**values), make_setup(steps, seed)).train()
 

@@ -13,9 +13,9 @@ import itertools
 import torch
 from torch import Tensor
 
+from platform.core.errors import Problem, UserError, did_you_mean
 from platform.data.augment_ops import OPERATIONS, Operation, affine
 from platform.data.dataset import Augment
-from platform.errors import Problem, UserError, did_you_mean
 
 __all__ = ["GREY", "cutout", "operations", "shares", "strong", "weak"]
 

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from methods.base import Batch, Stream, Views
+from platform.core.errors import Problem, UserError
+from platform.core.spec import derive_seed
 from platform.data.augment import GREY, operations, strong, weak
 from platform.data.augment_ops import Operation
 from platform.data.dataset import Augment, Dataset, LabelPlan
-from platform.errors import Problem, UserError
-from platform.spec import derive_seed
 
 __all__ = ["Batches", "DeviceImages", "MetaSource", "Order", "Statistics", "statistics"]
 

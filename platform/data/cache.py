@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from platform.errors import Problem, UserError
+from platform.core.errors import Problem, UserError
+from platform.core.files import atomic, lock
 
 _DISK = {
     errno.ENOSPC: "the disk is full",
@@ -66,11 +67,8 @@ def locked(path: Path) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as handle:
         try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            held = True
-        except (ImportError, OSError):
+            held = lock(handle, wait=True)
+        except OSError:
             held = False
         yield held  # closing the file releases the lock, also when the process is killed
 
@@ -97,18 +95,10 @@ def publish(final: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that no reader ever sees half of it."""
+    """Write a file so that no reader ever sees half of it; makes its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def hash_file(path: Path) -> str:

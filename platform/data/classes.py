@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from platform.errors import Problem, UserError, did_you_mean
+from platform.core.errors import Problem, UserError, did_you_mean
 
 
 def is_missing(value: Any) -> bool:

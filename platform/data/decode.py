@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from platform.data.sources.base import Image
-from platform.errors import Problem, UserError
+from platform.core.errors import Problem, UserError
+from platform.core.files import atomic
+from platform.data.sources.source import Image
 
 Channels = Literal["auto", "rgb", "gray"]
 Tick = Callable[[int], None]
@@ -152,14 +153,13 @@ def _decode(
 def drop_rows(path: Path, shape: tuple[int, ...], keep: np.ndarray) -> tuple[int, ...]:
     """Rewrite an .npy file with the rows `keep` only; returns the new shape."""
     old = np.load(path, mmap_mode="r")
-    new_path = path.with_suffix(".kept.npy")
-    file = NpyFile(new_path, (len(keep), *shape[1:]))
-    try:
-        for start in range(0, len(keep), 1024):
-            file.put(start, old[keep[start : start + 1024]])
-    finally:
-        file.close()
-    os.replace(new_path, path)
+    with atomic(path, sync=False) as temporary:
+        file = NpyFile(temporary, (len(keep), *shape[1:]))
+        try:
+            for start in range(0, len(keep), 1024):
+                file.put(start, old[keep[start : start + 1024]])
+        finally:
+            file.close()
     return (len(keep), *shape[1:])
 
 

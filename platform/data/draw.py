@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from platform.spec import derive_seed
+from platform.core.spec import derive_seed
 
 
 def apportion(weights: np.ndarray, total: int, caps: np.ndarray | None = None) -> np.ndarray:

@@ -1,28 +1,21 @@
 """Backbones are plug-ins: one file each with `build(image_shape, num_classes)`, found by place or by the entry-point
 group `kurabe.models`; `timm:NAME` is everything else.
 
-`names()` lists what can be written in a sweep file, `check(name)` says what is wrong with a name without building
+`check(name)` says what is wrong with a name without building
 anything, `build(...)` returns a module with `.features(x)`, `.head` and `forward(x, with_features=False)`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from methods.plugins import Finder
-from platform.errors import Problem, UserError, did_you_mean
+from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.registry import MODELS
 
 if TYPE_CHECKING:
     from platform.models.parts.backbone import Backbone
 
-finder: Finder[Any] = Finder("model", None, __name__, Path(__file__).parent, "kurabe.models")
 TIMM = "timm:"
-
-
-def names() -> list[str]:
-    """Names of the models found by place and by entry point, sorted; `timm:NAME` is not listed. Imports nothing."""
-    return finder.names()
 
 
 def check(name: str) -> Problem | None:
@@ -31,9 +24,9 @@ def check(name: str) -> Problem | None:
         from platform.models.parts import timm_backbone
 
         return timm_backbone.check(name)
-    if finder.has(name):
+    if MODELS.has(name):
         return None
-    hint = did_you_mean(name, [*names(), "timm:NAME"], "python -m platform.catalog")
+    hint = did_you_mean(name, [*MODELS.names(), "timm:NAME"], "python -m platform.catalog")
     return Problem(f"no such model: '{name}'", key="model", hint=hint)
 
 
@@ -59,7 +52,7 @@ def build(name: str, image_shape: tuple[int, int, int], num_classes: int, seed: 
 
 def _builder(name: str):
     try:
-        loaded = finder.get(name)
+        loaded = MODELS.get(name)
     except Exception as error:
         raise UserError(Problem(f"the plug-in '{name}' does not load: {error}", key="model")) from error
     return getattr(loaded, "build", loaded)

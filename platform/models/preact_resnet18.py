@@ -12,7 +12,7 @@ from torch.nn.functional import relu
 from platform.models.parts.backbone import Backbone, he_and_xavier
 
 
-class Block(nn.Module):
+class PreactBlock(nn.Module):
     """BN, ReLU, 3x3, BN, ReLU, 3x3. A 1x1 shortcut sees the activated input, an identity the raw one."""
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
@@ -37,10 +37,10 @@ class PreActResNet18(Backbone):
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False)
-        self.group1 = nn.Sequential(Block(64, 64, 1), Block(64, 64, 1))
-        self.group2 = nn.Sequential(Block(64, 128, 2), Block(128, 128, 1))
-        self.group3 = nn.Sequential(Block(128, 256, 2), Block(256, 256, 1))
-        self.group4 = nn.Sequential(Block(256, 512, 2), Block(512, 512, 1))
+        self.group1 = nn.Sequential(PreactBlock(64, 64, 1), PreactBlock(64, 64, 1))
+        self.group2 = nn.Sequential(PreactBlock(64, 128, 2), PreactBlock(128, 128, 1))
+        self.group3 = nn.Sequential(PreactBlock(128, 256, 2), PreactBlock(256, 256, 1))
+        self.group4 = nn.Sequential(PreactBlock(256, 512, 2), PreactBlock(512, 512, 1))
         self.head = nn.Linear(512, num_classes)
         he_and_xavier(self)
 

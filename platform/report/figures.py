@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from platform.report import inside, pareto
+from platform.core.row import Row, SweepInfo, winner
+from platform.report import layer_figures as inside
+from platform.report import pareto
 from platform.report.files import replace
-from platform.report.winners import Standing, standings, winner
-from platform.table import Row, SweepInfo
+from platform.report.standings import Standing, standings
 
 # Okabe and Ito's colours, told apart with every kind of colour vision
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from platform.table import Row
+from platform.core.files import atomic
+from platform.core.row import Row
 
 TRIAL_COLUMNS = (
     "key",
@@ -44,12 +44,8 @@ _TEXT = ("key", "method", "study")
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside `path` and move over it: a reader, or a kill, sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    try:
+    with atomic(path, sync=False) as temporary:
         write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:

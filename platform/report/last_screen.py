@@ -10,12 +10,13 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from platform.core.durations import clock
+from platform.core.row import Row, SweepInfo
+from platform.core.uri import DEFAULT, redact
 from platform.report import pareto
 from platform.report.leaderboard import number, retrain, seconds_spent
-from platform.report.progress import clock, trial_name
-from platform.report.winners import OUTCOMES, Standing, standings
-from platform.table import Row, SweepInfo
-from platform.tracking.uri import DEFAULT, redact
+from platform.report.standings import OUTCOMES, Standing, standings
+from platform.report.sweep_progress import trial_name
 
 
 def print_last_screen(

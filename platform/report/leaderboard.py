@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from platform.core.row import Row, SweepInfo, steps_made
+from platform.core.uri import redact
 from platform.report import pareto
 from platform.report.provenance import sentence
-from platform.report.winners import OUTCOMES, Standing, paired_difference, repeats, standings, steps_made
-from platform.table import Row, SweepInfo
-from platform.tracking.uri import redact
+from platform.report.standings import OUTCOMES, Standing, paired_difference, repeats, standings
 
 
 def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:

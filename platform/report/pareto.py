@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platform.core.row import Row, SweepInfo, has_score
 from platform.report import files
-from platform.report.winners import has_score
-from platform.table import Row, SweepInfo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

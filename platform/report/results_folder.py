@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
+from platform.core.row import Row, SweepInfo
+from platform.core.uri import scrub
 from platform.report import files, pareto
 from platform.report.leaderboard import leaderboard
-from platform.table import Row, SweepInfo
-from platform.tracking.uri import scrub
 
 TRIALS_SECONDS = 2.0  # at least so long between two rewritings during a sweep
 CURVES_SECONDS = 15.0

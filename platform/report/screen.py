@@ -12,11 +12,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from platform.core.durations import clock
+from platform.core.row import Row, SweepInfo
+from platform.core.uri import redact
 from platform.report.last_screen import print_last_screen
 from platform.report.leaderboard import counted, settings
-from platform.report.progress import Progress, Seen, amount, clock, trial_name
-from platform.table import Row, SweepInfo
-from platform.tracking.uri import redact
+from platform.report.sweep_progress import Progress, TrialProgress, amount, trial_name
 
 ROWS = 25
 PROGRESS_SECONDS = 10.0  # between two lines about trials under way, where the output is no terminal
@@ -160,7 +161,7 @@ class ScreenListener:
             parts.append(Text(text, style="green", no_wrap=True, overflow="ellipsis"))
         return Group(*parts)
 
-    def _table(self, shown: list[Seen]) -> Table:
+    def _table(self, shown: list[TrialProgress]) -> Table:
         table = Table(expand=True, box=None, pad_edge=False, header_style="bold", padding=(0, 1))
         table.add_column("trial", no_wrap=True, overflow="ellipsis", max_width=max(16, self.console.width // 4))
         table.add_column("state", no_wrap=True)

@@ -6,15 +6,12 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from platform.errors import Problem, UserError
-from platform.training.environment import worker_environment
+from platform.core.errors import Problem, UserError
+from platform.training.environment import ROOT, python_path, worker_environment
+from platform.training.slots import Slots, share
 
-ROOT = Path(__file__).resolve().parents[2]
 _PREPARED = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -29,19 +26,6 @@ _PREPARED = {
 
 class RayLost(BaseException):
     """A process of the private Ray is gone. No Exception: Tune would wait for its actors before passing it on."""
-
-
-@dataclass(frozen=True)
-class Slots:
-    """How trials share the machines: `count` at once, each with these resources."""
-
-    count: int
-    cpu: float
-    gpu: float
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self.gpu else "cpu"
 
 
 def prepare() -> None:
@@ -102,32 +86,7 @@ def slots(resources: Any, rows_to_run: int) -> Slots:
     """What fits at once. `gpu: auto` is one GPU per trial where the cluster has any."""
     import ray
 
-    return _share(resources, ray.cluster_resources(), rows_to_run)
-
-
-def slots_here(resources: Any, rows_to_run: int) -> Slots:
-    """The same for this machine, without Ray: what a private one would find."""
-    import torch
-
-    have = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-    return _share(resources, have, rows_to_run)
-
-
-def _share(resources: Any, have: Mapping[str, float], rows_to_run: int) -> Slots:
-    gpu = resources.gpu if resources.gpu != "auto" else float(have.get("GPU", 0) >= 1)
-    fit = have.get("CPU", 0) // resources.cpu
-    if gpu:
-        fit = min(fit, have.get("GPU", 0) // gpu)
-    if resources.concurrent != "auto":
-        fit = resources.concurrent
-    # A cluster that grows on demand may have nothing yet: pending trials are what makes it grow.
-    return Slots(max(1, min(int(fit), rows_to_run)), resources.cpu, gpu)
-
-
-def python_path() -> str:
-    """The repository root first: a worker must find this `platform` package before the standard module."""
-    others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(ROOT)]
-    return os.pathsep.join([str(ROOT), *others])
+    return share(resources, ray.cluster_resources(), rows_to_run)
 
 
 def _no_cluster(address: str, reason: str) -> UserError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from platform.core.row import Row
 from platform.sweepfile import Study, Sweep
-from platform.table import Row
 
 
 class Repeats:

@@ -13,10 +13,10 @@ import random
 from typing import Any
 
 from methods.ranges import Range, Value
-from platform.spec import derive_seed
+from platform.core.rungs import perturbations
+from platform.core.spec import derive_seed
 from platform.sweepfile import Study
-from platform.sweepfile.rungs import perturbations
-from platform.sweepfile.searching import MEMBERS, QUANTILE, perturbable
+from platform.sweepfile.compatibility import MEMBERS, QUANTILE, perturbable
 
 RESAMPLE = 0.25
 """Chance that a value is drawn anew instead of moved (the paper's)."""

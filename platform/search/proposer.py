@@ -15,11 +15,11 @@ from typing import Any, Literal, NamedTuple
 import optuna
 from optuna.trial import TrialState
 
+from platform.core.row import Row
+from platform.core.spec import derive_seed
 from platform.search import samplers
 from platform.search.distributions import suggest
-from platform.spec import derive_seed
 from platform.sweepfile import Study
-from platform.table import Row
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from platform.core.row import Row
 from platform.search.proposer import Asked, Proposer
 from platform.sweepfile import Study
-from platform.table import Row
 
 
 class StudyQueue:

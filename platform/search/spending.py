@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from platform.table import Row
+from platform.core.row import Row
 
 
 class Spending:

@@ -3,10 +3,10 @@
 Importing this costs no torch; loading a file does, because it looks its methods up.
 """
 
+from platform.core.rungs import rungs
+from platform.sweepfile.checked_sweep import Study, Sweep
 from platform.sweepfile.loading import load, load_plain
-from platform.sweepfile.rungs import rungs
 from platform.sweepfile.smoke import smoke
 from platform.sweepfile.space import MethodEntry, SpaceEntry
-from platform.sweepfile.sweep import Study, Sweep
 
 __all__ = ["MethodEntry", "SpaceEntry", "Study", "Sweep", "load", "load_plain", "rungs", "smoke"]

@@ -8,14 +8,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-import methods
-from platform.errors import Problem, did_you_mean
-from platform.spec import DataSettings, LabelSettings
-from platform.sweepfile.document import Document
-from platform.sweepfile.settings import SweepFile
+from platform.core.errors import Problem, did_you_mean
+from platform.core.plugins import BrokenPlugin, UnknownPlugin
+from platform.core.registry import METHODS, RULES, SOURCES, noise_kinds
+from platform.core.spec import DataSettings, LabelSettings
+from platform.sweepfile.checked_sweep import FRESH
+from platform.sweepfile.error_text import errors_of, field_schema, show, wrong
+from platform.sweepfile.schema import SweepFile
 from platform.sweepfile.space import MethodEntry
-from platform.sweepfile.sweep import FRESH
-from platform.sweepfile.words import errors_of, field_schema, show, wrong
+from platform.sweepfile.yaml_tree import Document
 
 CATALOG = "python -m platform.catalog"
 
@@ -45,15 +46,15 @@ def check_methods(document: Document, written: Sequence[str], folder: Path) -> t
 def _method(document: Document, path: tuple[str | int, ...], name: str, folder: Path) -> MethodEntry | None:
     try:
         if not name.endswith(".py"):
-            return MethodEntry(name, methods.get(name))
+            return MethodEntry(name, METHODS.get(name))
         file = (
             folder / name if (folder / name).is_file() else Path(name)
         )  # beside the sweep file, else where one stands
-        cls = methods.from_file(file)
+        cls = METHODS.from_file(file)
         return MethodEntry(file.stem, cls, file.read_text(), _shown(file))
-    except methods.UnknownMethod:
-        document.problem(path, f"no such method: '{name}'", did_you_mean(name, methods.names(), CATALOG))
-    except methods.BrokenMethod as error:
+    except UnknownPlugin:
+        document.problem(path, f"no such method: '{name}'", did_you_mean(name, METHODS.names(), CATALOG))
+    except BrokenPlugin as error:
         hint = error.trace
         if error.reason == "no such file":
             hint = f"looked for {folder / name} and {Path(name).absolute()}"
@@ -73,14 +74,13 @@ def _shown(file: Path) -> str:
 def check_names(document: Document, file: SweepFile) -> None:
     """Model, selection rule and tracking URI."""
     import platform.models as models
-    import platform.selection as selection
-    from platform.tracking import uri
+    from platform.core import uri
 
     problem = None if document.bad("model") else models.check(file.model)
     if problem:
         document.problem(("model",), problem.message, problem.hint)
-    if not document.bad("select") and file.select not in selection.names():
-        hint = did_you_mean(file.select, selection.names(), CATALOG)
+    if not document.bad("select") and file.select not in RULES.names():
+        hint = did_you_mean(file.select, RULES.names(), CATALOG)
         document.problem(("select",), f"no such selection rule: '{file.select}'", hint)
     problem = None if document.bad("tracking") or file.tracking == "none" else uri.problem(file.tracking)
     if problem:
@@ -89,17 +89,15 @@ def check_names(document: Document, file: SweepFile) -> None:
 
 def check_data(document: Document, data: DataSettings) -> None:
     """The source's name, and its own options against its own model."""
-    from platform.data import sources
-
     if document.bad("data", "source"):
         return
     try:
-        source = sources.get(data.source)
+        source = SOURCES.get(data.source)
     except LookupError:
-        hint = did_you_mean(data.source, sources.names(), CATALOG)
+        hint = did_you_mean(data.source, SOURCES.names(), CATALOG)
         document.problem(("data", "source"), f"no such data source: '{data.source}'", hint)
         return
-    except sources.BrokenSource as error:
+    except BrokenPlugin as error:
         document.problem(("data", "source"), f"{error.name}: {error.reason}", error.trace)
         return
     own = [name for name in DataSettings.model_fields if name not in source.Options.model_fields]
@@ -133,25 +131,21 @@ def check_labels(document: Document, labels: LabelSettings) -> None:
         document.problem(("labels", "val"), message)
     if document.bad("labels", "noise") or document.bad("labels", "rate"):
         return
-    from platform.data import noise
-
     drawn = labels.noise != "none" and not labels.noise.startswith("column:")
-    if drawn and not labels.noise.endswith(".py") and labels.noise not in noise.kinds():
+    if drawn and not labels.noise.endswith(".py") and labels.noise not in noise_kinds():
         document.problem(("labels", "noise"), *noise_hint(labels.noise))
         return
     if drawn and labels.rate == 0:
         place = ("labels", "rate") if "rate" in written else ("labels", "noise")
         document.problem(place, f"{labels.noise} noise needs a rate above 0", "add to labels: rate: 0.4")
     if not drawn and labels.rate > 0:
-        hint = f"noise with a rate: {', '.join(k for k in noise.kinds() if k not in ('none', 'column:NAME'))}"
+        hint = f"noise with a rate: {', '.join(k for k in noise_kinds() if k not in ('none', 'column:NAME'))}"
         document.problem(("labels", "rate"), f"noise '{labels.noise}' takes no rate", hint)
 
 
 def noise_hint(value: Any) -> tuple[str, str]:
     """What is wrong with a noise that does not match the pattern."""
-    from platform.data import noise
-
-    kinds = noise.kinds()
+    kinds = noise_kinds()
     if isinstance(value, str) and value.strip() in ("column", "column:"):
         return "column: needs the NAME of a label column", "for example column:worse_label"
     if isinstance(value, str):

@@ -8,14 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from platform.errors import did_you_mean
-from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings
-from platform.sweepfile import checks, presets, searching
-from platform.sweepfile.document import Document, Node, Path_, from_plain, read
-from platform.sweepfile.reading import read_spaces
-from platform.sweepfile.settings import Budget, Resources, Retry, SweepFile, Watch
-from platform.sweepfile.sweep import Sweep
-from platform.sweepfile.words import errors_of, field_schema, parse, wrong
+from platform.core.errors import did_you_mean
+from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings
+from platform.sweepfile import checks, compatibility, presets
+from platform.sweepfile.checked_sweep import Sweep
+from platform.sweepfile.error_text import errors_of, field_schema, parse, wrong
+from platform.sweepfile.schema import Budget, Resources, Retry, SweepFile, WatchSettings
+from platform.sweepfile.search_section import read_spaces
+from platform.sweepfile.yaml_tree import Document, Node, Path_, from_plain, read
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSettings,
@@ -24,7 +24,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "budget": Budget,
     "resources": Resources,
     "retry": Retry,
-    "watch": Watch,
+    "watch": WatchSettings,
 }
 MAPPINGS = (*SECTIONS, "seeds", "fixed", "search")
 
@@ -52,7 +52,7 @@ def _load(document: Document, path: Path) -> Sweep:
     checks.check_data(document, file.data)
     checks.check_labels(document, file.labels)
     checks.check_budget(document, file)
-    searching.check_objectives(document, file)
+    compatibility.check_objectives(document, file)
     document.check()
     sweep = Sweep(
         path=document.file,
@@ -74,7 +74,7 @@ def _load(document: Document, path: Path) -> Sweep:
         lines=document.lines(),
     )
     _values_together(document, sweep)
-    searching.check_search(document, sweep)
+    compatibility.check_search(document, sweep)
     document.check()
     return sweep
 

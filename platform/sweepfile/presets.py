@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from platform.sweepfile.document import Document, Node
+from platform.sweepfile.yaml_tree import Document, Node
 
 PRESETS = MappingProxyType(
     {

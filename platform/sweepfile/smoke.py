@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from platform.sweepfile.checked_sweep import Sweep
+from platform.sweepfile.compatibility import MEMBERS
 from platform.sweepfile.loading import load_plain
-from platform.sweepfile.searching import MEMBERS
 from platform.sweepfile.space import MethodEntry
-from platform.sweepfile.sweep import Sweep
 
 LIMITED = {"uratio": 1, "meta_batch_size": 8}
 """Hyper-parameters that decide how many images a step sees, where a method has them."""
@@ -36,9 +36,9 @@ def smoke(sweep: Sweep) -> Sweep:
 
 
 def _is_local(source: str) -> bool:
-    from platform.data import sources
+    from platform.core.registry import SOURCES
 
-    return sources.get(source).local
+    return SOURCES.get(source).local
 
 
 def _limits(entry: MethodEntry) -> dict[str, int]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from methods.ranges import Range, Value, choice, log_uniform, uniform
-from platform.spec import TrainSettings
-from platform.sweepfile.words import field_schema, field_value, show
+from platform.core.spec import TrainSettings
+from platform.sweepfile.error_text import field_schema, field_value, show
 
 if TYPE_CHECKING:
     from methods.base import Method

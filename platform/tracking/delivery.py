@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platform.core.files import free_name
 from platform.tracking.events import VIEW, Event
 
 if TYPE_CHECKING:
@@ -132,9 +133,10 @@ class Delivery:
         if not mine and named is not None:
             if named.lifecycle_stage == "deleted":  # only an active one can be renamed
                 self.client.restore_experiment(named.experiment_id)
-            number = 1
-            while self.client.get_experiment_by_name(aside := f"{self.experiment}.{number}") is not None:
-                number += 1
+            aside = free_name(
+                lambda number: f"{self.experiment}.{number}",
+                lambda name: self.client.get_experiment_by_name(name) is not None,
+            )
             self.client.rename_experiment(named.experiment_id, aside)
             if named.lifecycle_stage == "deleted":
                 self.client.delete_experiment(named.experiment_id)

@@ -21,8 +21,8 @@ import re
 import time
 from typing import Any
 
-from platform.table import Row, SweepInfo
-from platform.tracking.uri import redact
+from platform.core.row import Row, SweepInfo
+from platform.core.uri import redact
 
 # MLflow's own limits (mlflow/utils/validation.py); a test compares the numbers with the installed version
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000

@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from platform.errors import UserError
-from platform.report.winners import winner
-from platform.table import Row, SweepInfo
-from platform.tracking import events, store
+from platform.core.errors import UserError
+from platform.core.row import Row, SweepInfo, winner
+from platform.core.uri import DEFAULT, absolute, problem, redact, scrub, sqlite_path
+from platform.tracking import connection, events
 from platform.tracking.buffer import Buffer
 from platform.tracking.delivery import Delivery, wait_seconds
-from platform.tracking.uri import DEFAULT, absolute, problem, redact, scrub, sqlite_path
 
 FLUSH_SECONDS = 1.0
 FLUSH_EVENTS = 80  # some 1,000 metrics at 13 a report
@@ -58,7 +57,7 @@ class MlflowListener:
 
     def prepare(self, timeout: float = 8.0) -> None:
         """Before anything starts: make or migrate the database, or see that the server answers. Raises UserError."""
-        store.prepare(self.uri, timeout)
+        connection.prepare(self.uri, timeout)
 
     def links(self) -> list[str]:
         """Where a browser finds this sweep's runs, sorted by score; nothing before MLflow has it."""
@@ -73,7 +72,7 @@ class MlflowListener:
         artifacts = file.parent / "mlflow_artifacts" / info.name if file is not None else None
         self._info = info
         self._delivery = Delivery(self.uri, info.name, artifacts, info.id)
-        resolved, provenance = store.as_yaml(scrub(info.resolved)), store.as_json(scrub(info.provenance))
+        resolved, provenance = connection.as_yaml(scrub(info.resolved)), connection.as_json(scrub(info.provenance))
         for study in info.studies:
             self._put(events.open_study(info, study))
             run = events.study_id(study)
@@ -129,7 +128,7 @@ class MlflowListener:
             self._thread.join(GIVE_UP_SECONDS)
         self._keep()
         if (file := sqlite_path(self.uri)) is not None and file.exists():
-            store.fold_log(file)
+            connection.fold_log(file)
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -158,7 +157,7 @@ class MlflowListener:
     # -- the writer's thread -----------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        store.silence()
+        connection.silence()
         while not self._stop.is_set():
             with self._wake:
                 if not self._closing:

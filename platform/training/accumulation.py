@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from methods.base import Method
-from platform.errors import Problem, UserError
-from platform.spec import TrialSpec
+from platform.core.errors import Problem, UserError
+from platform.core.spec import TrialSpec
 
 __all__ = ["MOST", "check_parts", "next_parts", "why_not"]
 

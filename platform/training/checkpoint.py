@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from platform.errors import Problem, UserError
+from platform.core.errors import Problem, UserError
+from platform.core.files import atomic
 
 __all__ = ["FORMAT", "read", "write"]
 
@@ -24,20 +23,11 @@ def write(path: str | Path, key: str, content: dict[str, Any]) -> None:
     Raises UserError where the folder cannot be written or is full; nothing is left behind.
     """
     path = Path(path)
-    temporary: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            torch.save({"kurabe": FORMAT, "key": key, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        temporary = None
+        with atomic(path) as temporary:
+            torch.save({"kurabe": FORMAT, "key": key, **content}, temporary)
     except (OSError, RuntimeError) as error:
         raise UserError(Problem(f"the checkpoint cannot be written: {error}", where=str(path))) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def read(path: str | Path, key: str, device: torch.device) -> dict[str, Any]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["MALLOC", "worker_environment"]
+import os
+from pathlib import Path
+
+__all__ = ["MALLOC", "ROOT", "python_path", "worker_environment"]
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository: the folder that holds `platform`."""
 
 MALLOC = {
     "MALLOC_MMAP_MAX_": "0",
@@ -18,3 +24,9 @@ def worker_environment(threads: int = 1) -> dict[str, str]:
     """For a worker that trains on `threads` CPU threads: thread pools of that size, and a heap that stays."""
     count = str(max(1, threads))
     return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, **MALLOC}
+
+
+def python_path() -> str:
+    """The repository root first: a worker must find this `platform` package before the standard module."""
+    others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(ROOT)]
+    return os.pathsep.join([str(ROOT), *others])

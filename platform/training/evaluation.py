@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from methods.parts.clid import clid
 from platform.data.batches import Batches
 from platform.data.dataset import Dataset, LabelPlan
+from platform.training.clid_ensemble import SIZES, ClidEnsemble
 from platform.training.diagnostics.calibration import calibration
-from platform.training.snapshots import SIZES, Snapshots
 
 __all__ = ["CLID_IMAGES", "CLID_TEMPERATURE", "Evaluator", "as_it_was", "clid_positions"]
 
@@ -43,7 +43,7 @@ class Evaluator:
         self.clean = None if plan.true is None else self._labels(plan.true[self.val])
         truth = dataset.test.true_labels
         self.test_labels = self._labels(dataset.test.labels if truth is None else truth)
-        self.snapshots = Snapshots()
+        self.ensemble = ClidEnsemble()
         self._test_labels_here = self.test_labels.cpu()
         self._recent: list[float] = []  # noisy_val_accuracy of the last evaluations
         self.clid_positions = clid_positions(self.val)
@@ -77,15 +77,15 @@ class Evaluator:
         numbers = torch.stack([value.double() for value in values.values()]).tolist()
         metrics = dict(zip(values, numbers, strict=True))
         if not diverged:
-            self.snapshots.offer(metrics["val_clid"], test)
+            self.ensemble.offer(metrics["val_clid"], test)
         return metrics | self._spread(metrics["noisy_val_accuracy"]) | self._ensembles()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"snapshots": self.snapshots.state_dict(), "recent": list(self._recent)}
+        return {"snapshots": self.ensemble.state_dict(), "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """An empty state, of an older checkpoint, remembers nothing."""
-        self.snapshots.load_state_dict(state.get("snapshots", {}))
+        self.ensemble.load_state_dict(state.get("snapshots", {}))
         self._recent = list(state.get("recent", []))
 
     def _spread(self, accuracy: float) -> dict[str, float]:
@@ -95,7 +95,7 @@ class Evaluator:
         return {"val_accuracy_spread": statistics.stdev(known) if len(known) > 1 else float("nan")}
 
     def _ensembles(self) -> dict[str, float]:
-        sums = self.snapshots.sums()
+        sums = self.ensemble.sums()
         return {
             f"test_accuracy_clid_{size}": _accuracy(sums[size], self._test_labels_here).item()
             if size in sums

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from platform.spec import TrainSettings
+from platform.core.spec import TrainSettings
 
 __all__ = ["decay_groups", "make_optimizer"]
 

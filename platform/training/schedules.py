@@ -1,13 +1,13 @@
-"""Learning rates as functions of the step, and where a trial stops to be evaluated."""
+"""Learning rates as functions of the step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 
-from platform.spec import TrainSettings
+from platform.core.spec import TrainSettings
 
-__all__ = ["SCHEDULES", "evaluation_steps", "learning_rate"]
+__all__ = ["SCHEDULES", "learning_rate"]
 
 
 def cosine_7_16(progress: float) -> float:
@@ -37,12 +37,3 @@ def learning_rate(train: TrainSettings, step: int) -> float:
         return train.lr * (step + 1) / train.warmup
     progress = (step - train.warmup) / max(1, train.steps - train.warmup)
     return train.lr * SCHEDULES[train.schedule](progress)
-
-
-def evaluation_steps(steps: int, evaluations: int) -> list[int]:
-    """Steps after which a trial is evaluated: k steps / evaluations, rounded half up, for k = 1 .. evaluations.
-
-    The last is always `steps`; with more evaluations than steps, one after each step.
-    """
-    marks = {(2 * k * steps + evaluations) // (2 * evaluations) for k in range(1, evaluations + 1)}
-    return sorted(marks - {0})

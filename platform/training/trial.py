@@ -14,18 +14,19 @@ import torch
 from torch import nn
 
 from methods.base import Batch, Method, Setup
+from platform.core.errors import Problem, UserError
+from platform.core.rungs import evaluation_steps
+from platform.core.spec import TrialSpec, derive_seed
 from platform.data.batches import Batches, DeviceImages
 from platform.data.dataset import Dataset, LabelPlan
-from platform.errors import Problem, UserError
 from platform.models import build
-from platform.spec import TrialSpec, derive_seed
 from platform.training import checkpoint
 from platform.training.accumulation import check_parts
 from platform.training.diagnostics import Diagnostics
 from platform.training.evaluation import Evaluator
 from platform.training.optimisers import make_optimizer
 from platform.training.report import Report
-from platform.training.schedules import evaluation_steps, learning_rate
+from platform.training.schedules import learning_rate
 from platform.training.tally import Tally
 
 __all__ = ["Trial", "check_truth"]

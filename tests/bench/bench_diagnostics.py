@@ -18,8 +18,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-import methods
 from methods.parts.watch import EVERY
+from platform.core.registry import METHODS
 from platform.training.trial import Trial
 from tests.bench.bench_step import CASES, Case, make_trial
 from tests.bench.shared import read_arguments
@@ -28,7 +28,7 @@ LEVELS = ("off", "cheap", "full")
 
 
 def looking(case: Case, level: str, device: str) -> Trial:
-    named = methods.get(case.method).Hyper.model_fields
+    named = METHODS.get(case.method).Hyper.model_fields
     hyper = {"threshold": 0.2} if "threshold" in named else {}  # some guesses count
     return make_trial(case, {"steps": 10**6, "compile": "off", "diagnostics": level}, device, hyper, tests=512)
 

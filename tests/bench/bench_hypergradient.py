@@ -26,10 +26,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import methods
 import platform
 from methods.base import Batch, Method, Setup, Stream
 from methods.parts.hypergradient import SCHEMES
+from platform.core.registry import METHODS
 from platform.models import build
 from tests.bench.__main__ import processor
 from tests.bench.shared import read_arguments
@@ -68,7 +68,7 @@ def make(case: Case, device: torch.device, scheme: str | None, every: int = 1) -
         diagnostics=False,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
-    found = methods.get("supervised" if scheme is None else "clid_mu")
+    found = METHODS.get("supervised" if scheme is None else "clid_mu")
     values: dict[str, Any] = (
         {} if scheme is None else {"hypergradient": scheme, "every": every, "meta_batch_size": case.images}
     )

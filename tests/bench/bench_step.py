@@ -52,9 +52,9 @@ def make_trial(case: Case, settings: dict[str, Any], device: str, hyper: dict[st
     """A trial on uniform random images: what a step costs does not depend on what they show. tests: test images."""
     import numpy as np
 
-    import methods
+    from platform.core.registry import METHODS
+    from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
     from platform.data.dataset import Augment, Dataset, LabelPlan, Split
-    from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
     from platform.training.trial import Trial
 
     rng = np.random.default_rng(0)
@@ -68,7 +68,7 @@ def make_trial(case: Case, settings: dict[str, Any], device: str, hyper: dict[st
     places = np.arange(1500)
     given = dataset.train.labels
     plan = LabelPlan(places[:1000], places[:1400], places[1400:], given, given, "noise")
-    method = methods.get(case.method)
+    method = METHODS.get(case.method)
     spec = TrialSpec(
         method=case.method,
         hyper=method.Hyper(**hyper).model_dump(),

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from platform.core.row import Row
 from platform.report.provenance import provenance, sentence
-from platform.table import Row
-from platform.tracking import store
+from platform.tracking import connection
 from platform.tracking.mlflow_writer import MlflowListener
 from tests.report.fake_sweep import FakeSweep
 
@@ -70,7 +70,7 @@ def measure_ray(trials: int, reports: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
         sweep = FakeSweep(Path(folder) / "bench", trials=trials, evaluations=reports, outcomes=("completed",))
-        store.prepare(uri)
+        connection.prepare(uri)
         rows = [(_TuneTrial(row), sweep.reports(row)) for row in sweep.rows()]
         callback = MLflowLoggerCallback(uri, experiment_name="ray")
         callback.setup()

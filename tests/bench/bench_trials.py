@@ -83,7 +83,7 @@ from pathlib import Path
 import methods
 from platform import sweepfile
 from platform.data import open_dataset
-from platform.data.plan import make_plan
+from platform.data.label_plan import make_plan
 from platform.training.trial import Trial
 
 LOADED = {{}}

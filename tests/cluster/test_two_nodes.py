@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import platform
-from platform.spec import derive_seed
+from platform.core.spec import derive_seed
 from tests.cluster.nodes import RAY, LocalCluster, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +31,9 @@ while sum(n["Alive"] for n in ray.nodes()) < 2 and time.monotonic() < deadline:
 
 @ray.remote(num_cpus=1)
 def look():
-    import os, platform, platform.spec
+    import os, platform, platform.core.spec as spec
     import methods
-    return [platform.system(), platform.spec.derive_seed(0, "x"), os.path.relpath(platform.spec.__file__, os.getcwd())]
+    return [platform.system(), spec.derive_seed(0, "x"), os.path.relpath(spec.__file__, os.getcwd())]
 
 nodes = [n["NodeID"] for n in ray.nodes() if n["Alive"]]
 print("ANSWER", json.dumps([ray.get(look.options(scheduling_strategy=On(n, soft=False)).remote()) for n in nodes]))
@@ -69,7 +69,7 @@ def submit(cluster: LocalCluster, *entry: str) -> str:
 
 def test_every_node_of_a_job_imports_the_uploaded_package(cluster: LocalCluster):
     (answer,) = [s for s in submit(cluster, "python", "-c", ON_EVERY_NODE).splitlines() if s.startswith("ANSWER ")]
-    expected = [platform.system(), derive_seed(0, "x"), "platform/spec.py"]
+    expected = [platform.system(), derive_seed(0, "x"), "platform/core/spec.py"]
     assert json.loads(answer.removeprefix("ANSWER ")) == [expected, expected]
 
 

@@ -81,7 +81,7 @@ def test_nothing_else_is_needed_to_import_the_package(repository: Path, tmp_path
     with zipfile.ZipFile(tmp_path / "package.zip") as package:
         package.extractall(tmp_path / "node")
     done = subprocess.run(
-        [sys.executable, "-c", "import platform.spec, methods; print(platform.spec.__file__)"],
+        [sys.executable, "-c", "import platform.core.spec, methods; print(platform.core.spec.__file__)"],
         cwd=tmp_path / "node",
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
         stdin=subprocess.DEVNULL,
@@ -90,7 +90,7 @@ def test_nothing_else_is_needed_to_import_the_package(repository: Path, tmp_path
         check=True,
         timeout=60,
     )
-    assert done.stdout.strip() == str(tmp_path / "node" / "platform" / "spec.py")
+    assert done.stdout.strip() == str(tmp_path / "node" / "platform" / "core" / "spec.py")
 
 
 def test_this_checkout_uploads_little(tmp_path: Path):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from platform.core.spec import DataSettings
 from platform.data import open_dataset
-from platform.spec import DataSettings
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy.stats import chisquare
 from torch import Tensor
 
+from platform.core.errors import UserError
 from platform.data.augment import cutout, operations, shares, strong, weak
 from platform.data.augment_ops import OPERATIONS, Operation
 from platform.data.dataset import Augment
-from platform.errors import UserError
 
 PILLOW: dict[str, Callable[[Image.Image, float], Image.Image]] = {
     "autocontrast": lambda image, m: ImageOps.autocontrast(image),

@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from methods.base import Batch, Stream, Views
+from platform.core.errors import UserError
 from platform.data.batches import Batches, DeviceImages, Order, statistics
 from platform.data.dataset import Augment, Dataset, LabelPlan, Split
-from platform.errors import UserError
 
 ALL = Views(labelled=("weak",), unlabelled=("weak", "strong"), meta=("plain", "strong"))
 SIZES = {"labelled": 16, "unlabelled": 28, "meta": 10}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platform.data import noise
+from platform.core.errors import UserError
+from platform.core.registry import NOISE, noise_kinds
 from platform.data.noise import corrupt
 from platform.data.noise.instance import truncated_normal, wrong_class
-from platform.errors import UserError
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BY_CLASS = ("symmetric", "uniform", "pair", "asymmetric")
@@ -156,7 +156,7 @@ def test_another_seed_gives_other_labels(kind):
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_transition_matrices_are_distributions(kind, classes):
     for rate in (0, 0.3, 1):
-        table = noise.get(kind)().transition(classes, rate, None)
+        table = NOISE.get(kind)().transition(classes, rate, None)
         assert table.shape == (classes, classes) and (table >= 0).all()
         np.testing.assert_allclose(table.sum(1), 1)
 
@@ -185,7 +185,7 @@ def test_a_noise_of_ones_own_is_one_file(tmp_path: Path):
     file = tmp_path / "to_zero.py"
     file.write_text(
         "import numpy as np\n"
-        "from platform.data.noise.base import Noise\n"
+        "from platform.data.noise.noise_model import Noise\n"
         "class ToZero(Noise):\n"
         "    '''to_zero: everything may become class 0.'''\n"
         "    def transition(self, num_classes, rate, class_names):\n"
@@ -200,4 +200,4 @@ def test_a_noise_of_ones_own_is_one_file(tmp_path: Path):
 
 
 def test_kinds_lists_what_can_be_written():
-    assert set(ALL) < set(noise.kinds()) and {"none", "column:NAME"} < set(noise.kinds())
+    assert set(ALL) < set(noise_kinds()) and {"none", "column:NAME"} < set(noise_kinds())

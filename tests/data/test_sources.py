@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from platform.core.errors import UserError
+from platform.core.plugins import UnknownPlugin
+from platform.core.registry import SOURCES
 from platform.data import sources
-from platform.data.sources.base import Source
-from platform.errors import UserError
+from platform.data.sources.source import Source
 from tests.data.conftest import opened
 
 NAMES = ["cifar10", "cifar100", "csv", "digits", "fashion_mnist", "image_folder", "parquet", "stl10", "svhn"]
 PLUGIN = '''
 import numpy as np
-from platform.data.sources.base import Reading, Rows, Source
+from platform.data.sources.source import Reading, Rows, Source
 from pydantic import Field
 
 class Stripes(Source):
@@ -36,12 +38,12 @@ class Stripes(Source):
 
 
 def test_names_are_found_by_place():
-    assert sources.names() == NAMES
+    assert SOURCES.names() == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_source_explains_itself(name):
-    source = sources.get(name)
+    source = SOURCES.get(name)
     assert issubclass(source, Source) and source.summary().startswith(f"{name}: ")
     assert source.Options.model_config.get("extra") == "forbid"
     assert all(field.description for field in source.Options.model_fields.values())
@@ -58,15 +60,15 @@ def test_listing_and_options_import_nothing_heavy():
 
 
 def test_an_unknown_source_offers_the_nearest():
-    with pytest.raises(sources.UnknownSource) as caught:
-        sources.get("cifar_10")
+    with pytest.raises(UnknownPlugin) as caught:
+        SOURCES.get("cifar_10")
     assert caught.value.near == "cifar10"
     with pytest.raises(UserError, match="did you mean: digits") as caught_open:
         opened("digit")
     assert caught_open.value.problems[0].key == "data.source"
-    for hidden in ("base", "_torchvision", "__init__", "../store"):
+    for hidden in ("source", "base", "_torchvision", "__init__", "../store"):
         with pytest.raises(LookupError):
-            sources.get(hidden)
+            SOURCES.get(hidden)
 
 
 def test_options_are_checked_all_at_once():
@@ -112,11 +114,11 @@ def test_entry_points_are_found(monkeypatch):
         name, value = "from_afar", "somewhere:Digits"
 
         def load(self) -> type[Source]:
-            return sources.get("digits")
+            return SOURCES.get("digits")
 
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Entry()] if group == "kurabe.sources" else [])
-    assert "from_afar" in sources.names()
-    assert sources.get("from_afar") is sources.get("digits")
+    assert "from_afar" in SOURCES.names()
+    assert SOURCES.get("from_afar") is SOURCES.get("digits")
 
 
 def test_digits():

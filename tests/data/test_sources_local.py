@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from platform.data.plan import make_plan
-from platform.errors import UserError
-from platform.spec import LabelSettings
+from platform.core.errors import UserError
+from platform.core.spec import LabelSettings
+from platform.data.label_plan import make_plan
 from tests.data.conftest import opened, pixels, png
 
 DATA = Path(os.environ.get("KURABE_DATA", "../shared/data"))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torchvision.datasets as tv
 
-from platform.errors import UserError
+from platform.core.errors import UserError
 from tests.data.conftest import opened
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from platform.tracking import store
+from platform.tracking import connection
 from tests.faults.scene import Scene, scene_table
 
 REPEATS = int(os.environ.get("KURABE_FAULTS", "1"))
@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated MLflow database: making one takes seconds, copying one does not."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    store.prepare(f"sqlite:///{path}")
+    connection.prepare(f"sqlite:///{path}")
     return path
 
 

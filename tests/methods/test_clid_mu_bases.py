@@ -10,11 +10,11 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-import methods
 from methods.clid_mu import BASES, ClidMu
 from methods.parts.hypergradient import SCHEMES
 from methods.parts.layers import check_layers, parse_layers
 from platform.conformance.no_sync import NoHostSync
+from platform.core.registry import METHODS
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
 
 SEMI = ("fixmatch", "flexmatch", "uda", "layermatch")
@@ -35,7 +35,7 @@ def test_a_base_trains_under_it_and_sees_its_own_views(base):
     batches, optimizer = ToyBatches(method, wrong=0.3), make_optimizer(method.model)
     before = [p.detach().clone() for p in method.weighting.parameters()]
     losses = train(method, batches, optimizer, last=6)
-    alone = methods.get(base)
+    alone = METHODS.get(base)
     plain = alone(ToyModel(), alone.Hyper(), method.setup)
     assert batches.views.labelled == alone.views.labelled and batches.views.unlabelled == alone.views.unlabelled
     assert batches.sizes | {"meta": 0} == alone.stream_sizes(alone.Hyper(), 8)
@@ -72,7 +72,7 @@ def test_the_meta_model_sees_the_features_and_targets_of_the_labelled_images(bas
 def test_only_the_labelled_loss_is_weighted_and_without_normalising(base):
     """Spec 7: L = mean_i(s_i c_i) + the base's own terms, untouched."""
     method = make(base, meta_lr=1e-12)
-    alone = methods.get(base)
+    alone = METHODS.get(base)
     hyper = {key.removeprefix(f"{base}_"): value for key, value in EASY.get(base, {}).items()}
     plain = alone(ToyModel(), alone.Hyper(**hyper), method.setup).train()
     batch = ToyBatches(method, wrong=0.3).next(0)

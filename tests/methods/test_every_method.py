@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 
-import methods
 from methods.base import Terms
 from platform.conformance import CHECKS, Subject, run
+from platform.core.registry import METHODS
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
 
-NAMES = methods.names()
+NAMES = METHODS.names()
 QUICK = [name for name, check in CHECKS.items() if check.quick]
 
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-import methods
 from methods.parts.averages import AverageHyper, PredictionAverage
 from methods.parts.centres import Centres
 from methods.parts.gates import GateHyper
 from methods.parts.selectors import SelectorName
 from platform.conformance.no_sync import NoHostSync
+from platform.core.registry import METHODS
 from tests.methods.toy import CLASSES, LABELLED, UNLABELLED, ToyBatches, ToyModel, make_method, make_optimizer, train
 
 B, N = 8, 56
@@ -279,7 +279,7 @@ def test_9_a_checkpoint_reproduces_the_next_ten_losses(values, tmp_path):
 
 
 def test_the_mode_is_part_of_the_row():
-    dumped = methods.get("layermatch").Hyper().model_dump()
+    dumped = METHODS.get("layermatch").Hyper().model_dump()
     assert dumped["centre_mode"] == "attract" and dumped["gate_mode"] == "scalar" and dumped["gate"] == 0
     assert dumped["selector"] == "fixed" and dumped["head_lr_factor"] == 1
 

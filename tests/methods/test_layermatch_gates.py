@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import methods
 from methods.parts.heads import gated_head, linear_gradient
+from platform.core.registry import METHODS
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method, make_setup
 
 EXACT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-13}
@@ -185,7 +185,7 @@ def test_an_image_carries_the_label_it_was_last_selected_with(plain):
     ("counts", "target"), [((6, 3, 1), [72.0, 36.0, 12.0]), ((6, 0, 4), [40.0] * 3), ((), [40.0] * 3)]
 )
 def test_the_expected_images_of_a_class(counts, target):
-    found = methods.get("layermatch")
+    found = METHODS.get("layermatch")
     setup = copy.copy(make_setup())
     object.__setattr__(setup, "label_counts", counts)
     method: Any = found(ToyModel(), found.Hyper(gate_mode="class", gate_target=1.0), setup)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-import methods
 from methods.parts.heads import scaled_step
 from methods.parts.stages import blocked_below, last_stages
+from platform.core.registry import METHODS
 from platform.models import build
 from tests.methods.test_layermatch_gates import EXACT, FORMS, LAMBDA, STEP, B, gated, gradients
 from tests.methods.toy import CHANNELS, CLASSES, SIDE, ToyBatches, ToyModel, make_method, make_optimizer
@@ -201,7 +201,7 @@ def test_a_gate_that_does_not_fit_the_model_says_so(values, model, message):
 )
 def test_a_value_that_is_none_is_named(values):
     with pytest.raises(ValidationError, match=next(iter(values))):
-        methods.get("layermatch").Hyper(**values)
+        METHODS.get("layermatch").Hyper(**values)
 
 
 @pytest.mark.parametrize("form", [f for f in FORMS if f.split()[0] not in ("conflict", "weight_only", "bias_only")])

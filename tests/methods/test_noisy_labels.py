@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 from torch.nn import functional as F
 
-import methods
 from methods.parts.loss_mixture import clean_probability
 from methods.parts.two_networks import Both
+from platform.core.registry import METHODS
+from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.data import open_dataset
-from platform.data.plan import make_plan
-from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
+from platform.data.label_plan import make_plan
 from platform.training.trial import Trial
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
 
@@ -216,7 +216,7 @@ def test_dividemix_divides_once_per_epoch():
 def test_dividemix_tells_wrong_labels_from_right_ones_on_digits():
     seeds = dict.fromkeys(AXES, 0)
     data, labels = DataSettings(), LabelSettings(noise="symmetric", rate=0.4)
-    found = methods.get("dividemix")
+    found = METHODS.get("dividemix")
     spec = TrialSpec(
         method="dividemix",
         hyper=found.Hyper(model_ema=0.99).model_dump(),

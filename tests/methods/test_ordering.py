@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import methods
+from platform.core.registry import METHODS
+from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 from platform.data import open_dataset
-from platform.data.plan import make_plan
-from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
+from platform.data.label_plan import make_plan
 from platform.training.trial import Trial
 from tests.long import long
 
@@ -27,7 +27,7 @@ SEEDS = (0, 1, 2)
 def accuracy(task: tuple[DataSettings, LabelSettings, TrainSettings], method: str, **values: Any) -> float:
     """Mean test accuracy over the seeds: same splits, labels and initial weights for every method."""
     data, labels, train = task
-    found = methods.get(method)
+    found = METHODS.get(method)
     hyper = found.Hyper(model_ema=0.99, **values).model_dump(mode="json")
     scores = []
     for seed in SEEDS:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from platform.errors import UserError
-from platform.models import build, check, finder, names
+from platform.core.errors import UserError
+from platform.core.registry import MODELS
+from platform.models import build, check
 
 SHAPES = {"small_cnn": (1, 8, 8), "wrn_28_2": (3, 16, 16), "preact_resnet18": (3, 16, 16)}
 
@@ -19,7 +20,7 @@ def size(model: nn.Module) -> int:
 
 
 def test_names_are_the_files_of_the_folder():
-    assert names() == ["preact_resnet18", "small_cnn", "wrn_28_2", "wrn_28_8"]
+    assert MODELS.names() == ["preact_resnet18", "small_cnn", "wrn_28_2", "wrn_28_8"]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def test_names_are_the_files_of_the_folder():
 )
 def test_parameter_counts_and_width(name: str, shape: tuple[int, int, int], classes: int, parameters: int, width: int):
     with torch.device("meta"):  # sizes only: nothing is drawn
-        model = finder.get(name).build(shape, classes)
+        model = MODELS.get(name).build(shape, classes)
     assert size(model) == parameters
     assert (model.head.in_features, model.head.out_features) == (width, classes)
 
@@ -129,11 +130,11 @@ def test_a_model_by_entry_point(monkeypatch: pytest.MonkeyPatch):
     import importlib.metadata as metadata
 
     entries = [
-        metadata.EntryPoint("tiny", "tests.models.test_models:build_tiny", finder.group),
-        metadata.EntryPoint("broken", "tests.models.nowhere:build", finder.group),
+        metadata.EntryPoint("tiny", "tests.models.test_models:build_tiny", MODELS.group),
+        metadata.EntryPoint("broken", "tests.models.nowhere:build", MODELS.group),
     ]
     monkeypatch.setattr(metadata, "entry_points", lambda **_: entries)
-    assert "tiny" in names()
+    assert "tiny" in MODELS.names()
     assert build("tiny", (1, 4, 4), 3, seed=0)(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
     with pytest.raises(UserError, match="'broken' does not load"):
         build("broken", (1, 4, 4), 3, seed=0)

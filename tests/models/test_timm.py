@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as some
 
-from platform.errors import UserError
+from platform.core.errors import UserError
 from platform.models import build, check
 from platform.models.parts.timm_backbone import Name, parse, patch_for
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from platform.spec import DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
-from platform.table import Listener, Row, SweepInfo
+from platform.core.row import Listener, Row, SweepInfo
+from platform.core.spec import DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 
 TRACEBACK = """Traceback (most recent call last):
   File "platform/training/trial.py", line 90, in reports

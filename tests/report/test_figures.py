@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from platform.report import figures, inside
+from platform.report import figures
+from platform.report import layer_figures as inside
 from tests.report.fake_sweep import FakeSweep
 
 PNG = b"\x89PNG"

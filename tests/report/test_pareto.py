@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from platform.core.row import Row
 from platform.report import pareto
 from platform.report.results_folder import ResultsListener
-from platform.table import Row
+from tests.core.test_ledger import row
 from tests.report.fake_sweep import FakeSweep
-from tests.test_ledger import row
 
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6)), max_size=12)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from platform.core.row import Row, winner
 from platform.report import files
 from platform.report.last_screen import print_last_screen
 from platform.report.leaderboard import leaderboard, retrain
-from platform.report.progress import Progress, amount
-from platform.report.winners import Standing, mean, paired_difference, repeats, standings, winner
-from platform.table import Row
+from platform.report.standings import Standing, mean, paired_difference, repeats, standings
+from platform.report.sweep_progress import Progress, amount
 from tests.report.fake_sweep import FakeSweep
 
 Tests = Mapping[tuple[str, int], list[float | None]]

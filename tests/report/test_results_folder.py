@@ -14,12 +14,12 @@ import yaml
 from scipy import stats
 
 import platform.report
+from platform.core.row import Row, winner
 from platform.report import files
 from platform.report.leaderboard import leaderboard, retrain
 from platform.report.provenance import provenance
 from platform.report.results_folder import ResultsListener
-from platform.report.winners import mean, winner
-from platform.table import Row
+from platform.report.standings import mean
 from tests.report.fake_sweep import TRACEBACK, FakeSweep
 
 

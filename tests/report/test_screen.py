@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from platform.core.durations import clock
 from platform.report.last_screen import print_last_screen
-from platform.report.progress import Progress, clock
 from platform.report.screen import ScreenListener, first_line
+from platform.report.sweep_progress import Progress
 from tests.report.fake_sweep import TRACEBACK, FakeSweep
 
 
@@ -118,7 +119,7 @@ def test_nobody_won(tmp_path: Path) -> None:
 
 def test_time_left_counts_earlier_sessions_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("platform.report.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("platform.report.sweep_progress.time.monotonic", lambda: now[0])
     sweep = FakeSweep(tmp_path / "digits", trials=4, outcomes=("completed",))
     rows = sweep.rows()
     progress = Progress(sweep.info, began=now[0])

@@ -1,14 +1,15 @@
-"""Sweeps for the runner's tests: a small file, the bench over it, and trials played by hand."""
+"""Sweeps for the runner's tests: a small file, the driver over it, and trials played by hand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from platform import selection, sweepfile
-from platform.ledger import Ledger
-from platform.runner.bench import Bench
-from platform.table import Row
+from platform import sweepfile
+from platform.core.ledger import Ledger
+from platform.core.row import Row
+from platform.runner.driver import Driver
+from platform.training import selection
 
 SPACE = """
 name: small
@@ -29,10 +30,10 @@ def load(folder: Path, text: str = SPACE, *overrides: str) -> sweepfile.Sweep:
     return sweepfile.load(path, list(overrides))
 
 
-def bench(folder: Path, sweep: sweepfile.Sweep, *listeners: Any) -> Bench:
+def driver(folder: Path, sweep: sweepfile.Sweep, *listeners: Any) -> Driver:
     rule = selection.get(sweep.select)
     hashes = ("data", {study.index: f"labels{study.index}" for study in sweep.studies()})
-    return Bench(sweep, rule, Ledger(folder, sweep.resolved()), list(listeners), hashes)
+    return Driver(sweep, rule, Ledger(folder, sweep.resolved()), list(listeners), hashes)
 
 
 def report(row: Row, evaluation: int, score: float) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def report(row: Row, evaluation: int, score: float) -> dict[str, Any]:
     return metrics | {"score": score, "noisy_val_accuracy": score, "test_accuracy": score / 2}
 
 
-def play(book: Bench, row: Row, scores: list[float], outcome: str | None = "completed") -> None:
+def play(book: Driver, row: Row, scores: list[float], outcome: str | None = "completed") -> None:
     """Send a row's evaluations as Tune would; outcome None with an end = stopped by the scheduler."""
     for number, score in enumerate(scores, 1):
         last = number == len(scores)
@@ -60,7 +61,7 @@ def quality(row: Row) -> float:
     return 1 - (row.params["model_ema"] - 0.95) ** 2 * 100 - abs(row.params["train.lr"] - 0.05)
 
 
-def play_all(book: Bench, limit: int = 1000) -> list[Row]:
+def play_all(book: Driver, limit: int = 1000) -> list[Row]:
     """One slot: every row is asked, run and told before the next."""
     played: list[Row] = []
     while len(played) < limit and (row := book.next_row()) is not None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import platform.report
-from platform.ledger import read_rows
+from platform.core.ledger import read_rows
 from tests.runner.door import sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]

@@ -7,25 +7,25 @@ from typing import Any
 
 import pytest
 
-from platform import selection
-from platform.ledger import Ledger
-from platform.report.winners import repeats, winner
-from platform.runner.bench import Bench
+from platform.core.ledger import Ledger
+from platform.core.row import Row, winner
+from platform.report.standings import repeats
+from platform.runner.driver import Driver
 from platform.sweepfile import Sweep
-from platform.table import Row
-from tests.runner.sweeps import SPACE, bench, load, play, play_all, quality, report
+from platform.training import selection
+from tests.runner.sweeps import SPACE, driver, load, play, play_all, quality, report
 
 
-def labelled(folder: Path, sweep: Sweep) -> Bench:
-    """A bench with a label plan for every repeat."""
+def labelled(folder: Path, sweep: Sweep) -> Driver:
+    """A driver with a label plan for every repeat."""
     studies, budget = {study.index for study in sweep.studies()}, sweep.budget
     hashes = ("data", {index: f"labels{index}" for index in studies})
     again = {(i, r): f"labels{i}.{r}" for i in studies for r in range(1, budget.repeats + 1)}
     rule = selection.get(sweep.select)
-    return Bench(sweep, rule, Ledger(folder, sweep.resolved()), [], hashes, again)
+    return Driver(sweep, rule, Ledger(folder, sweep.resolved()), [], hashes, again)
 
 
-def train(book: Bench, row: Row, evaluation: int, length: float, last: int = 4) -> None:
+def train(book: Driver, row: Row, evaluation: int, length: float, last: int = 4) -> None:
     """One evaluation, `length` seconds after the one before, as Tune sends it: the stopper first."""
     seconds = evaluation * length
     metrics: dict[str, Any] = report(row, evaluation, 0.5) | {"seconds": seconds}
@@ -35,7 +35,7 @@ def train(book: Bench, row: Row, evaluation: int, length: float, last: int = 4) 
     book.reported(row.key, {"report": metrics, "outcome": outcome, "error": "", "done": done})
 
 
-def spend(book: Bench, lengths: dict[str, float], slots: int = 1) -> list[Row]:
+def spend(book: Driver, lengths: dict[str, float], slots: int = 1) -> list[Row]:
     """Play to the end; lengths: seconds between two evaluations, by method."""
     running: list[list[Any]] = []
     rows: list[Row] = []
@@ -57,7 +57,7 @@ SECONDS = ("budget={seconds: 30, scheduler: none}",)
 
 @pytest.mark.parametrize("slots", [1, 3])
 def test_every_method_is_granted_and_charged_the_same_seconds(tmp_path: Path, slots: int) -> None:
-    book = bench(tmp_path, load(tmp_path, SPACE, *SECONDS))
+    book = driver(tmp_path, load(tmp_path, SPACE, *SECONDS))
     rows = spend(book, {"supervised": 0.5, "pseudo_label": 3.0}, slots)
     for study, length, most in (("supervised/0", 0.5, 15), ("pseudo_label/0", 3.0, 3)):
         mine = [row for row in rows if row.study == study]
@@ -69,7 +69,7 @@ def test_every_method_is_granted_and_charged_the_same_seconds(tmp_path: Path, sl
 
 
 def test_the_first_trial_of_a_study_always_runs_to_its_end(tmp_path: Path) -> None:
-    book = bench(tmp_path, load(tmp_path, SPACE, "budget={seconds: 3}"))
+    book = driver(tmp_path, load(tmp_path, SPACE, "budget={seconds: 3}"))
     rows = spend(book, {"supervised": 2.0, "pseudo_label": 3.0}, slots=4)
     first = {row.study: row for row in rows if row.number == 0}
     assert [row.outcome for row in first.values()] == ["completed", "completed"]
@@ -77,14 +77,14 @@ def test_the_first_trial_of_a_study_always_runs_to_its_end(tmp_path: Path) -> No
 
 
 def test_beside_trials_whichever_ends_first(tmp_path: Path) -> None:
-    book = bench(tmp_path, load(tmp_path, SPACE, "budget={seconds: 30, trials: 4}"))
+    book = driver(tmp_path, load(tmp_path, SPACE, "budget={seconds: 30, trials: 4}"))
     rows = spend(book, {"supervised": 0.5, "pseudo_label": 3.0})
     assert [sum(row.study == study for row in rows) for study in ("supervised/0", "pseudo_label/0")] == [4, 3]
 
 
 def test_what_the_ledger_says_was_spent_counts(tmp_path: Path) -> None:
     sweep = load(tmp_path, SPACE, "methods=[supervised]", *SECONDS)
-    first = bench(tmp_path, sweep)
+    first = driver(tmp_path, sweep)
     for _ in range(2):
         row = first.next_row()
         assert row is not None
@@ -94,19 +94,19 @@ def test_what_the_ledger_says_was_spent_counts(tmp_path: Path) -> None:
     assert under_way is not None
     train(first, under_way, 1, 3.0)  # and the machine dies: 27 of 30 seconds are spent
     first.ledger.close()
-    again = bench(tmp_path, sweep)
+    again = driver(tmp_path, sweep)
     assert again.spending.of("supervised/0") == pytest.approx(27)
     rows = spend(again, {"supervised": 3.0})
     assert [(row.key, row.outcome, len(row.reports)) for row in rows] == [(under_way.key, "pruned", 2)]
     assert again.spending.of("supervised/0") == pytest.approx(30)
     assert {row.outcome for row in again.close()} == {"completed", "pruned"}
-    more = bench(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget={seconds: 45, scheduler: none}"))
+    more = driver(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget={seconds: 45, scheduler: none}"))
     assert more.left() > 0 and len(spend(more, {"supervised": 3.0})) == 2
 
 
 def test_failed_attempts_are_charged_also_in_another_run(tmp_path: Path) -> None:
     sweep = load(tmp_path, SPACE, "methods=[supervised]", *SECONDS)
-    first = bench(tmp_path, sweep)
+    first = driver(tmp_path, sweep)
     row = first.next_row()
     assert row is not None
     train(first, row, 1, 3.0)
@@ -114,24 +114,24 @@ def test_failed_attempts_are_charged_also_in_another_run(tmp_path: Path) -> None
     first.reported(row.key, failed)
     assert (row.seconds, first.spending.of("supervised/0")) == (5.0, 5.0)  # also what followed its last evaluation
     first.close()
-    again = bench(tmp_path, sweep)
+    again = driver(tmp_path, sweep)
     second = again.next_row()
     assert second is not None and (second.key, second.earlier, second.spent) == (row.key, 5.0, 5.0)
     train(again, second, 1, 3.0)
     assert (second.spent, again.spending.of("supervised/0")) == (8.0, 8.0)
     again.ledger.close()
-    assert bench(tmp_path, sweep).spending.of("supervised/0") == 8.0
+    assert driver(tmp_path, sweep).spending.of("supervised/0") == 8.0
 
 
 def test_a_failed_trial_of_a_study_without_seconds_is_not_tried_again(tmp_path: Path) -> None:
     sweep = load(tmp_path, SPACE, "methods=[supervised]", "budget={seconds: 3, scheduler: none}")
-    first = bench(tmp_path, sweep)
+    first = driver(tmp_path, sweep)
     row = first.next_row()
     assert row is not None
     failed = {"report": {}, "outcome": "failed", "error": "Traceback: boom", "done": True, "seconds": 4.0}
     first.reported(row.key, failed)
     first.close()
-    again = bench(tmp_path, sweep)
+    again = driver(tmp_path, sweep)
     assert again.left() == 0 and again.rows[row.key].outcome == "failed"
 
 

@@ -14,18 +14,17 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
-from platform.report.winners import steps_made
-from platform.runner import schedulers
-from platform.runner.bench import Bench
-from platform.runner.schedulers import Median, Rungs, StudyScheduler
-from platform.runner.snapshots import Snapshots
-from platform.runner.tune_bridge import BenchCallback
-from platform.spec import branch_point
-from platform.sweepfile.asha import forecast_median
-from platform.sweepfile.rungs import brackets, shares
-from platform.sweepfile.stopping import MEDIAN_SAMPLES
-from platform.table import Row
-from tests.runner.sweeps import bench, load
+from platform.core.row import Row, steps_made
+from platform.core.rungs import brackets, shares
+from platform.core.spec import branch_point
+from platform.dry_run.scheduler_preview import MEDIAN_SAMPLES
+from platform.dry_run.scheduler_simulation import forecast_median
+from platform.runner.driver import Driver
+from platform.runner.tune import schedulers
+from platform.runner.tune.branch_states import BranchStates
+from platform.runner.tune.callbacks import EventCallback
+from platform.runner.tune.schedulers import Median, Rungs, StudyScheduler
+from tests.runner.sweeps import driver, load
 
 SPACE = """
 name: judged
@@ -145,12 +144,12 @@ def score(key: str, evaluation: int) -> float:
     return chance.random() + 0.5 * math.sin(evaluation + 7 * chance.random())
 
 
-def drive(book: Bench, folder: Path, count: int = 10_000, ahead: int = 0) -> list[Row]:
-    """Play `count` evaluations as Tune sends them: the scheduler first, then the bench. Rows in order of start.
+def drive(book: Driver, folder: Path, count: int = 10_000, ahead: int = 0) -> list[Row]:
+    """Play `count` evaluations as Tune sends them: the scheduler first, then the driver. Rows in order of start.
 
     ahead: by how many evaluations the checkpoint of a trial that comes back is ahead of the ledger.
     """
-    judge = schedulers.make(book, Snapshots(folder))
+    judge = schedulers.make(book, BranchStates(folder))
     started: list[Row] = []
     while count > 0 and (row := book.next_row()) is not None:
         started.append(row)
@@ -171,7 +170,7 @@ def drive(book: Bench, folder: Path, count: int = 10_000, ahead: int = 0) -> lis
     return started
 
 
-def _send(book: Bench, judge: StudyScheduler | None, row: Row, *evaluations: int) -> None:
+def _send(book: Driver, judge: StudyScheduler | None, row: Row, *evaluations: int) -> None:
     reports = [
         {"evaluation": float(n), "step": n * 10.0, "seconds": n * 1.0, "score": score(row.key, n)} for n in evaluations
     ]
@@ -189,7 +188,7 @@ def _send(book: Bench, judge: StudyScheduler | None, row: Row, *evaluations: int
         judge.on_trial_complete(None, trial, result)
     elif judge is not None:
         result["done"] = judge.on_trial_result(None, trial, result) == "STOP"
-    BenchCallback(book, lambda row: None, str).on_trial_result(0, [], trial, result)
+    EventCallback(book, lambda row: None, str).on_trial_result(0, [], trial, result)
 
 
 def facts(rows: list[Row]) -> set[tuple[Any, ...]]:
@@ -210,13 +209,13 @@ def test_interrupted_anywhere_the_same_trials_are_stopped(tmp_path: Path, schedu
         return folder
 
     whole = fresh("whole")
-    undisturbed = facts(drive(bench(whole, sweep), whole))
+    undisturbed = facts(drive(driver(whole, sweep), whole))
     outcomes = Counter(outcome for _, _, outcome, *_ in undisturbed)
     assert outcomes["completed"] and bool(outcomes["pruned"]) == (scheduler != "none")
     tried = set()
     for stop, ahead in product((17, 31, 44), (0, 1, 2)):
         folder = fresh(f"{stop} {ahead}")
-        first = bench(folder, sweep)
+        first = driver(folder, sweep)
         drive(first, folder, stop)
         first.ledger.close()  # killed: nothing more is written
         # The checkpoint may be one evaluation ahead of the ledger; two, where its last line was torn.
@@ -225,7 +224,7 @@ def test_interrupted_anywhere_the_same_trials_are_stopped(tmp_path: Path, schedu
             continue
         (folder / "ledger.jsonl").write_text("".join(lines[: len(lines) - ahead]))
         tried.add(ahead)
-        second = bench(folder, sweep)
+        second = driver(folder, sweep)
         drive(second, folder, ahead=ahead)
         assert facts(list(second.rows.values())) == undisturbed
         second.ledger.close()
@@ -234,7 +233,7 @@ def test_interrupted_anywhere_the_same_trials_are_stopped(tmp_path: Path, schedu
 
 def test_a_population_costs_its_size_times_its_steps(tmp_path: Path) -> None:
     sweep = load(tmp_path, SPACE, "budget={trials: 14, scheduler: pbt, grace: 2, sampler: random}")
-    book = bench(tmp_path, sweep)
+    book = driver(tmp_path, sweep)
     rows = drive(book, tmp_path)
     children = [row for row in rows if row.spec.parent]
     pruned = [row for row in rows if row.outcome == "pruned"]
@@ -259,8 +258,8 @@ def _at(row: Row, mark: int) -> float:
 
 def test_states_are_kept_as_long_as_a_child_may_start_from_them(tmp_path: Path) -> None:
     sweep = load(tmp_path, SPACE, "budget={trials: 14, scheduler: pbt, grace: 2, sampler: random}")
-    book = bench(tmp_path, sweep)
-    judge, count = schedulers.make(book, Snapshots(tmp_path)), 0
+    book = driver(tmp_path, sweep)
+    judge, count = schedulers.make(book, BranchStates(tmp_path)), 0
     while (row := book.next_row()) is not None:
         if row.spec.parent:
             key, mark = branch_point(row.spec.parent)
@@ -289,11 +288,11 @@ def test_the_last_line_that_was_not_written_any_more_is_made_up_for(
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
-    undisturbed = facts(drive(bench(whole, sweep), whole))
+    undisturbed = facts(drive(driver(whole, sweep), whole))
     lines = (whole / "ledger.jsonl").read_text().splitlines(keepends=True)
     found = [json.loads(line).get(key) for line in lines]
     end = next(i for i, there in enumerate(found) if there and value in (None, there))
     (cut / "ledger.jsonl").write_text("".join(lines[:end]))
-    book = bench(cut, sweep)
+    book = driver(cut, sweep)
     drive(book, cut)
     assert facts(list(book.rows.values())) == undisturbed

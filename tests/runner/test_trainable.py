@@ -16,10 +16,10 @@ import pytest
 import ray
 import torch
 
-from platform.runner import reset
-from platform.runner.reset import resident
-from platform.runner.trainable import TrialTrainable, _selectable
-from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
+from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
+from platform.runner.guards import worker_state
+from platform.runner.guards.worker_state import resident
+from platform.runner.tune.trainable import TrialTrainable, _selectable
 
 
 def test_no_rule_ever_sees_the_test_set():
@@ -72,8 +72,8 @@ HUNGRY = HEAD.format(
 @pytest.fixture
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`play(source)` runs a trial to its end in the process so far, or in a `new` one; the results of its steps."""
-    monkeypatch.setattr("platform.runner.trainable.die_with_parent", lambda: None)
-    monkeypatch.setattr("platform.runner.trainable._LOADED", {})
+    monkeypatch.setattr("platform.runner.tune.trainable.die_with_parent", lambda: None)
+    monkeypatch.setattr("platform.training.trial_data.LOADED", {})
     monkeypatch.setattr(ray, "get_actor", lambda name: None)
     (tmp_path / "TOKEN").write_text("here")
     threads = torch.get_num_threads()
@@ -135,9 +135,9 @@ def test_everything_a_plug_in_can_switch_is_switched_back(monkeypatch, tmp_path)
 
     def state() -> list[Any]:
         places = [os.environ.get("DIRTY"), os.environ["HOME"], os.getcwd(), list(sys.path), sys.getrecursionlimit()]
-        return [reset._switches(), *places, list(warnings.filters)]
+        return [worker_state._switches(), *places, list(warnings.filters)]
 
-    fresh, before = reset.Fresh(), state()
+    fresh, before = worker_state.Fresh(), state()
     fresh.restore(5)
     drawn = (random.random(), np.random.rand(), torch.rand(()).item())
     exec(DIRT, {})
@@ -148,7 +148,7 @@ def test_everything_a_plug_in_can_switch_is_switched_back(monkeypatch, tmp_path)
 
 @pytest.mark.slow
 def test_a_process_that_holds_more_and_more_is_replaced(play, monkeypatch):
-    monkeypatch.setattr(reset, "GROWTH", 144 * 2**20)  # bytes; each trial of the plug-in keeps 48 MiB
+    monkeypatch.setattr(worker_state, "GROWTH", 144 * 2**20)  # bytes; each trial of the plug-in keeps 48 MiB
     outcomes = []
     for _ in range(12):
         outcomes.append(play(LEAKY)[-1])
@@ -217,7 +217,7 @@ def test_a_plug_in_that_ends_the_process_ends_its_trial_alone(play):
 
 
 def test_asked_to_stop_it_saves_between_two_evaluations_and_goes_on_there(play, tmp_path, monkeypatch):
-    monkeypatch.setattr("platform.runner.checkpoints.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("platform.runner.tune.checkpoint_store.LOOK_SECONDS", 0.0)
     stop = HEAD.format(body=f"open({str(tmp_path / 'STOP')!r}, 'w').close() if batch.step == 2 else None")
     results = play(stop, most=2, key="a" * 12)
     assert [r["report"][-1]["evaluation"] for r in results] == [1, 1] and results[-1]["outcome"] is None

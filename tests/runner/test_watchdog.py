@@ -12,10 +12,10 @@ import pytest
 import ray
 from ray.tune.experiment import Trial
 
-from platform.runner import memory, stacks, watchdog
-from platform.runner.watchdog import Watchdog
+from platform.runner.guards import out_of_memory, stack_dump, watchdog
+from platform.runner.guards.watchdog import Watchdog
 from tests.runner.door import sweep
-from tests.runner.sweeps import bench, load
+from tests.runner.sweeps import driver, load
 
 
 class Clock:
@@ -35,13 +35,13 @@ class Played:
         monkeypatch.setattr(ray, "kill", self.killed.append)
         monkeypatch.setattr(ray, "get", lambda reference, timeout=None: reference)
         monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "here"))
-        monkeypatch.setattr(stacks, "ask", lambda pid, path: f"stack of {pid}")
-        self.bench = bench(folder, load(folder, SWEEP, *overrides))
-        self.bench.notify = self.said.append
-        self.dog = Watchdog(self.bench, folder / "errors")
+        monkeypatch.setattr(stack_dump, "ask", lambda pid, path: f"stack of {pid}")
+        self.driver = driver(folder, load(folder, SWEEP, *overrides))
+        self.driver.notify = self.said.append
+        self.dog = Watchdog(self.driver, folder / "errors")
 
     def start(self) -> Any:
-        row = self.bench.next_row()
+        row = self.driver.next_row()
         told = {"key": row.key, "study": row.study, "accumulate": row.accumulate, "split": True}
         place = {"node": "here", "pid": len(self.said) + 7, "stacks": "x", "kills": 3}
         actor = SimpleNamespace(whereabouts=SimpleNamespace(remote=lambda: place), name=row.key)
@@ -114,8 +114,8 @@ def test_what_is_left_of_it(tmp_path, monkeypatch):
     words = play.dog.cause(trial)
     assert words.startswith("stuck: nothing heard of it for 10") and f"{key}.stack.txt" in words
     assert len(play.said) == 1 and "supervised/0 #0 stuck" in play.said[0]
-    play.bench.ended(key, "failed", words)
-    assert play.bench.rows[key].reason == "stuck"
+    play.driver.ended(key, "failed", words)
+    assert play.driver.rows[key].reason == "stuck"
     play.wait(300)
     assert len(play.killed) == 1
 
@@ -157,7 +157,7 @@ def test_a_process_that_grew_too_large_is_replaced_and_that_is_no_failure(tmp_pa
 )
 def test_a_lost_process_is_told_from_one_that_memory_ran_out_for(tmp_path, monkeypatch, error, kills, reason):
     play = Played(tmp_path, monkeypatch, "retry.out_of_memory=accumulate")
-    monkeypatch.setattr(memory, "kernel_kills", lambda: kills)
+    monkeypatch.setattr(out_of_memory, "kernel_kills", lambda: kills)
     trial = play.start()
     trial.get_error = lambda: error
     play.dog.on_trial_recover(0, [], trial)
@@ -166,7 +166,7 @@ def test_a_lost_process_is_told_from_one_that_memory_ran_out_for(tmp_path, monke
     assert len(play.said) == 1 and ("out of memory (host)" if "memory" in reason else "was lost") in play.said[0]
     other = play.start()
     other.get_error = lambda: error
-    play.bench.ended(other.row.key, "failed", play.dog.cause(other))
+    play.driver.ended(other.row.key, "failed", play.dog.cause(other))
     assert other.row.reason == reason
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from platform.core.row import Row
 from platform.search.proposer import Proposer
 from platform.sweepfile import Study, load_plain
-from platform.table import Row
 
 PLUGIN = """
 from typing import Literal

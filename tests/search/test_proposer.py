@@ -13,10 +13,10 @@ from methods.ranges import (
     quantised_uniform,
     uniform,
 )
+from platform.core.row import Row
 from platform.search.distributions import suggest
 from platform.search.proposer import Proposer
-from platform.table import Row
-from tests.runner.sweeps import bench, load, play, play_all, quality
+from tests.runner.sweeps import driver, load, play, play_all, quality
 
 RANGES = [
     uniform(0.1, 0.9),
@@ -38,7 +38,7 @@ def test_what_is_drawn_is_in_the_range_and_of_its_type(range_):
 
 
 def test_every_evaluation_and_the_true_end_reach_optuna(tmp_path):
-    book = bench(tmp_path, load(tmp_path))
+    book = driver(tmp_path, load(tmp_path))
     rows = [book.next_row() for _ in range(8)][::2]  # of the first study
     play(book, rows[0], [0.1, 0.2, 0.3, 0.4])
     play(book, rows[1], [0.1, 0.15], None)
@@ -59,7 +59,7 @@ def test_tpe_does_better_than_random_on_the_same_budget(tmp_path):
             folder = tmp_path / f"{sampler}{seed}"
             folder.mkdir()
             sweep = load(folder, *_budget(40, sampler, seed))
-            rows = [r for r in play_all(bench(folder, sweep)) if r.number >= 25]
+            rows = [r for r in play_all(driver(folder, sweep)) if r.number >= 25]
             late += [quality(r) for r in rows]
         means[sampler] = sum(late) / len(late)
     assert means["tpe"] > means["random"]
@@ -101,7 +101,7 @@ search:
 budget: {trials: 25}
 tracking: none
 """
-    book = bench(tmp_path, load(tmp_path, text))
+    book = driver(tmp_path, load(tmp_path, text))
     seen = set()
     while (row := book.next_row()) is not None:
         mode = row.params["centre_mode"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from tests.runner.sweeps import SPACE, bench, load, play, play_all, quality
+from tests.runner.sweeps import SPACE, driver, load, play, play_all, quality
 
 ONE = ("methods=[supervised]", "budget.trials=8")
 FEW = SPACE.replace("{uniform: [0.9, 0.999]}", "{choice: [0.9, 0.99]}").replace(
@@ -20,7 +20,7 @@ def events(folder: Path) -> list[dict]:
 
 
 def test_the_next_row_is_asked_for_while_one_runs_and_does_not_know_its_result(tmp_path: Path) -> None:
-    book = bench(tmp_path, load(tmp_path, SPACE, *ONE))
+    book = driver(tmp_path, load(tmp_path, SPACE, *ONE))
     row = book.next_row()
     assert row is not None
     book.ask_ahead()
@@ -33,7 +33,7 @@ def test_the_next_row_is_asked_for_while_one_runs_and_does_not_know_its_result(t
 
 
 def test_one_row_is_asked_ahead_however_often_one_asks(tmp_path: Path) -> None:
-    book = bench(tmp_path, load(tmp_path))
+    book = driver(tmp_path, load(tmp_path))
     rows = [book.next_row(), book.next_row()]
     for _ in range(5):
         book.ask_ahead()
@@ -44,7 +44,7 @@ def test_one_row_is_asked_ahead_however_often_one_asks(tmp_path: Path) -> None:
 
 def test_a_known_proposal_is_answered_with_its_values_and_counted(tmp_path: Path) -> None:
     sweep = load(tmp_path, FEW, "methods=[supervised]", "budget.trials=4")
-    book = bench(tmp_path, sweep)
+    book = driver(tmp_path, sweep)
     rows = play_all(book)
     assert len({row.key for row in rows}) == 4
     asked = [event for event in events(tmp_path) if event["event"] == "asked"]
@@ -63,14 +63,14 @@ def test_a_known_proposal_is_answered_with_its_values_and_counted(tmp_path: Path
 
 def test_a_row_of_another_study_is_never_the_same(tmp_path: Path) -> None:
     """The same four points everywhere, and no key twice: methods and seeds are part of it."""
-    rows = play_all(bench(tmp_path, load(tmp_path, FEW, "budget={trials: 4, studies: 2}")))
+    rows = play_all(driver(tmp_path, load(tmp_path, FEW, "budget={trials: 4, studies: 2}")))
     assert len(rows) == 16 == len({row.key for row in rows})
     assert len({tuple(row.params.values()) for row in rows}) == 4
 
 
 def test_two_objectives_are_told_and_the_winner_is_the_scores(tmp_path: Path) -> None:
     extra = "budget={trials: 8, scheduler: none, sampler: nsga2, objectives: [score, seconds]}"
-    book = bench(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", extra))
+    book = driver(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", extra))
     rows = []
     while (row := book.next_row()) is not None:
         book.ask_ahead()
@@ -90,18 +90,18 @@ def test_a_ledger_of_before_proposals_were_recorded_goes_on(tmp_path: Path) -> N
     old.mkdir()
     new.mkdir()
     sweep = load(tmp_path, SPACE, *ONE)
-    done = play_all(bench(old, sweep), limit=4)
+    done = play_all(driver(old, sweep), limit=4)
     lines = (old / "ledger.jsonl").read_text().splitlines(keepends=True)
     (new / "ledger.jsonl").write_text("".join(line for line in lines if '"event": "asked"' not in line))
-    rest = play_all(bench(new, sweep))
+    rest = play_all(driver(new, sweep))
     assert [row.number for row in rest] == [4, 5, 6, 7]
     assert not {row.key for row in rest} & {row.key for row in done}
 
 
 def test_a_smaller_study_takes_the_first_rows_and_a_larger_one_goes_on(tmp_path: Path) -> None:
-    rows = play_all(bench(tmp_path, load(tmp_path, SPACE, *ONE)))
-    small = bench(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget.trials=5"))
+    rows = play_all(driver(tmp_path, load(tmp_path, SPACE, *ONE)))
+    small = driver(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget.trials=5"))
     assert set(small.rows) == {row.key for row in rows[:5]} and small.next_row() is None
     small.ledger.close()
-    large = bench(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget.trials=10"))
+    large = driver(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget.trials=10"))
     assert [row.number for row in play_all(large)] == [8, 9]

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from platform.runner.bench import Bench
-from platform.sweepfile.settings import Budget
-from platform.table import Row
-from tests.runner.sweeps import bench, load, report
+from platform.core.row import Row
+from platform.runner.driver import Driver
+from platform.sweepfile.schema import Budget
+from tests.runner.sweeps import driver, load, report
 
 SAMPLERS = ("tpe", "random", "qmc", "cmaes", "gp", "nsga2")
 
@@ -40,7 +40,7 @@ def worth(row: Row) -> float:
     return 1 - abs(row.params["train.lr"] - 0.05) - (row.params["model_ema"] - 0.95) ** 2 * 50
 
 
-def events(book: Bench, slots: int, count: int, seed: int) -> list[Row]:
+def events(book: Driver, slots: int, count: int, seed: int) -> list[Row]:
     """Play `count` events on `slots` slots in an order that the seed draws; the rows in the order they were started.
 
     A row's own fate (completed, stopped, diverged) follows from its number.
@@ -62,7 +62,7 @@ def events(book: Bench, slots: int, count: int, seed: int) -> list[Row]:
     return started
 
 
-def _one_more(book: Bench, row: Row) -> None:
+def _one_more(book: Driver, row: Row) -> None:
     number = len(row.reports) + 1
     fate = {2: "stopped", 5: "diverged"}.get(row.number % 7, "completed")
     last = number == (4 if fate == "completed" else 2)
@@ -89,15 +89,15 @@ def test_continued_anywhere_it_proposes_what_it_would_have_undisturbed(tmp_path:
     trials = 24 if sampler != "gp" else 12
     sweep = load(tmp_path, SPACE, f"budget.sampler={sampler}", f"budget.trials={trials}")
     (tmp_path / "whole").mkdir()
-    whole = facts(events(bench(tmp_path / "whole", sweep), 1, 1000, 0))
+    whole = facts(events(driver(tmp_path / "whole", sweep), 1, 1000, 0))
     assert len(whole) == trials
     for stop in (trials - 2, 2 * trials - 1):
         folder = tmp_path / f"{stop}"
         folder.mkdir()
-        first = bench(folder, sweep)
+        first = driver(folder, sweep)
         done = facts(events(first, 1, stop, 0))
         first.ledger.close()
-        rest = facts(events(bench(folder, sweep), 1, 1000, 0))
+        rest = facts(events(driver(folder, sweep), 1, 1000, 0))
         assert sorted({*done, *rest}) == sorted(whole)
 
 
@@ -108,24 +108,24 @@ def test_continued_anywhere_it_proposes_what_it_would_have_undisturbed(tmp_path:
 def test_a_new_proposer_knows_what_the_old_one_knew(
     tmp_path: Path, sampler: str, slots: int, stop: int, seed: int
 ) -> None:
-    """Several slots: ends come in any order. The very next proposal of a bench that only read the ledger is that of the
-    bench that wrote it."""
+    """Several slots: ends come in any order. The very next proposal of a driver that only read the ledger is that of
+    the driver that wrote it."""
     sweep = load(tmp_path, SPACE, f"budget.sampler={sampler}")
     folder, copy = tmp_path / "old", tmp_path / "new"
     for path in (folder, copy):
         shutil.rmtree(path, ignore_errors=True)
     folder.mkdir()
-    old = bench(folder, sweep)
+    old = driver(folder, sweep)
     events(old, slots, stop if sampler != "gp" else stop // 3, seed)
     old._collect()
     shutil.copytree(folder, copy)
-    new = bench(copy, sweep)
+    new = driver(copy, sweep)
     assert _next_proposals(new, 3) == _next_proposals(old, 3)
     old.ledger.close()
     new.ledger.close()
 
 
-def _next_proposals(book: Bench, count: int) -> list[tuple[int, str]]:
+def _next_proposals(book: Driver, count: int) -> list[tuple[int, str]]:
     """What is proposed next, beside what runs and waits."""
     known = set(book.ledger.rows)
     found: list[tuple[int, str]] = []
@@ -142,7 +142,7 @@ def test_a_sampler_for_each_name_of_the_sweep_file() -> None:
 def test_qmc_spreads_over_every_dimension_and_needs_no_result(tmp_path: Path) -> None:
     """Each half and each quarter of a parameter gets its share, as random points do not give it."""
     text = SPACE.replace("trials: 24", "trials: 65")
-    book = bench(tmp_path, load(tmp_path, text, "budget.sampler=qmc"))
+    book = driver(tmp_path, load(tmp_path, text, "budget.sampler=qmc"))
     rows = events(book, 1, 10_000, 0)[1:]  # after the defaults
     place = [math.log(row.params["train.lr"] / 1e-3) / math.log(300) for row in rows]
     assert [sum(k / 4 <= p < (k + 1) / 4 for p in place) for k in range(4)] == [16, 16, 16, 16]
@@ -162,7 +162,7 @@ def test_it_learns(tmp_path: Path, sampler: str) -> None:
             folder = tmp_path / f"{name}{seed}"
             folder.mkdir()
             text = SPACE.replace("trials: 24", f"trials: {trials}")
-            book = bench(folder, load(folder, text, f"budget.sampler={name}", f"seed={seed}"))
+            book = driver(folder, load(folder, text, f"budget.sampler={name}", f"seed={seed}"))
             late += [worth(row) for row in events(book, 1, 10_000, seed) if row.number >= trials * 2 // 3]
         means[name] = sum(late) / len(late)
     assert means[sampler] > means["random"]

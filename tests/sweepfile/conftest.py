@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from platform.errors import UserError
+from platform.core.errors import UserError
 from platform.sweepfile import Sweep, load
 
 PLUGIN = """

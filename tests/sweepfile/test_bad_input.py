@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from platform.errors import UserError
+from platform.core.errors import UserError
 from platform.sweepfile import load
 
 Problems = Callable[..., list[str]]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from platform.spec import AXES, derive_seed
+from platform.core.spec import AXES, derive_seed
 from platform.sweepfile import Sweep, load, load_plain, smoke
 from platform.sweepfile.presets import PRESETS
-from platform.sweepfile.settings import UNLIMITED, Budget
+from platform.sweepfile.schema import UNLIMITED, Budget
 
 Make = Callable[..., Sweep]
 ROOT = Path(__file__).parents[2]

@@ -15,13 +15,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import methods
 from methods.ranges import Range
-from platform.errors import Problem, UserError
-from platform.spec import AXES, TrialSpec, derive_seed
+from platform.core.errors import Problem, UserError
+from platform.core.registry import METHODS
+from platform.core.spec import AXES, TrialSpec, derive_seed
 from platform.sweepfile import MethodEntry, Study, Sweep, load, load_plain
+from platform.sweepfile.checked_sweep import code_hash
 from platform.sweepfile.space import TRAIN_RANGES, is_active
-from platform.sweepfile.sweep import code_hash
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "search_spaces").rglob("*.yaml"))
@@ -155,7 +155,7 @@ class TestStudies:
 
     def test_auto_is_what_the_method_declares(self, sweep: Make) -> None:
         study = sweep(GOOD, "search={gate: auto, train.lr: auto}").studies()[0]
-        assert study.space["gate"].range == methods.get("layermatch").search_ranges()["gate"]
+        assert study.space["gate"].range == METHODS.get("layermatch").search_ranges()["gate"]
         assert study.space["train.lr"].range == TRAIN_RANGES["lr"]
 
     def test_unknown_parameters_are_refused(self, sweep: Make) -> None:
@@ -192,14 +192,14 @@ class TestPlugins:
     def test_its_text_decides_the_code_hash(self, plugin: Path) -> None:
         text = plugin.read_text()
         first, same, other = (
-            MethodEntry("mine", methods.from_source(t, str(plugin)), t, str(plugin))
+            MethodEntry("mine", METHODS.from_source(t, str(plugin)), t, str(plugin))
             for t in (text, text, text + "\nA = 1\n")
         )
         assert code_hash(first) == code_hash(same) != code_hash(other)
 
 
 def test_code_hashes_differ_between_methods() -> None:
-    hashes = {code_hash(MethodEntry(name, methods.get(name))) for name in NAMES}
+    hashes = {code_hash(MethodEntry(name, METHODS.get(name))) for name in NAMES}
     assert len(hashes) == len(NAMES)
 
 
@@ -253,7 +253,7 @@ def sweeps(chosen: st.DrawFn) -> dict[str, Any]:
     names = chosen(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
     search: dict[str, Any] = {}
     for name in names:
-        for key, declared in methods.get(name).search_ranges().items():
+        for key, declared in METHODS.get(name).search_ranges().items():
             if chosen(st.booleans()):
                 search[f"{name}.{key}"] = chosen(ranges(declared))
     for key, declared in TRAIN_RANGES.items():

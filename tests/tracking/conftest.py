@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from platform.tracking import store
+from platform.tracking import connection
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    store.prepare(f"sqlite:///{path}")
+    connection.prepare(f"sqlite:///{path}")
     return path
 
 

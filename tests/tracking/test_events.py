@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platform.tracking import delivery, events, uri
+from platform.core import uri
+from platform.tracking import delivery, events
 from platform.tracking.buffer import Buffer
 from tests.report.fake_sweep import FakeSweep
 

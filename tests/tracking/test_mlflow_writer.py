@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from platform.errors import UserError
+from platform.core.errors import UserError
+from platform.core.uri import absolute
 from platform.report.results_folder import ResultsListener
 from platform.tracking import buffer, delivery, mlflow_writer
 from platform.tracking.mlflow_writer import MlflowListener
-from platform.tracking.uri import absolute
 from tests.report.fake_sweep import FakeSweep
 
 pytestmark = pytest.mark.slow

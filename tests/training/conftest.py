@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.data.dataset import Augment, Dataset, LabelPlan, Split
-from platform.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 
 CLASSES = 4
 

@@ -7,14 +7,14 @@ import math
 import pytest
 import torch
 
-import methods
-from platform.errors import UserError
+from platform.core.errors import UserError
+from platform.core.registry import METHODS
 from platform.training.accumulation import why_not
 from platform.training.trial import Trial
 from tests.methods.toy import ToyBatches, ToyModel, make_method
 from tests.training.conftest import make_spec
 
-ABLE = [name for name in methods.names() if vars(methods.get(name)).get("accumulates")]
+ABLE = [name for name in METHODS.names() if vars(METHODS.get(name)).get("accumulates")]
 
 
 def gradients(name: str, parts: int, norm: bool = False) -> tuple[list[torch.Tensor], dict[str, float]]:
@@ -64,12 +64,12 @@ def test_batch_normalisation_sees_the_parts():
     ],
 )
 def test_who_is_refused(name, batch, parts, words):
-    cls = methods.get(name)
+    cls = METHODS.get(name)
     said = why_not(name, cls, cls.Hyper(), batch, parts)
     assert words in said and bool(said) == bool(words)
 
 
-class Inherits(methods.get("fixmatch")):
+class Inherits(METHODS.get("fixmatch")):
     """A selector of its own, and not a word about accumulation."""
 
 
@@ -79,15 +79,15 @@ def test_it_is_not_inherited():
 
 def test_a_whole_trial_in_parts_and_one_that_is_refused(dataset, plan):
     spec = make_spec("fixmatch", steps=4, evaluations=2, batch_size=8, accumulate=4)
-    trial = Trial(spec, dataset, plan, methods.get("fixmatch"))
+    trial = Trial(spec, dataset, plan, METHODS.get("fixmatch"))
     assert [report.step for report in trial.reports()] == [2, 4] and trial.outcome == "completed"
-    assert Trial(spec, dataset, plan, methods.get("fixmatch"), accumulate=8).method.accumulate == 8
+    assert Trial(spec, dataset, plan, METHODS.get("fixmatch"), accumulate=8).method.accumulate == 8
     with pytest.raises(UserError, match="train.accumulate: 'layermatch' looks at a batch as a whole"):
-        Trial(make_spec("layermatch", accumulate=2), dataset, plan, methods.get("layermatch"))
+        Trial(make_spec("layermatch", accumulate=2), dataset, plan, METHODS.get("layermatch"))
 
 
 def test_a_checkpoint_goes_on_in_more_parts(dataset, plan, tmp_path):
-    cls = methods.get("supervised")
+    cls = METHODS.get("supervised")
     trial = Trial(make_spec("supervised", batch_size=8), dataset, plan, cls)
     reports = trial.reports()
     next(reports)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-import methods
 from methods.ranges import Range
+from platform.core.errors import UserError
+from platform.core.registry import METHODS
 from platform.data.dataset import Dataset, LabelPlan
-from platform.errors import UserError
 from platform.training.trial import Trial
 from tests.training.conftest import make_spec
 
@@ -27,13 +27,13 @@ NEEDED = {
     "ramp": {"threshold": 0.0},
     "n_sigma": {"selector_ema": 0.1},
 }
-CASES = [(name, hyper) for name in methods.names() for hyper in methods.get(name).in_flight]
+CASES = [(name, hyper) for name in METHODS.names() for hyper in METHODS.get(name).in_flight]
 
 
 def spec(name: str, **hyper: Any) -> Any:
-    allowed = methods.get(name).Hyper.model_fields
+    allowed = METHODS.get(name).Hyper.model_fields
     given = {key: value for key, value in (SMALL | hyper).items() if key in allowed}
-    complete = methods.get(name).Hyper(**given).model_dump(mode="json")
+    complete = METHODS.get(name).Hyper(**given).model_dump(mode="json")
     return make_spec(name, complete, steps=12, batch_size=8)
 
 
@@ -41,8 +41,8 @@ def other(name: str, key: str) -> Any:
     """A value far from the default."""
     if key in FAR:
         return FAR[key]
-    range_: Range = methods.get(name).search_ranges()[key]
-    default = methods.get(name).Hyper.model_fields[key].default
+    range_: Range = METHODS.get(name).search_ranges()[key]
+    default = METHODS.get(name).Hyper.model_fields[key].default
     return max((range_.low, range_.high), key=lambda end: abs(end - default))
 
 
@@ -69,13 +69,13 @@ def test_what_acts_in_flight_acts_here(dataset: Dataset, plan: LabelPlan, tmp_pa
 def _acts(dataset: Dataset, plan: LabelPlan, tmp_path: Path, name: str, key: str) -> None:
     needed = {k: v for k, v in NEEDED.get(key, {}).items() if k != key}
     before = spec(name, **needed)
-    parent = Trial(before, dataset, plan, methods.get(name))
+    parent = Trial(before, dataset, plan, METHODS.get(name))
     parent.advance(8)
     parent.save(tmp_path / "parent.pt", {"reports": [1]})
     parent.advance(4)
 
     def child(**changed: Any) -> dict[str, torch.Tensor]:
-        trial = Trial(spec(name, **needed, **changed), dataset, plan, methods.get(name))
+        trial = Trial(spec(name, **needed, **changed), dataset, plan, METHODS.get(name))
         assert trial.branch(tmp_path / "parent.pt", before.key) == {"reports": [1]}
         assert trial.step == 8
         trial.advance(4)
@@ -90,11 +90,11 @@ def test_rate_and_decay_act_in_flight(
     dataset: Dataset, plan: LabelPlan, tmp_path: Path, key: str, value: float
 ) -> None:
     before = make_spec("supervised", steps=12)
-    parent = Trial(before, dataset, plan, methods.get("supervised"))
+    parent = Trial(before, dataset, plan, METHODS.get("supervised"))
     parent.advance(6)
     parent.save(tmp_path / "parent.pt")
     start = {n: p.detach().clone() for n, p in parent.method.model.named_parameters()}
-    child = Trial(make_spec("supervised", steps=12, **{key: value}), dataset, plan, methods.get("supervised"))
+    child = Trial(make_spec("supervised", steps=12, **{key: value}), dataset, plan, METHODS.get("supervised"))
     child.branch(tmp_path / "parent.pt", before.key)
     parent.advance(1)
     child.advance(1)
@@ -108,10 +108,10 @@ def test_its_seconds_are_its_own_and_a_foreign_state_is_refused(
     dataset: Dataset, plan: LabelPlan, tmp_path: Path
 ) -> None:
     before = make_spec("supervised", steps=12)
-    parent = Trial(before, dataset, plan, methods.get("supervised"))
+    parent = Trial(before, dataset, plan, METHODS.get("supervised"))
     parent.advance(6)
     parent.save(tmp_path / "parent.pt")
-    child = Trial(make_spec("supervised", steps=12, lr=0.1), dataset, plan, methods.get("supervised"))
+    child = Trial(make_spec("supervised", steps=12, lr=0.1), dataset, plan, METHODS.get("supervised"))
     with pytest.raises(UserError, match="checkpoint of trial"):
         child.branch(tmp_path / "parent.pt", child.spec.key)
     child.branch(tmp_path / "parent.pt", before.key)

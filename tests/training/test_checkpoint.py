@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from platform.errors import UserError
+from platform.core.errors import UserError
 from platform.training import checkpoint
 
 CPU = torch.device("cpu")

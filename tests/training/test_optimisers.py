@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from platform.core.spec import TrainSettings
 from platform.models import build
-from platform.spec import TrainSettings
 from platform.training.optimisers import make_optimizer
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from platform.spec import TrainSettings
-from platform.training.schedules import evaluation_steps, learning_rate
+from platform.core.rungs import evaluation_steps
+from platform.core.spec import TrainSettings
+from platform.training.schedules import learning_rate
 
 
 def rates(steps: int, **settings: Any) -> list[float]:

@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from methods.base import Batch, Method, Terms, Views
+from platform.core.spec import derive_seed
 from platform.data.dataset import Dataset, LabelPlan
 from platform.models import build
-from platform.spec import derive_seed
 from platform.training.report import Report
 from platform.training.trial import Trial
 from tests.training.conftest import make_spec

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-import methods
 from methods.oracle import Oracle
 from methods.supervised import Supervised
-from platform.errors import UserError
+from platform.core.errors import UserError
+from platform.core.registry import METHODS
 from platform.training.trial import Trial
 from tests.training.conftest import make_spec
 
@@ -28,7 +28,7 @@ def test_an_oracle_without_truth_is_refused(dataset, plan, known):
 
 
 def test_the_oracle_among_meta_objectives_too(dataset, plan):
-    found = methods.get("clid_mu")
+    found = METHODS.get("clid_mu")
     few = {"meta_batch_size": 8}
 
     def trial(goal: str, known: bool) -> Trial:

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from methods.plugins import BrokenPlugin, Finder, UnknownPlugin
-from platform.data.noise.base import Noise
-from platform.errors import Problem, UserError, did_you_mean
+from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.plugins import BrokenPlugin, UnknownPlugin
+from platform.core.registry import NOISE, noise_kinds
+from platform.data.noise.noise_model import Noise
 
-__all__ = ["Noise", "corrupt", "finder", "get", "kinds"]
-
-finder: Finder[Noise] = Finder("noise", lambda: Noise, __name__, Path(__file__).parent, "kurabe.noise")
-get = finder.get
-
-
-def kinds() -> list[str]:
-    """What `labels.noise` may be: the synthetic kinds, `none`, and `column:NAME`, a label column of the data."""
-    return ["none", *finder.names(), "column:NAME"]
+__all__ = ["Noise", "corrupt"]
 
 
 def corrupt(
@@ -59,12 +51,12 @@ def corrupt(
 
 def _noise(kind: str) -> Noise:
     try:
-        return get(kind)()
+        return NOISE.get(kind)()
     except UnknownPlugin as error:
         if kind.startswith("column:"):
-            hint = "it is taken from the data, not drawn: platform.data.plan.make_plan does that"
+            hint = "it is taken from the data, not drawn: platform.data.label_plan.make_plan does that"
         else:
-            hint = did_you_mean(kind, kinds(), "python -m platform.catalog")
+            hint = did_you_mean(kind, noise_kinds(), "python -m platform.catalog")
         raise UserError(Problem(f"no such noise: '{kind}'", "labels.noise", hint=hint)) from error
     except BrokenPlugin as error:
         raise UserError(Problem(f"{error.name}: {error.reason}", "labels.noise", hint=error.trace)) from error

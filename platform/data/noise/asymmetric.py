@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from platform.data.noise.base import Noise
+from platform.data.noise.noise_model import Noise
 
 OBJECTS = {"truck": "automobile", "bird": "airplane", "cat": "dog", "dog": "cat", "deer": "horse"}
 DIGITS = {"7": "1", "2": "7", "5": "6", "6": "5", "3": "8"}

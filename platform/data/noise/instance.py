@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from platform.data.noise.base import Noise, pick_column
+from platform.data.noise.noise_model import Noise, pick_column
 
 STD = 0.1
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from platform.data.noise.base import Noise
+from platform.data.noise.noise_model import Noise
 
 
 class Symmetric(Noise):

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from platform.core.errors import Problem, UserError
+from platform.core.files import DISK_FULL
 from platform.data import cache
-from platform.data.sources.base import Rows, Source
-from platform.errors import DISK_FULL, Problem, UserError
+from platform.data.sources.source import Rows, Source
 
 _TIMEOUT = 30  # seconds without an answer; torchvision itself would wait for ever
 _NOT_WRITABLE = (*DISK_FULL, errno.EACCES, errno.EROFS)

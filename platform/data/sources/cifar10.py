@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from platform.data.sources._torchvision import TorchvisionSource, rows
-from platform.data.sources.base import Reading
+from platform.data.sources.source import Reading
 
 
 class Cifar10(TorchvisionSource):

@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from platform.core.errors import Problem, UserError, did_you_mean
 from platform.data.classes import encode, name_classes, try_encode
-from platform.data.sources.base import LocalOptions, Reading, Rows, Source
-from platform.errors import Problem, UserError, did_you_mean
+from platform.data.sources.source import LocalOptions, Reading, Rows, Source
 
 SPLITS = ("train", "test", "unlabelled")
 

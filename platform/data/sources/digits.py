@@ -8,7 +8,7 @@ import numpy as np
 
 from platform.data import draw
 from platform.data.dataset import Augment
-from platform.data.sources.base import Reading, Rows, Source
+from platform.data.sources.source import Reading, Rows, Source
 
 TEST_IMAGES = 360
 

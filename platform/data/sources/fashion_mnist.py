@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from platform.data.sources._torchvision import TorchvisionSource, rows
-from platform.data.sources.base import Reading
+from platform.data.sources.source import Reading
 
 
 class FashionMnist(TorchvisionSource):

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from platform.data.sources.base import LocalOptions, Reading, Rows, Source
-from platform.errors import Problem, UserError
+from platform.core.errors import Problem, UserError
+from platform.data.sources.source import LocalOptions, Reading, Rows, Source
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 UNLABELLED = ("unlabelled", "unlabeled")

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from platform.core.errors import Problem, UserError, did_you_mean
 from platform.data.classes import encode, name_classes, try_encode
-from platform.data.sources.base import Image, LocalOptions, Reading, Rows, Source
-from platform.errors import Problem, UserError, did_you_mean
+from platform.data.sources.source import Image, LocalOptions, Reading, Rows, Source
 
 
 class Parquet(Source):

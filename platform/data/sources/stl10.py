@@ -3,7 +3,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from platform.data.sources._torchvision import TorchvisionSource, rows
-from platform.data.sources.base import Reading, Source
+from platform.data.sources.source import Reading, Source
 
 
 class Stl10(TorchvisionSource):

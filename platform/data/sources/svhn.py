@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from platform.data.sources._torchvision import TorchvisionSource, rows
-from platform.data.sources.base import Reading, Source
+from platform.data.sources.source import Reading, Source
 
 
 class Svhn(TorchvisionSource):

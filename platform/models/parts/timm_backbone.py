@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from platform.errors import Problem, UserError, did_you_mean
+from platform.core.errors import Problem, UserError, did_you_mean
 from platform.models.parts.backbone import Backbone
 
 __all__ = ["TimmBackbone", "build", "check", "patch_for"]

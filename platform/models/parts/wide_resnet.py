@@ -24,7 +24,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, momentum=0.001, eps=0.001)
 
 
-class Block(nn.Module):
+class WideBlock(nn.Module):
     """BN, LeakyReLU, 3x3, BN, LeakyReLU, 3x3, plus the shortcut: 1x1 where the shape changes."""
 
     def __init__(self, channels: int, out: int, stride: int, activate_before_residual: bool) -> None:
@@ -66,8 +66,8 @@ class WideResNet(Backbone):
 
     @staticmethod
     def _group(blocks: int, channels: int, out: int, stride: int, activate: bool) -> nn.Sequential:
-        first = Block(channels, out, stride, activate)
-        return nn.Sequential(first, *(Block(out, out, 1, False) for _ in range(blocks - 1)))
+        first = WideBlock(channels, out, stride, activate)
+        return nn.Sequential(first, *(WideBlock(out, out, 1, False) for _ in range(blocks - 1)))
 
     def features(self, x: Tensor) -> Tensor:
         x = self.norm(self.group3(self.group2(self.group1(self.stem(x)))))

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from methods.base import Method
 from methods.parts.clid import clid
+from platform.core.spec import derive_seed
 from platform.data.batches import Batches
 from platform.data.dataset import Dataset, LabelPlan
-from platform.spec import derive_seed
 from platform.training.diagnostics.features import Probe, cluster_quality, density, head_gap
 from platform.training.diagnostics.stages import stage_gradients
 from platform.training.evaluation import CLID_IMAGES, CLID_TEMPERATURE, as_it_was, clid_positions

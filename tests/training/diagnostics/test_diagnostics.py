@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import methods
 from methods.parts.centres import Centres
 from platform.conformance import Subject
 from platform.conformance.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
-from platform.conformance.whole import CONVOLUTIONAL, TRANSFORMER, label_plan, trial
+from platform.conformance.trial_checks import CONVOLUTIONAL, TRANSFORMER, label_plan, trial
+from platform.core.registry import METHODS
+from platform.core.spec import TrainSettings
 from platform.data.dataset import Dataset, LabelPlan
 from platform.models import build
-from platform.spec import TrainSettings
 from platform.training.diagnostics.calibration import calibration
 from platform.training.diagnostics.drift import Drift
 from platform.training.diagnostics.features import linear_cka
@@ -62,8 +62,8 @@ def test_dropout_in_the_probe_leaves_the_random_states_alone() -> None:
 def test_levels(dataset: Dataset, plan: LabelPlan) -> None:
     found = {}
     for level in ("off", "cheap", "full"):
-        one = Trial(make_spec("fixmatch", methods.get("fixmatch").Hyper().model_dump(), diagnostics=level, steps=2),
-                    dataset, plan, methods.get("fixmatch"))  # fmt: skip
+        one = Trial(make_spec("fixmatch", METHODS.get("fixmatch").Hyper().model_dump(), diagnostics=level, steps=2),
+                    dataset, plan, METHODS.get("fixmatch"))  # fmt: skip
         (report, *_) = one.reports()
         found[level] = {k.removeprefix("diag/") for k in report.metrics if k.startswith("diag/")}
     assert found["off"] < found["cheap"] < found["full"]
@@ -92,7 +92,7 @@ def test_a_checkpoint_fits_whatever_was_looked_at(saved: str, loaded: str, tmp_p
         assert str(ours[0].metrics["diag/head_drift"]) == str(theirs[0].metrics["diag/head_drift"])
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", METHODS.names())
 def test_every_name_that_a_method_reports_is_explained(name: str) -> None:
     """Names that only one method has may be explained in its own file."""
     subject = Subject.of(name)

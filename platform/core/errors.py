@@ -1,0 +1,36 @@
+"""Errors a user can act on: what, where, what was expected, the nearest valid name, the next command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from platform.core.plugins import did_you_mean, nearest
+
+__all__ = ["Problem", "UserError", "did_you_mean", "nearest"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: `where: key: message`, then an indented hint."""
+
+    message: str
+    key: str = ""
+    where: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        head = ": ".join(part for part in (self.where, self.key, self.message) if part)
+        return head + "".join(f"\n    {line}" for line in self.hint.splitlines())
+
+
+class UserError(Exception):
+    """Bad input, with every problem found. Doors print it and exit with code 2."""
+
+    def __init__(self, *problems: Problem | str, closing: str = "nothing was started") -> None:
+        self.closing = closing
+        self.problems = [Problem(p) if isinstance(p, str) else p for p in problems]
+        super().__init__("\n".join(map(str, self.problems)))
+
+    def render(self, closing: str = "") -> str:
+        count = len(self.problems)
+        return f"{self}\n{count} error{'s' * (count != 1)}; {closing or self.closing}."

@@ -1,0 +1,119 @@
+"""The benchmark table: a row is a trial, and travels from the runner to the ledger, MLflow, the screen, the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from platform.core.rungs import evaluation_steps
+from platform.core.spec import TrialSpec, branch_point
+
+Outcome = Literal["completed", "pruned", "diverged", "failed", "preempted"]
+REASONS = ("out of memory (device)", "out of memory (host)", "stuck", "the worker was lost")
+
+
+@dataclass
+class Row:
+    """One trial. `study` is METHOD/INDEX. `params` are the searched values only, by the sweep file's names."""
+
+    key: str
+    method: str
+    study: str
+    seed: int
+    number: int  # position in its study; 0 = the defaults
+    params: dict[str, Any]
+    spec: TrialSpec
+    outcome: Outcome | None = None  # None while it runs
+    steps: int = 0
+    seconds: float = 0.0
+    score: float | None = None  # by the selection rule, from the last report
+    test_accuracy: float | None = None  # at the same report; recorded, never selected on
+    error: str = ""  # traceback of a failed trial
+    reports: list[dict[str, float]] = field(default_factory=list)  # all evaluations, in order
+    failures: int = 0  # attempts that failed or diverged, earlier runs of the sweep included
+    accumulate: int = 1  # parts its batches were split into because they did not fit into memory
+    repeat: int = 0  # 1, 2, ... = trains the study's winner (same `number`) on fresh seeds, after the search
+    earlier: float = 0.0  # seconds of attempts that failed and were started over
+
+    @property
+    def spent(self) -> float:
+        """Device-seconds it is charged with: training and evaluation of all its attempts."""
+        return self.earlier + max(self.seconds, self.reports[-1].get("seconds", 0.0) if self.reports else 0.0)
+
+    @property
+    def reason(self) -> str:
+        """Why it has no result, in a word: what `error` begins with, or "error" for an exception of its own code."""
+        if not self.error:
+            return ""
+        return next((reason for reason in REASONS if self.error.startswith(reason)), "error")
+
+
+def has_score(row: Row) -> bool:
+    """Whether the trial came to its end with a score that can be compared."""
+    return row.outcome == "completed" and row.score is not None and math.isfinite(row.score)
+
+
+def winner(rows: Sequence[Row], maximise: bool) -> Row | None:
+    """The best completed trial of the search by the selection rule; of equals the earlier one. The test set has no say,
+    and neither have repeats."""
+    done = [row for row in rows if has_score(row) and not row.repeat]
+    return min(done, key=lambda row: (-row.score if maximise else row.score, row.number), default=None)  # type: ignore[operator]
+
+
+def steps_made(row: Row) -> int:
+    """Steps that a trial trained itself: a child of population-based training begins where its parent was."""
+    mark = branch_point(row.spec.parent)[1]
+    train = row.spec.train
+    return max(0, row.steps - (evaluation_steps(train.steps, train.evaluations)[mark - 1] if mark else 0))
+
+
+@dataclass
+class SweepInfo:
+    """What listeners may know of the sweep. `folder` is results/NAME."""
+
+    name: str
+    folder: Path
+    methods: list[str]
+    studies: list[str]
+    trials_per_study: int | None  # None = only the seconds count
+    steps: int
+    select: str
+    maximise: bool
+    tracking: str
+    resolved: dict[str, Any]  # the whole sweep file with every default filled in
+    provenance: dict[str, Any]
+    command: str
+    slots: int = 1
+    id: str = ""  # of this sweep's ledger; a folder made anew has another
+    seconds_per_study: float | None = None  # device-seconds granted to each study, beside its trials
+    repeats: int = 0  # of each study's winner
+    planned: int | None = None  # rows in all, repeats included, where that is known before
+    complete: set[str] = field(default_factory=set)  # studies whose search has ended; known when the sweep ends
+    remarks: list[str] = field(default_factory=list)  # lines for the end: what the search cost; known when it ends
+
+    @property
+    def budget(self) -> str:
+        """What every study gets: 16 trials or 600 device-seconds."""
+        trials = [] if self.trials_per_study is None else [f"{self.trials_per_study} trials"]
+        seconds = [] if self.seconds_per_study is None else [f"{self.seconds_per_study:,g} device-seconds"]
+        return " or ".join([*trials, *seconds])
+
+
+class Listener(Protocol):
+    """Anything that follows a sweep from the driver: the ledger, MLflow, the screen, the results folder.
+
+    Calls come from one thread, in order. A listener must return soon: training waits for it.
+    """
+
+    def sweep_started(self, info: SweepInfo) -> None: ...
+
+    def trial_started(self, row: Row) -> None: ...
+
+    def trial_reported(self, row: Row, report: dict[str, float]) -> None: ...
+
+    def trial_ended(self, row: Row) -> None: ...
+
+    def sweep_ended(self, rows: list[Row]) -> None: ...

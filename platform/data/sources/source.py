@@ -1,0 +1,109 @@
+"""The contract of a data source: it says which files decide its content and hands over images, encoded or raw.
+
+A source neither decodes, caches, hashes nor draws: `platform.data.image_store` does that once for all of them. A new
+source is one file in this folder with one subclass of `Source` that defines `read` (and `files`, where it reads any).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from platform.core.errors import Problem, UserError
+from platform.data.dataset import Augment
+
+Image = bytes | Path | np.ndarray | None
+"""An encoded image (bytes, or a file's path), a raw one ([C, H, W] uint8), or None: the row has none."""
+
+
+@dataclass
+class Rows:
+    """One split, not yet decoded. `images` is a sequence of `Image` or one uint8 array [N, C, H, W] or [N, H, W].
+
+    labels, true_labels, columns: [N] int64, -1 = none. ids: a name per image a person can find again.
+    """
+
+    images: Sequence[Image] | np.ndarray
+    labels: np.ndarray
+    true_labels: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    ids: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass
+class Reading:
+    """What a source read. `test` None: the store draws `test_fraction` of the rows, stratified, by the data seed."""
+
+    train: Rows
+    test: Rows | None
+    class_names: tuple[str, ...]
+    extra: Sequence[Image] | np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Source:
+    """Base of all sources."""
+
+    class Options(BaseModel):
+        model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    local: ClassVar[bool] = False  # reads the user's own files: nobody vouches for the labels
+    flip: ClassVar[bool] = True  # a mirrored image still belongs to its class
+
+    def __init__(self, options: Any, downloads: Path, seed: int) -> None:
+        self.options = options
+        self.downloads = downloads
+        self.seed = seed
+
+    def prepare(self) -> None:
+        """Make the files be there (download them). Does nothing when they are."""
+
+    def files(self) -> list[Path]:
+        """Files whose bytes decide what `read` returns. Empty where the content is fixed by the code."""
+        return []
+
+    def drawn_test(self) -> bool:
+        """Whether `read` will return no test split, so that the data seed decides it. Cheap."""
+        return False
+
+    def read(self) -> Reading:
+        raise NotImplementedError(f"{type(self).__name__} does not define read()")
+
+    def augment(self, image_shape: tuple[int, int, int]) -> Augment:
+        """What suits the images. The crop's padding is an eighth of the width: 4 at 32 pixels, 12 at 96, as in USB."""
+        return Augment(flip=getattr(self.options, "flip", self.flip), pad=max(1, image_shape[-1] // 8))
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+class LocalOptions(Source.Options):
+    """Options of every source that reads the user's own files."""
+
+    path: Path = Field(description="file or folder to read; relative paths start at the current folder")
+    image_size: int | None = Field(
+        None, ge=1, le=4096, description="resize the shorter side to this many pixels and cut the centre square"
+    )
+    channels: Literal["auto", "rgb", "gray"] = Field("auto", description="auto: gray where every image is")
+    flip: bool = Field(True, description="a mirrored image still belongs to its class")
+    test_fraction: float = Field(0.2, gt=0, lt=1, description="test part, drawn where the files do not come with one")
+
+    def existing(self) -> Path:
+        """The path, or a UserError that says what is missing."""
+        path = self.path.expanduser()
+        if not path.exists():
+            parent = next(p for p in path.absolute().parents if p.exists())
+            hint = f"the nearest folder that exists is {parent}"
+            raise UserError(Problem(f"no such file or folder: {path}", "data.path", hint=hint))
+        return path

@@ -1,0 +1,306 @@
+"""A sweep file as a tree that knows its lines: YAML's node tree, plain values, command-line overrides, problems found.
+
+Scalars follow YAML 1.2 with the numbers people write: `1e-3` is a number, `on`, `off`, `yes` and `no` are words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from platform.core.errors import Problem, UserError, did_you_mean
+
+FREE_KEYS = ("search", "fixed")
+"""Sections whose keys contain dots themselves: `search.train.lr` is the key `train.lr` of `search`."""
+
+Path_ = tuple[str | int, ...]
+
+_WHOLE = re.compile(r"[-+]?[0-9]+(_[0-9]+)*\Z")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(_[0-9]+)*(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)\Z")
+_TAGS = {"null", "bool", "int", "float", "str", "timestamp", "value", "merge", "seq", "map"}
+_TYPED = 1_000_000_000  # order of the first override: after every line of a file
+_MOST_NODES = 20_000  # aliases can unfold a small file without end
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where something stands: the line of its key, or the override that set it. `order` sorts."""
+
+    order: int
+    text: str
+
+    @property
+    def typed(self) -> bool:
+        """Whether it was set on the command line."""
+        return self.order >= _TYPED
+
+
+@dataclass
+class Node:
+    data: Any  # dict[str, Node], list[Node] or a plain value
+    mark: Mark
+
+    def plain(self) -> Any:
+        if isinstance(self.data, dict):
+            return {key: child.plain() for key, child in self.data.items()}
+        if isinstance(self.data, list):
+            return [child.plain() for child in self.data]
+        return self.data
+
+
+@dataclass
+class Document:
+    """The tree, and every problem found in it so far."""
+
+    root: Node
+    file: str
+    found: list[tuple[int, Problem]] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)  # keys whose value is no value: nothing more is said of them
+
+    def plain(self) -> dict[str, Any]:
+        return self.root.plain()
+
+    def node(self, path: Path_) -> Node | None:
+        here = self.root
+        for part in path:
+            try:
+                here = here.data[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return here
+
+    def mark(self, path: Path_) -> Mark:
+        """Of the deepest part of `path` that exists."""
+        while path:
+            node = self.node(path)
+            if node is not None:
+                return node.mark
+            path = path[:-1]
+        return Mark(0, self.file)
+
+    def problem(self, path: Path_, message: str, hint: str = "") -> None:
+        """Note a problem once, at the line of `path`."""
+        mark = self.mark(path)
+        key = ".".join(p for p in path if isinstance(p, str))
+        entry = (mark.order, Problem(message, key, mark.text, hint))
+        if entry not in self.found and key not in self.unreadable:
+            self.found.append(entry)
+
+    def bad(self, *path: str | int) -> bool:
+        """Whether something at or under `path` has a problem."""
+        prefix = ".".join(p for p in path if isinstance(p, str))
+        return any(p.key == prefix or p.key.startswith(prefix + ".") for _, p in self.found)
+
+    def check(self) -> None:
+        """Raise UserError with every problem, in line order, if there is one."""
+        if self.found:
+            raise UserError(*(problem for _, problem in sorted(self.found, key=lambda entry: entry[0])))
+
+    def lines(self) -> dict[str, str]:
+        """Where each key stands, by its dotted name."""
+        places: dict[str, str] = {}
+
+        def walk(node: Node, prefix: str) -> None:
+            if isinstance(node.data, dict):
+                for key, child in node.data.items():
+                    places[prefix + key] = child.mark.text
+                    walk(child, f"{prefix}{key}.")
+
+        walk(self.root, "")
+        return places
+
+    def override(self, text: str, position: int) -> None:
+        """Apply `key=value`; the value is YAML, problems carry the override instead of a line."""
+        mark = Mark(_TYPED + position, f"command line: {text}")
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            example = "train.steps=100, labels.noise=none, search.centre_ema={uniform: [0.9, 0.99]}"
+            self.found.append((mark.order, Problem("not of the form key=value", "", mark.text, f"examples: {example}")))
+            return
+        try:
+            tree = yaml.compose(value, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            words = getattr(error, "problem", None) or str(error)
+            hint = "use the shell's quotes around values with spaces or brackets"
+            self.found.append((mark.order, Problem(f"not valid YAML: {words}", key, mark.text, hint)))
+            return
+        node = Node(None, mark) if tree is None else _Walk(self, lambda _: mark).node(tree, mark, key)
+        self._put(_split(key), node, mark)
+
+    def _put(self, path: list[str], node: Node, mark: Mark) -> None:
+        here = self.root
+        for part in path[:-1]:
+            child = here.data.get(part)
+            if child is None or not isinstance(child.data, dict):
+                child = here.data[part] = Node({}, mark)
+            here = child
+        here.data[path[-1]] = node
+
+
+def _split(key: str) -> list[str]:
+    head, dot, rest = key.partition(".")
+    return [head, rest] if dot and head in FREE_KEYS else key.split(".")
+
+
+def read(path: str | Path) -> Document:
+    """The tree of a file. Raises UserError where no tree can be had; softer problems are noted in the document."""
+    file = str(path)
+    text = _text(Path(path))
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(_syntax(error, file)) from error
+    example = "copy one of search_spaces/*.yaml; `methods: [fixmatch]` is the least a sweep file says"
+    if tree is None:
+        raise UserError(Problem("the file is empty", where=file, hint=example))
+    if not isinstance(tree, yaml.MappingNode):
+        what = "a list" if isinstance(tree, yaml.SequenceNode) else "a single value"
+        where = f"{file}:{tree.start_mark.line + 1}"
+        raise UserError(Problem(f"a sweep file is made of `key: value` lines, this one is {what}", "", where, example))
+    document = Document(Node({}, Mark(0, file)), file)
+    walk = _Walk(document, lambda node: Mark(node.start_mark.line + 1, f"{file}:{node.start_mark.line + 1}"))
+    document.root = walk.node(tree, Mark(0, file))
+    return document
+
+
+def from_plain(data: dict[str, Any], file: str) -> Document:
+    """The tree of plain values; everything stands at `file`."""
+
+    def build(value: Any) -> Node:
+        if isinstance(value, dict):
+            return Node({str(k): build(v) for k, v in value.items()}, Mark(0, file))
+        if isinstance(value, (list, tuple)):
+            return Node([build(v) for v in value], Mark(0, file))
+        return Node(value, Mark(0, file))
+
+    return Document(build(data), file)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        folder = path.parent if path.parent.is_dir() else Path("search_spaces")
+        there = sorted(str(f) for f in folder.glob("*.yaml")) if folder.is_dir() else []
+        hint = did_you_mean(str(path), there) if there else "sweep files lie in search_spaces/"
+        raise UserError(Problem("no such file", where=str(path), hint=hint)) from None
+    except IsADirectoryError:
+        there = sorted(str(f) for f in path.glob("*.yaml"))
+        raise UserError(Problem("a folder, not a sweep file", "", str(path), "\n".join(there))) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(Problem("not UTF-8 text", where=f"{path}:{line}")) from None
+    except OSError as error:
+        raise UserError(Problem(f"cannot be read: {error.strerror}", where=str(path))) from None
+
+
+def _syntax(error: yaml.YAMLError, file: str) -> Problem:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    words = ", ".join(w for w in (getattr(error, "context", None), getattr(error, "problem", None)) if w)
+    where = f"{file}:{mark.line + 1}" if mark else file
+    hint = (mark.get_snippet(indent=0) or "") if mark else ""
+    if "\\t" in words:
+        hint = "indent with spaces, YAML takes no tabs"
+    elif not words:
+        words = str(error).splitlines()[0]
+    return Problem(f"not valid YAML: {words}", "", where, hint)
+
+
+class _Walk:
+    """YAML nodes to ours: duplicate keys, tags, cycles and numbers that are none are noted as problems."""
+
+    def __init__(self, document: Document, mark_of: Any) -> None:
+        self.document, self.mark_of = document, mark_of
+        self.open: set[int] = set()
+        self.count = 0
+
+    def note(self, mark: Mark, message: str, hint: str = "", key: str = "") -> None:
+        self.document.found.append((mark.order, Problem(message, key, mark.text, hint)))
+
+    def node(self, node: yaml.Node, mark: Mark, prefix: str = "") -> Node:
+        self.count += 1
+        if id(node) in self.open or self.count > _MOST_NODES:
+            if self.count <= _MOST_NODES + 1:
+                self.note(mark, "refers to itself, or unfolds without end", key=prefix)
+            return Node(None, mark)
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
+            self.note(mark, f"YAML tags have no meaning here: {node.tag}", key=prefix)
+        self.open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self.mapping(node, mark, prefix)
+            if isinstance(node, yaml.SequenceNode):
+                return Node([self.node(child, self.mark_of(child), prefix) for child in node.value], mark)
+            return Node(self.scalar(node, mark, prefix), mark)
+        finally:
+            self.open.discard(id(node))
+
+    def mapping(self, node: yaml.MappingNode, mark: Mark, prefix: str) -> Node:
+        entries: dict[str, Node] = {}
+        for key_node, value_node in node.value:
+            here = self.mark_of(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.note(here, "a key is a word, not a list or a mapping", key=prefix)
+                continue
+            key = key_node.value
+            name = f"{prefix}.{key}" if prefix else key
+            if key in entries:
+                self.note(here, f"written twice, first at {entries[key].mark.text}", key=name)
+                continue
+            entries[key] = self.node(value_node, here, name)
+        return Node(entries, mark)
+
+    def scalar(self, node: yaml.Node, mark: Mark, prefix: str) -> Any:
+        text = node.value
+        if getattr(node, "style", None) is not None:  # quoted or a block: text
+            return text
+        value = value_of(text)
+        if _NOT_FINITE.match(text) or (isinstance(value, float) and not math.isfinite(value)):
+            self.note(mark, f"{text} is not a finite number", key=prefix)
+            self.document.unreadable.add(prefix)
+            return None
+        return value
+
+
+def value_of(text: str) -> Any:
+    """What a plain (unquoted) scalar says."""
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text in ("true", "True", "TRUE"):
+        return True
+    if text in ("false", "False", "FALSE"):
+        return False
+    if _WHOLE.match(text):
+        return int(text)
+    if _NUMBER.match(text):
+        number = float(text)
+        exponent_only = "." not in text and number.is_integer() if math.isfinite(number) else False
+        return int(number) if exponent_only else number  # 1e4 counts as a whole number
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `value_of` would not read back as text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text_scalar(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    quoted = value_of(text) != text or _NOT_FINITE.match(text) is not None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if quoted else None)
+
+
+_Dumper.add_representer(str, _text_scalar)
+
+
+def dump(data: Any) -> str:
+    """YAML that `read` gives back unchanged."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)

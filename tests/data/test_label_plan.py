@@ -1,0 +1,239 @@
+"""Label plans: what is labelled, what is held out, what is noisy, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from platform.core.errors import UserError
+from platform.core.spec import LabelSettings
+from platform.data import draw
+from platform.data.dataset import Augment, Dataset, Split
+from platform.data.label_plan import load_plan, make_plan, save_plan
+
+SEEDS = {"noise": 1, "split": 2}
+
+
+def dataset(
+    labels: np.ndarray, classes: int = 4, true: np.ndarray | None = None, extra: int = 0, **columns: np.ndarray
+) -> Dataset:
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 1, 2, 2), dtype=np.uint8)
+    train = Split(images, labels.astype(np.int64), true, columns)
+    return Dataset(
+        name="made",
+        class_names=tuple(f"c{i}" for i in range(classes)),
+        train=train,
+        test=train,
+        augment=Augment(),
+        sha256="",
+        extra=images[:extra] if extra else None,
+    )
+
+
+def balanced(per_class: int = 50, classes: int = 4) -> np.ndarray:
+    return np.random.default_rng(3).permutation(np.repeat(np.arange(classes), per_class))
+
+
+def plan_of(data: Dataset, seeds: dict[str, int] = SEEDS, **settings: Any) -> Any:
+    return make_plan(data, LabelSettings(**settings), seeds)
+
+
+def counts(labels: np.ndarray, classes: int = 4) -> list[int]:
+    return np.bincount(labels, minlength=classes).tolist()
+
+
+def test_parts_are_disjoint_and_complete():
+    data = dataset(balanced(), extra=30)
+    plan = plan_of(data, per_class=3, val=0.2)
+    assert set(plan.val.tolist()).isdisjoint(plan.unlabelled.tolist())
+    assert set(plan.labelled.tolist()) <= set(plan.unlabelled.tolist())  # as in USB
+    assert sorted([*plan.val, *plan.unlabelled]) == list(range(200 + 30))
+    assert len(plan.val) == 40 and counts(data.train.labels[plan.val]) == [10] * 4
+    assert counts(data.train.labels[plan.labelled]) == [3] * 4
+    assert plan.true is None  # noise none, no true labels: nobody knows
+    assert any("true labels are unknown" in note for note in plan.notes)
+
+
+def test_noise_is_on_validation_and_training_alike_and_measured():
+    labels = balanced(2_000)
+    plan = plan_of(dataset(labels), noise="symmetric", rate=0.4, val=0.25)
+    assert (plan.true == labels).all()
+    wrong = plan.given != plan.true
+    for rows in (plan.val, plan.labelled):
+        assert abs(wrong[rows].mean() - 0.4) < 4 * np.sqrt(0.24 / len(rows))
+    assert f"all {100 * wrong.mean():.1f} %" in plan.notes[1]
+    assert f"validation {100 * wrong[plan.val].mean():.1f} %" in plan.notes[1]
+
+
+def test_balanced_by_the_truth_not_by_the_noisy_label():
+    labels = balanced(200)
+    plan = plan_of(dataset(labels), noise="pair", rate=0.45, per_class=20)
+    assert counts(plan.true[plan.labelled]) == [20] * 4
+    unknown = plan_of(dataset(labels), per_class=20)
+    assert counts(unknown.given[unknown.labelled]) == [20] * 4
+
+
+def test_one_choice_changes_no_other():
+    data = dataset(balanced(100))
+    base = plan_of(data, per_class=5, noise="symmetric", rate=0.3)
+    same = plan_of(data, per_class=5, noise="symmetric", rate=0.3)
+    assert same.sha256 == base.sha256
+    other_noise = plan_of(data, {"noise": 9, "split": 2}, per_class=5, noise="symmetric", rate=0.3)
+    assert (other_noise.val == base.val).all() and (other_noise.labelled == base.labelled).all()
+    assert (other_noise.given != base.given).any() and other_noise.sha256 != base.sha256
+    other_split = plan_of(data, {"noise": 1, "split": 9}, per_class=5, noise="symmetric", rate=0.3)
+    assert (other_split.given == base.given).all() and other_split.val.tolist() != base.val.tolist()
+    more = plan_of(data, per_class=9, noise="symmetric", rate=0.3)
+    assert set(base.labelled.tolist()) < set(more.labelled.tolist())  # the larger subset contains the smaller
+
+
+@pytest.mark.parametrize("total", [4, 7, 40, 41, 43])
+def test_total_is_spread_evenly(total):
+    plan = plan_of(dataset(balanced()), total=total)
+    there = counts(plan.given[plan.labelled])
+    assert sum(there) == total and max(there) - min(there) <= (total % 4 > 0)
+
+
+def test_imbalance_is_exponential():
+    labels = balanced(300, classes=5)
+    plan = plan_of(dataset(labels, 5), per_class=160, imbalance=16)
+    assert counts(plan.given[plan.labelled], 5) == [160, 80, 40, 20, 10]
+    by_total = plan_of(dataset(labels, 5), total=310, imbalance=16)
+    assert counts(by_total.given[by_total.labelled], 5) == [160, 80, 40, 20, 10]
+    largest = plan_of(dataset(labels, 5), imbalance=16, val=0.1)
+    assert counts(largest.given[largest.labelled], 5) == [270, 135, 67, 33, 16]
+    smallest = plan_of(dataset(labels, 5), total=6, imbalance=1000)
+    assert min(counts(smallest.given[smallest.labelled], 5)) == 1 and len(smallest.labelled) == 6
+
+
+def test_imbalance_fits_data_that_are_imbalanced_the_other_way():
+    labels = np.repeat(np.arange(4), [10, 100, 100, 100])
+    plan = plan_of(dataset(labels), imbalance=8, val=4)
+    there = counts(plan.given[plan.labelled])
+    assert there[0] == 10 and there[0] >= there[1] >= there[2] >= there[3] >= 1
+
+
+def test_gaps_are_unlabelled_counted_and_said():
+    labels = balanced(50)
+    labels[:40] = -1
+    plan = plan_of(dataset(labels), val=0.1)
+    gaps = set(range(40))
+    assert gaps.isdisjoint(plan.labelled.tolist()) and gaps.isdisjoint(plan.val.tolist())
+    assert gaps <= set(plan.unlabelled.tolist())
+    assert len(plan.val) == 16 and len(plan.labelled) == 144
+    assert any(note.startswith("40 of 200 training images have no label") for note in plan.notes)
+
+
+def test_a_noise_column_with_gaps():
+    labels = balanced(50)
+    worse = (labels + 1) % 4
+    worse[:100] = labels[:100]
+    worse[:10] = -1
+    plan = plan_of(dataset(labels, worse=worse), noise="column:worse", val=20)
+    assert (plan.given == worse).all() and (plan.true == labels).all()
+    assert set(range(10)).isdisjoint([*plan.labelled, *plan.val])
+    assert any("all 52.6 %" in note for note in plan.notes)  # 100 of the 190 that have a label
+
+
+def test_the_truth_of_the_data_wins():
+    labels = balanced(50)
+    true = labels.copy()
+    true[:20] = (true[:20] + 2) % 4
+    true[20:30] = -1
+    plan = plan_of(dataset(labels, true=true))
+    assert (plan.true == true).all() and (plan.given == labels).all()
+    assert f"all {100 * 20 / 190:.1f} %" in plan.notes[1]
+
+
+def test_misleading_rates_are_said():
+    for kind, rate, said in [("symmetric", 0.8, True), ("symmetric", 0.7, False), ("pair", 0.5, True)]:
+        notes = plan_of(dataset(balanced()), noise=kind, rate=rate).notes
+        assert any("as likely as the true one" in n for n in notes) is said, (kind, rate)
+
+
+@pytest.mark.parametrize(
+    "settings, key, said",
+    [
+        (dict(per_class=46), "labels.per_class", "at most 45 per class"),
+        (dict(total=200), "labels.total", "45 are there"),
+        (dict(total=3), "labels.total", "allowed: 4 and more"),
+        (dict(per_class=2, total=8), "labels.total", "exclude each other"),
+        (dict(val=200), "labels.val", "at most 199"),
+        (dict(val=10.5), "labels.val", "whole number"),
+        (dict(noise="column:wors"), "labels.noise", "did you mean: worse"),
+        (dict(noise="column:wide"), "labels.noise", "allowed: 0 to 3"),
+        (dict(rate=0.2), "labels.rate", "no effect"),
+        (dict(noise="column:worse", rate=0.2), "labels.rate", "no effect"),
+    ],
+)
+def test_errors_name_the_key_and_what_is_there(settings, key, said):
+    data = dataset(balanced(), worse=balanced(), wide=np.arange(200))
+    with pytest.raises(UserError) as caught:
+        plan_of(data, **settings)
+    assert [p.key for p in caught.value.problems] == [key]
+    assert said in str(caught.value)
+
+
+def test_nothing_labelled_is_an_error():
+    with pytest.raises(UserError, match="no training image has a label"):
+        plan_of(dataset(np.full(20, -1)))
+    with pytest.raises(UserError, match="'c3' asked, 0 are there"):
+        plan_of(dataset(np.repeat(np.arange(3), 20)), per_class=1)
+
+
+def test_saved_and_loaded(tmp_path: Path):
+    for true in (None, balanced()):
+        plan = plan_of(dataset(balanced(), true=true, extra=5), per_class=4)
+        save_plan(plan, tmp_path / "plan.npz")
+        again = load_plan(tmp_path / "plan.npz")
+        for name in ("labelled", "unlabelled", "val", "given"):
+            assert (getattr(again, name) == getattr(plan, name)).all()
+        assert (again.true is None) == (true is None) and again.notes == plan.notes
+        assert again.sha256 == plan.sha256 and again.settings == plan.settings
+    assert [f.name for f in tmp_path.iterdir() if f.name != "cache"] == ["plan.npz"]
+
+
+def test_a_changed_plan_is_found_out(tmp_path: Path):
+    plan, path = plan_of(dataset(balanced()), per_class=4), tmp_path / "plan.npz"
+    save_plan(plan, path)
+    with np.load(path) as content:
+        arrays = dict(content)
+    arrays["given"][0] = (arrays["given"][0] + 1) % 4
+    np.savez(path, **arrays)
+    with pytest.raises(UserError, match="changed or damaged"):
+        load_plan(path)
+    save_plan(plan, path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(UserError, match="not a readable label plan"):
+        load_plan(path)
+    with pytest.raises(UserError, match="no such label plan"):
+        load_plan(tmp_path / "none.npz")
+
+
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=2, max_size=6),
+    total=st.integers(1, 100),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_stratified_draws(sizes, total, seed):
+    """Exactly `total` rows, each stratum within one of its share, the same by the same seed."""
+    strata = np.repeat(np.arange(len(sizes)), sizes)
+    assume(len(strata) > 0)
+    rows = draw.stratified(strata, total, seed)
+    expected = min(total, len(strata))
+    assert len(rows) == len(set(rows.tolist())) == expected
+    share = np.array(sizes) * expected / len(strata)
+    assert (np.abs(np.bincount(strata[rows], minlength=len(sizes)) - share) < 1).all()
+    assert (rows == draw.stratified(strata, total, seed)).all()
+
+
+@given(weights=st.lists(st.floats(0.01, 100), min_size=1, max_size=8), total=st.integers(0, 500))
+def test_apportion(weights, total):
+    shares = np.array(weights) / sum(weights) * total
+    there = draw.apportion(np.array(weights), total)
+    assert there.sum() == total and (np.abs(there - shares) < 1 + 1e-6).all()
