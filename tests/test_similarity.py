@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from platform import similarity
+from platform.core.events import TrialEnded, TrialReported, TrialStarted
 from platform.core.ledger import Ledger, read_rows
 from platform.core.registry import METHODS
 from platform.core.row import Row
@@ -37,12 +38,12 @@ def trained(folder: Path, ledger: Ledger, method: str, study: int, **changes: ob
     spec = spec.model_copy(update={"data_hash": dataset.fingerprint, "labels_hash": plan.sha256})
     trial = Trial(spec, dataset, plan, METHODS.get(method))
     row = Row(spec.key, method, f"{method}/{study}", study, 0, {}, spec)
-    ledger.trial_started(row)
+    ledger.handle(TrialStarted(row))
     for report in trial.reports():
-        ledger.trial_reported(row, report.metrics)
+        ledger.handle(TrialReported(row, report.metrics))
     trial.save(folder / "checkpoints" / f"{spec.key}.pt", {})
     row.outcome, row.score = "completed", 0.5
-    ledger.trial_ended(row)
+    ledger.handle(TrialEnded(row))
     return row
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from platform.core.errors import Problem, UserError
+from platform.core.events import Event, SweepEnded, TrialEnded, TrialProposed, TrialReported, TrialStarted
 from platform.core.files import DISK_FULL, free_name, lock
-from platform.core.row import Row, SweepInfo
+from platform.core.row import Row
 from platform.core.spec import TrialSpec
 
 FORMAT = 2
@@ -36,7 +37,7 @@ _MAY_CHANGE = (
 
 
 class Ledger:
-    """Open for one driver at a time. A Listener: the runner's events become lines.
+    """Open for one driver at a time. A Listener: events become lines.
 
     complete: fills in the settings that the sweep file of an older version did not have.
     id: of this sweep, 12 hex digits; "" in a ledger of an older version. repaired: what was wrong with the file.
@@ -69,13 +70,22 @@ class Ledger:
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def sweep_started(self, info: SweepInfo) -> None: ...
+    def handle(self, event: Event) -> None:
+        match event:
+            case TrialStarted(row):
+                self._trial_started(row)
+            case TrialReported(row, report):
+                self._trial_reported(row, report)
+            case TrialEnded(row):
+                self._trial_ended(row)
+            case SweepEnded(rows):
+                self._sweep_ended(rows)
+            case TrialProposed(study, proposal):
+                self._append({"event": "asked", "study": study, **proposal})
+            case _:
+                pass
 
-    def asked(self, study: str, asked: dict[str, Any]) -> None:
-        """A proposal (search.proposer.Asked): it runs when there is room, or was answered from a known row."""
-        self._append({"event": "asked", "study": study, **asked})
-
-    def trial_started(self, row: Row) -> None:
+    def _trial_started(self, row: Row) -> None:
         self.rows[row.key] = row
         self._append(
             {
@@ -92,14 +102,14 @@ class Ledger:
             }
         )
 
-    def trial_reported(self, row: Row, report: dict[str, float]) -> None:
+    def _trial_reported(self, row: Row, report: dict[str, float]) -> None:
         self._append({"event": "reported", "key": row.key, "report": report})
 
-    def trial_ended(self, row: Row) -> None:
+    def _trial_ended(self, row: Row) -> None:
         ended = {name: getattr(row, name) for name in (*_ENDED, "accumulate")}
         self._append({"event": "ended", "key": row.key, **ended})
 
-    def sweep_ended(self, rows: list[Row]) -> None:
+    def _sweep_ended(self, rows: list[Row]) -> None:
         self.close()
 
     def close(self) -> None:

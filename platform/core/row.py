@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from platform.core.rungs import evaluation_steps
 from platform.core.spec import TrialSpec, branch_point
@@ -100,20 +100,3 @@ class SweepInfo:
         trials = [] if self.trials_per_study is None else [f"{self.trials_per_study} trials"]
         seconds = [] if self.seconds_per_study is None else [f"{self.seconds_per_study:,g} device-seconds"]
         return " or ".join([*trials, *seconds])
-
-
-class Listener(Protocol):
-    """Anything that follows a sweep from the driver: the ledger, MLflow, the screen, the results folder.
-
-    Calls come from one thread, in order. A listener must return soon: training waits for it.
-    """
-
-    def sweep_started(self, info: SweepInfo) -> None: ...
-
-    def trial_started(self, row: Row) -> None: ...
-
-    def trial_reported(self, row: Row, report: dict[str, float]) -> None: ...
-
-    def trial_ended(self, row: Row) -> None: ...
-
-    def sweep_ended(self, rows: list[Row]) -> None: ...

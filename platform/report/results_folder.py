@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded
 from platform.core.row import Row, SweepInfo
 from platform.core.uri import scrub
 from platform.report import files, pareto
@@ -36,7 +37,18 @@ class ResultsListener:
         self._curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._paces = (_Pace(TRIALS_SECONDS, self._write_trials), _Pace(CURVES_SECONDS, self._write_curves))
 
-    def sweep_started(self, info: SweepInfo) -> None:
+    def handle(self, event: Event) -> None:
+        match event:
+            case SweepStarted(info):
+                self._sweep_started(info)
+            case TrialEnded(row):
+                self._trial_ended(row)
+            case SweepEnded(rows):
+                self._sweep_ended(rows)
+            case _:
+                pass
+
+    def _sweep_started(self, info: SweepInfo) -> None:
         self._info = info
         self.folder.mkdir(parents=True, exist_ok=True)
         resolved = json.loads(json.dumps(scrub(info.resolved), default=str))
@@ -50,16 +62,12 @@ class ResultsListener:
         for record in files.read_curves(self.folder / "curves.parquet"):
             self._curves.setdefault((record["key"], record["study"]), []).append(record)
 
-    def trial_started(self, row: Row) -> None: ...
-
-    def trial_reported(self, row: Row, report: dict[str, float]) -> None: ...
-
-    def trial_ended(self, row: Row) -> None:
+    def _trial_ended(self, row: Row) -> None:
         self._take(row)
         for pace in self._paces:
             pace.write_if_due()
 
-    def sweep_ended(self, rows: list[Row]) -> None:
+    def _sweep_ended(self, rows: list[Row]) -> None:
         """The whole table, then the leaderboard and the figures."""
         assert self._info is not None
         old = self._curves

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from platform.core.durations import clock
+from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
 from platform.core.row import Row, SweepInfo
 from platform.core.uri import redact
 from platform.report.last_screen import print_last_screen
@@ -46,15 +47,10 @@ class ScreenListener:
         self._links = links
         self.console = console or Console()
         self.progress: Progress | None = Progress(info) if info is not None else None
-        self._known: list[Row] = []
         self._live: Live | None = None
         self._lock = threading.RLock()
         self._next_line = 0.0
         self._notices: list[str] = []
-
-    def known(self, rows: list[Row]) -> None:
-        """Rows of earlier sessions, which will not run again; before `sweep_started`."""
-        self._known = list(rows)
 
     def notice(self, text: str) -> None:
         """A line for the person: above the live table, and once more on the last screen."""
@@ -64,24 +60,39 @@ class ScreenListener:
 
     # -- events ------------------------------------------------------------------------------------------------------
 
-    def sweep_started(self, info: SweepInfo) -> None:
+    def handle(self, event: Event) -> None:
+        match event:
+            case SweepStarted(info, rows):
+                self._sweep_started(info, rows)
+            case TrialStarted(row):
+                self._trial_started(row)
+            case TrialReported(row, report):
+                self._trial_reported(row, report)
+            case TrialEnded(row):
+                self._trial_ended(row)
+            case SweepEnded(rows):
+                self._sweep_ended(rows)
+            case _:
+                pass
+
+    def _sweep_started(self, info: SweepInfo, known: list[Row]) -> None:
         self.progress = Progress(info)
-        self.progress.earlier = {row.key: row for row in self._known if row.outcome is not None}
+        self.progress.earlier = {row.key: row for row in known if row.outcome is not None}
         self._line(self._heading(), style="bold")
-        if self._known:
+        if self.progress.earlier:
             self._line(f"{len(self.progress.earlier)} trials were run before and are not run again")
         if self.console.is_terminal:
             self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True)
             self._live.start()
             atexit.register(self.close)
 
-    def trial_started(self, row: Row) -> None:
+    def _trial_started(self, row: Row) -> None:
         with self._lock:
             self._progress.started(row)
         verb = "continues" if row.reports else "started"
         self._event(f"{_name(row)} {verb}: {settings(row) or 'defaults'}")
 
-    def trial_reported(self, row: Row, report: dict[str, float]) -> None:
+    def _trial_reported(self, row: Row, report: dict[str, float]) -> None:
         with self._lock:
             self._progress.reported(row, report)
         now = time.monotonic()
@@ -91,7 +102,7 @@ class ScreenListener:
             said = "" if score is None else f", score {score:.4f}"
             self._event(f"{_name(row)} step {row.steps}/{self._progress.info.steps}{said}; {self._left()}")
 
-    def trial_ended(self, row: Row) -> None:
+    def _trial_ended(self, row: Row) -> None:
         with self._lock:
             self._progress.stopped(row)
         scores = "" if row.score is None else f", score {row.score:.4f}"
@@ -101,7 +112,7 @@ class ScreenListener:
             self._line(f"{_name(row)} {row.outcome}: {first_line(row.error)}", style="red")
             self._line(f"    traceback: {self._progress.info.folder / 'errors' / (row.key + '.txt')}", style="red")
 
-    def sweep_ended(self, rows: list[Row]) -> None:
+    def _sweep_ended(self, rows: list[Row]) -> None:
         self.close()
         elapsed = time.monotonic() - self._progress.began
         print_last_screen(self.console, self._progress.info, rows, elapsed, self._notices, self._links())

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from platform.core.events import Listener, SweepEnded, TrialEnded, TrialProposed, TrialReported, TrialStarted
 from platform.core.ledger import ATTEMPTED, Ledger
-from platform.core.row import Listener, Row, winner
+from platform.core.row import Row, winner
 from platform.core.rungs import evaluation_steps
 from platform.runner.repeats import Repeats
 from platform.search.population import Population
@@ -59,7 +60,7 @@ class Driver:
             return Row(spec.key, study.method.name, study.id, study.seed, number, params, spec)
 
         def record(asked: Asked) -> None:
-            self.ledger.asked(study.id, asked._asdict())
+            self.ledger.handle(TrialProposed(study.id, asked._asdict()))
 
         budget, maximise = self.sweep.budget, self.rule.maximise
         proposer = Proposer(study, budget.sampler, maximise, budget.objectives)
@@ -194,7 +195,7 @@ class Driver:
     def _start(self, row: Row) -> None:
         self.rows[row.key] = row
         for listener in self.listeners:
-            listener.trial_started(row)
+            listener.handle(TrialStarted(row))
 
     # -- events in ---------------------------------------------------------------------------------------------------
 
@@ -212,7 +213,7 @@ class Driver:
             row.steps, row.seconds = int(report["step"]), report["seconds"]
             self.spending.note(row)
             for listener in self.listeners:
-                listener.trial_reported(row, report)
+                listener.handle(TrialReported(row, report))
         if result["outcome"] or result["done"]:
             row.seconds = max(row.seconds, result.get("seconds", 0.0))  # also what it did after its last evaluation
             self.ended(key, result["outcome"] or "pruned", result["error"])
@@ -231,7 +232,7 @@ class Driver:
         queue = self._queue(row)
         queue.proposer.tell(row)
         for listener in self.listeners:
-            listener.trial_ended(row)
+            listener.handle(TrialEnded(row))
         if row.study in self.populations:
             self._succeed(queue, row)
 
@@ -287,7 +288,7 @@ class Driver:
             self.remarks.append(cost_of_search(self.sweep.budget.sampler, self._studies, wall))
         rows = list(self.rows.values())
         for listener in self.listeners:
-            listener.sweep_ended(rows)
+            listener.handle(SweepEnded(rows))
         return rows
 
     def best(self, study: str) -> Row | None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import platform.training.selection as selection
 from platform.core.errors import Problem, UserError
+from platform.core.events import Listener, SweepStarted
 from platform.core.files import DISK_FULL, free_name
 from platform.core.ledger import Ledger
 from platform.core.registry import RULES
-from platform.core.row import Listener, Row, SweepInfo
+from platform.core.row import Row, SweepInfo
 from platform.data import open_dataset
 from platform.data.dataset import Dataset, LabelPlan
 from platform.data.label_plan import make_plan, save_plan
@@ -175,8 +176,8 @@ class Session:
         find = cluster.slots if missing else slots_here
         slots = find(self.sweep.resources, max(1, missing))
         info = self._info(folder, slots.count, driver)
+        known = list(driver.rows.values())
         screen = ScreenListener(info, links=tracker.links if tracker else list)
-        screen.known(list(driver.rows.values()))
         if tracker:
             tracker.notify = screen.notice
         if driver.ledger.repaired:
@@ -185,7 +186,7 @@ class Session:
         driver.notify = screen.notice
         try:
             for listener in driver.listeners:
-                listener.sweep_started(info)
+                listener.handle(SweepStarted(info, known))
             with signals.while_running():
                 rows = self._rows(driver, folder, slots) if missing else driver.close()
         finally:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from platform.core.errors import UserError
+from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
 from platform.core.row import Row, SweepInfo, winner
 from platform.core.uri import DEFAULT, absolute, problem, redact, scrub, sqlite_path
 from platform.tracking import connection, events
@@ -67,7 +68,22 @@ class MlflowListener:
 
     # -- what the runner calls ---------------------------------------------------------------------------------------
 
-    def sweep_started(self, info: SweepInfo) -> None:
+    def handle(self, event: Event) -> None:
+        match event:
+            case SweepStarted(info):
+                self._sweep_started(info)
+            case TrialStarted(row):
+                self._trial_started(row)
+            case TrialReported(row, report):
+                self._trial_reported(row, report)
+            case TrialEnded(row):
+                self._trial_ended(row)
+            case SweepEnded(rows):
+                self._sweep_ended(rows)
+            case _:
+                pass
+
+    def _sweep_started(self, info: SweepInfo) -> None:
         file = sqlite_path(self.uri)
         artifacts = file.parent / "mlflow_artifacts" / info.name if file is not None else None
         self._info = info
@@ -84,24 +100,24 @@ class MlflowListener:
         self._thread.start()
         atexit.register(self._keep)
 
-    def trial_started(self, row: Row) -> None:
+    def _trial_started(self, row: Row) -> None:
         """A row that goes on brings its earlier evaluations: a killed driver may not have delivered them."""
         self._seen.add(row.key)
         self._put(events.open_trial(row))
         for event in events.curve(row):
             self._put(event)
 
-    def trial_reported(self, row: Row, report: dict[str, float]) -> None:
+    def _trial_reported(self, row: Row, report: dict[str, float]) -> None:
         self._put(events.log_report(row, report))
 
-    def trial_ended(self, row: Row) -> None:
+    def _trial_ended(self, row: Row) -> None:
         if row.key not in self._seen:  # answered without being run: from the ledger, or failed before its start
             self._seen.add(row.key)
             self._put(events.whole_row(row))
         else:
             self._put(events.close_trial(row))
 
-    def sweep_ended(self, rows: list[Row]) -> None:
+    def _sweep_ended(self, rows: list[Row]) -> None:
         """Bring everything to MLflow, rows of earlier sessions included, or into the file for the next run."""
         info = self._info
         if info is None:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from platform.core.events import SweepEnded, SweepStarted
 from platform.core.row import Row
 from platform.report.provenance import provenance, sentence
 from platform.tracking import connection
@@ -32,7 +33,7 @@ def measure(trials: int, reports: int) -> dict[str, float]:
         tracker.prepare()
         rows = [(row, sweep.reports(row)) for row in sweep.rows()]
         assert all(len(report) == 15 for _, curve in rows for report in curve)  # step, evaluation and 13 metrics
-        tracker.sweep_started(sweep.info)
+        tracker.handle(SweepStarted(sweep.info))
         began, busy = time.perf_counter(), time.process_time()
         for row, curve in rows:
             sweep.start(row, tracker)
@@ -40,7 +41,7 @@ def measure(trials: int, reports: int) -> dict[str, float]:
                 sweep.report(row, report, tracker)
             sweep.end(row, tracker)
         handed_over = time.perf_counter() - began
-        tracker.sweep_ended([row for row, _ in rows])
+        tracker.handle(SweepEnded([row for row, _ in rows]))
         took, busy = time.perf_counter() - began, time.process_time() - busy
         assert not list(sweep.folder.glob("mlflow_undelivered*"))
     count = trials * reports

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from platform.core.errors import UserError
+from platform.core.events import TrialEnded, TrialReported, TrialStarted
 from platform.core.ledger import FORMAT, Ledger
 from platform.core.row import Row
 from platform.core.spec import DataSettings, LabelSettings, TrainSettings, TrialSpec
@@ -35,13 +36,13 @@ def row(number: int = 0) -> Row:
 
 def filled(folder: Path) -> Row:
     ledger, trial = Ledger(folder, RESOLVED), row()
-    ledger.trial_started(trial)
+    ledger.handle(TrialStarted(trial))
     for evaluation in (1.0, 2.0):
         report = {"evaluation": evaluation, "score": evaluation / 10}
         trial.reports.append(report)
-        ledger.trial_reported(trial, report)
+        ledger.handle(TrialReported(trial, report))
     trial.outcome, trial.score, trial.steps = "completed", 0.2, 10
-    ledger.trial_ended(trial)
+    ledger.handle(TrialEnded(trial))
     ledger.close()
     return trial
 
@@ -58,7 +59,7 @@ def test_a_torn_last_line_is_cut_off_and_writing_goes_on(tmp_path, torn):
         file.write(torn)
     again = Ledger(tmp_path, RESOLVED)
     assert again.rows == {trial.key: trial}
-    again.trial_started(row(1))
+    again.handle(TrialStarted(row(1)))
     again.close()
     assert len(Ledger(tmp_path, RESOLVED).rows) == 2
     assert all(json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines())
@@ -183,7 +184,7 @@ time.sleep(60)
 def test_a_header_that_was_never_whole_is_written_again(tmp_path, half):
     (tmp_path / "ledger.jsonl").write_bytes(half)
     ledger = Ledger(tmp_path, RESOLVED)
-    ledger.trial_started(row())
+    ledger.handle(TrialStarted(row()))
     ledger.close()
     assert bool(ledger.repaired) == bool(half)
     assert set(Ledger(tmp_path, RESOLVED).rows) == {row().key}

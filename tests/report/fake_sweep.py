@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from platform.core.row import Listener, Row, SweepInfo
+from platform.core.events import Listener, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
+from platform.core.row import Row, SweepInfo
 from platform.core.spec import DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 
 TRACEBACK = """Traceback (most recent call last):
@@ -142,13 +143,13 @@ class FakeSweep:
 
     def start(self, row: Row, *listeners: Listener) -> None:
         for listener in listeners:
-            listener.trial_started(row)
+            listener.handle(TrialStarted(row))
 
     def report(self, row: Row, report: dict[str, float], *listeners: Listener) -> None:
         row.reports.append(report)
         row.steps, row.seconds = int(report["step"]), report["seconds"]
         for listener in listeners:
-            listener.trial_reported(row, report)
+            listener.handle(TrialReported(row, report))
 
     def end(self, row: Row, *listeners: Listener) -> None:
         row.outcome = self.outcome(row)  # type: ignore[assignment]
@@ -156,13 +157,13 @@ class FakeSweep:
             row.score, row.test_accuracy = row.reports[-1]["score"], row.reports[-1]["test_accuracy"]
         row.error = TRACEBACK if row.outcome == "failed" else ""
         for listener in listeners:
-            listener.trial_ended(row)
+            listener.handle(TrialEnded(row))
 
     def run(self, *listeners: Listener, slots: int = 2) -> list[Row]:
         """The whole sweep, `slots` trials side by side; the answer is the table."""
         info, rows = self.info, self.rows()
         for listener in listeners:
-            listener.sweep_started(info)
+            listener.handle(SweepStarted(info))
         waiting, running = list(rows), []
         while waiting or running:
             while waiting and len(running) < slots:
@@ -178,5 +179,5 @@ class FakeSweep:
                 else:
                     self.report(row, report, *listeners)
         for listener in listeners:
-            listener.sweep_ended(rows)
+            listener.handle(SweepEnded(rows))
         return rows

@@ -14,6 +14,7 @@ import yaml
 from scipy import stats
 
 import platform.report
+from platform.core.events import SweepEnded, SweepStarted
 from platform.core.row import Row, winner
 from platform.report import files
 from platform.report.leaderboard import leaderboard, retrain
@@ -72,7 +73,7 @@ def test_a_rerun_that_adds_trials_keeps_the_others_at_every_moment(tmp_path: Pat
     _, before = run(tmp_path / "digits", trials=3)
     sweep = FakeSweep(tmp_path / "digits", trials=5)
     listener = ResultsListener(sweep.folder)
-    listener.sweep_started(sweep.info)
+    listener.handle(SweepStarted(sweep.info))
     rows = sweep.rows()
     for row in rows[3:]:
         sweep.start(row, listener)
@@ -80,7 +81,7 @@ def test_a_rerun_that_adds_trials_keeps_the_others_at_every_moment(tmp_path: Pat
             sweep.report(row, report, listener)
         sweep.end(row, listener)
         assert set(platform.report.load(sweep.folder).trials["key"]) >= {r.key for r in before} | {rows[3].key}
-    listener.sweep_ended([*before, *rows[3:]])
+    listener.handle(SweepEnded([*before, *rows[3:]]))
     tables = platform.report.load(sweep.folder)
     assert list(tables.trials["key"]) == [row.key for row in rows]
     assert set(tables.curves["key"]) == {row.key for row in rows}
@@ -93,8 +94,8 @@ def test_errors_and_their_end(tmp_path: Path) -> None:
     assert (sweep.folder / "errors" / f"{failed[0].key}.txt").read_text() == TRACEBACK
     failed[0].outcome, failed[0].error = "completed", ""  # retried, and well
     listener = ResultsListener(sweep.folder)
-    listener.sweep_started(sweep.info)
-    listener.sweep_ended(rows)
+    listener.handle(SweepStarted(sweep.info))
+    listener.handle(SweepEnded(rows))
     assert list((sweep.folder / "errors").iterdir()) == []
 
 
@@ -125,12 +126,12 @@ def test_a_full_disk_during_the_sweep_does_not_end_it(tmp_path: Path, monkeypatc
 
     sweep = FakeSweep(tmp_path / "digits")
     listener = ResultsListener(sweep.folder)
-    listener.sweep_started(sweep.info)
+    listener.handle(SweepStarted(sweep.info))
     row = sweep.rows()[0]
     with monkeypatch.context() as disk:
         disk.setattr(files, "write_trials", full)
         sweep.end(row, listener)
-    listener.sweep_ended([row])
+    listener.handle(SweepEnded([row]))
     assert list(platform.report.load(sweep.folder).trials["key"]) == [row.key]
 
 

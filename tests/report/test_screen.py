@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from platform.core.durations import clock
+from platform.core.events import SweepEnded, SweepStarted, TrialEnded
 from platform.report.last_screen import print_last_screen
 from platform.report.screen import ScreenListener, first_line
 from platform.report.sweep_progress import Progress
@@ -44,7 +45,7 @@ def test_plain_output_has_no_control_codes_and_a_line_per_event(tmp_path: Path, 
 def test_the_live_table_fits(tmp_path: Path, width: int) -> None:
     sweep = FakeSweep(tmp_path / "digits", methods=["fixmatch", "layermatch"], studies=2, trials=12)
     screen = ScreenListener(console=console(width))
-    screen.sweep_started(sweep.info)
+    screen.handle(SweepStarted(sweep.info))
     rows = sweep.rows()
     for row in rows[:45]:
         sweep.start(row, screen)
@@ -69,7 +70,7 @@ def test_a_terminal_gets_its_cursor_back(tmp_path: Path) -> None:
     sweep = FakeSweep(tmp_path / "digits", trials=2)
     out = console(80, terminal=True)
     screen = ScreenListener(console=out)
-    screen.sweep_started(sweep.info)
+    screen.handle(SweepStarted(sweep.info))
     screen.notice("MLflow at http://me:hunter2@host does not answer")
     screen.close()
     said = text(out)
@@ -107,13 +108,13 @@ def test_nobody_won(tmp_path: Path) -> None:
     sweep = FakeSweep(tmp_path / "digits", trials=2)
     out = console(80)
     screen = ScreenListener(console=out)
-    screen.sweep_started(sweep.info)
+    screen.handle(SweepStarted(sweep.info))
     rows = sweep.rows()
     for row in rows:
         sweep.start(row, screen)
         row.outcome, row.error = "failed", TRACEBACK
-        screen.trial_ended(row)
-    screen.sweep_ended(rows)
+        screen.handle(TrialEnded(row))
+    screen.handle(SweepEnded(rows))
     assert "No trial completed" in text(out) and "name=digits-winner" not in text(out)
 
 

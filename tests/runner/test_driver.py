@@ -80,22 +80,23 @@ def test_studies_of_other_seeds_are_other_rows(tmp_path):
 def test_listeners_hear_every_event_in_order_and_the_ledger_hears_it_first(tmp_path):
     heard = []
 
-    class Listener:
-        def __getattr__(self, name):
-            return lambda *arguments: heard.append((name, arguments[0].key if name != "sweep_ended" else None))
+    class Follower:
+        def handle(self, event):
+            row = getattr(event, "row", None)
+            heard.append((type(event).__name__, row and row.key))
 
-    book = driver(tmp_path, load(tmp_path), Listener())
+    book = driver(tmp_path, load(tmp_path), Follower())
     row = book.next_row()
     play(book, row, [0.1, 0.2])
     other = book.next_row()
     book.close()
     assert [name for name, key in heard if key == row.key] == [
-        "trial_started",
-        "trial_reported",
-        "trial_reported",
-        "trial_ended",
+        "TrialStarted",
+        "TrialReported",
+        "TrialReported",
+        "TrialEnded",
     ]
-    assert other.outcome == "preempted" and heard[-1][0] == "sweep_ended"
+    assert other.outcome == "preempted" and heard[-1][0] == "SweepEnded"
 
 
 def fail(book, row: Row, outcome: str = "failed") -> None:

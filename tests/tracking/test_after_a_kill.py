@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from platform.core.events import SweepEnded, SweepStarted
 from platform.tracking.mlflow_writer import MlflowListener
 from tests.report.fake_sweep import FakeSweep
 from tests.tracking.test_mlflow_writer import client, runs, trials
@@ -24,7 +25,7 @@ def test_an_end_that_only_the_ledger_heard_of(uri: str) -> None:
     sweep = FakeSweep(Path("results/digits"), trials=2, outcomes=("completed",))
     rows = sweep.rows()
     first = MlflowListener(uri, sweep.folder)
-    first.sweep_started(sweep.info)
+    first.handle(SweepStarted(sweep.info))
     for row in rows:
         sweep.start(row, first)
     for report in sweep.reports(rows[0])[:2]:
@@ -38,8 +39,8 @@ def test_an_end_that_only_the_ledger_heard_of(uri: str) -> None:
         sweep.end(row)
     for _ in range(2):  # and the run after that changes nothing
         again = MlflowListener(uri, sweep.folder)
-        again.sweep_started(sweep.info)
-        again.sweep_ended(rows)
+        again.handle(SweepStarted(sweep.info))
+        again.handle(SweepEnded(rows))
         found = trials(uri, "digits")
         assert {run.info.status for run in found.values()} == {"FINISHED"}
         for row in rows:
@@ -51,19 +52,19 @@ def test_evaluations_that_only_the_ledger_heard_of(uri: str) -> None:
     sweep = FakeSweep(Path("results/digits"), trials=1)
     row = sweep.rows()[0]
     first = MlflowListener(uri, sweep.folder)
-    first.sweep_started(sweep.info)
+    first.handle(SweepStarted(sweep.info))
     sweep.start(row, first)
     sweep.report(row, sweep.reports(row)[0], first)
     first.close()
     for report in sweep.reports(row)[1:3]:  # the driver dies with these in its memory
         sweep.report(row, report)
     second = MlflowListener(uri, sweep.folder)
-    second.sweep_started(sweep.info)
+    second.handle(SweepStarted(sweep.info))
     sweep.start(row, second)
     for report in sweep.reports(row)[3:]:
         sweep.report(row, report, second)
     sweep.end(row, second)
-    second.sweep_ended([row])
+    second.handle(SweepEnded([row]))
     assert steps(uri, trials(uri, "digits")[row.key].info.run_id) == STEPS
 
 
@@ -72,14 +73,14 @@ def test_a_sweep_begun_anew_has_an_experiment_of_its_own_and_the_old_one_is_set_
 
     def run(id: str) -> None:
         tracker = MlflowListener(uri, sweep.folder)
-        tracker.sweep_started(replace(sweep.info, id=id))
+        tracker.handle(SweepStarted(replace(sweep.info, id=id)))
         rows = sweep.rows()
         for row in rows:
             sweep.start(row, tracker)
             for report in sweep.reports(row):
                 sweep.report(row, report, tracker)
             sweep.end(row, tracker)
-        tracker.sweep_ended(rows)
+        tracker.handle(SweepEnded(rows))
 
     run("")  # by a version whose ledgers had no id
     old = {r.info.run_id for r in runs(uri, "digits")}
@@ -99,7 +100,7 @@ def test_a_deleted_experiment_of_another_sweep_does_not_take_the_name(uri: str) 
     client(uri).delete_experiment(identity)
     sweep = FakeSweep(Path("results/digits"), trials=1)
     tracker = MlflowListener(uri, sweep.folder)
-    tracker.sweep_started(replace(sweep.info, id="d" * 12))
-    tracker.sweep_ended(sweep.run())
+    tracker.handle(SweepStarted(replace(sweep.info, id="d" * 12)))
+    tracker.handle(SweepEnded(sweep.run()))
     assert client(uri).get_experiment(identity).lifecycle_stage == "deleted"
     assert len(trials(uri, "digits")) == 1

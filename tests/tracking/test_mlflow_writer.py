@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from platform.core.errors import UserError
+from platform.core.events import SweepEnded, SweepStarted
 from platform.core.uri import absolute
 from platform.report.results_folder import ResultsListener
 from platform.tracking import buffer, delivery, mlflow_writer
@@ -76,7 +77,7 @@ def test_a_continued_sweep_reopens_its_runs(uri: str) -> None:
     sweep = FakeSweep(Path("results/digits"), trials=4, outcomes=("completed",))
     rows = sweep.rows()
     first = MlflowListener(uri, sweep.folder)
-    first.sweep_started(sweep.info)
+    first.handle(SweepStarted(sweep.info))
     for row in rows[:2]:
         sweep.start(row, first)
     for report in sweep.reports(rows[0]):
@@ -88,7 +89,7 @@ def test_a_continued_sweep_reopens_its_runs(uri: str) -> None:
 
     sweep.end(rows[0])  # known to the ledger only
     second = MlflowListener(uri, sweep.folder)
-    second.sweep_started(sweep.info)
+    second.handle(SweepStarted(sweep.info))
     sweep.start(rows[1], second)
     rows[1].reports.pop()
     for report in sweep.reports(rows[1])[2:]:
@@ -99,7 +100,7 @@ def test_a_continued_sweep_reopens_its_runs(uri: str) -> None:
         for report in sweep.reports(row):
             sweep.report(row, report, second)
         sweep.end(row, second)
-    second.sweep_ended(rows)
+    second.handle(SweepEnded(rows))
 
     found = trials(uri, "digits")
     assert set(found) == {row.key for row in rows}
@@ -116,8 +117,8 @@ def test_rows_of_earlier_sessions_are_made_good(uri: str) -> None:
     rows = sweep.run()
     for _ in range(2):
         tracker = MlflowListener(uri, sweep.folder)
-        tracker.sweep_started(sweep.info)
-        tracker.sweep_ended(rows)
+        tracker.handle(SweepStarted(sweep.info))
+        tracker.handle(SweepEnded(rows))
         found = trials(uri, "digits")
         assert {k: r.data.tags["kurabe.outcome"] for k, r in found.items()} == {r.key: r.outcome for r in rows}
         for row in rows:
@@ -166,7 +167,7 @@ def test_what_stays_away_is_kept_and_delivered_by_the_next_session(uri: str, mon
     assert "hunter2" not in "".join(said)
     assert str(sweep.folder / buffer.FILE) in said[-1]
     back = MlflowListener(uri, sweep.folder, said.append)
-    back.sweep_started(sweep.info)
+    back.handle(SweepStarted(sweep.info))
     back.close()
     assert {k: r.data.tags["kurabe.outcome"] for k, r in trials(uri, "digits").items()} == {
         row.key: row.outcome for row in rows
@@ -186,13 +187,13 @@ def test_what_mlflow_refuses_is_said_and_the_rest_goes_on(uri: str) -> None:
     sweep = FakeSweep(Path("results/digits"), trials=2)
     said: list[str] = []
     tracker = MlflowListener(uri, sweep.folder, said.append)
-    tracker.sweep_started(sweep.info)
+    tracker.handle(SweepStarted(sweep.info))
     rows = sweep.rows()
     tracker._put({"run": "unheard-of", "do": "log", "metrics": [["a", 1.0, 1, 1]]})
     for row in rows:
         sweep.start(row, tracker)
         sweep.end(row, tracker)
-    tracker.sweep_ended(rows)
+    tracker.handle(SweepEnded(rows))
     assert any("unheard-of" in line for line in said)
     assert set(trials(uri, "digits")) == {row.key for row in rows}
 

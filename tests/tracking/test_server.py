@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from platform.core.events import SweepEnded, SweepStarted
 from platform.tracking import mlflow_writer
 from platform.tracking.mlflow_writer import MlflowListener
 from tests.report.fake_sweep import FakeSweep
@@ -80,7 +81,7 @@ def test_a_server_that_is_killed_and_comes_back(
     said: list[str] = []
     tracker = MlflowListener(server.uri, sweep.folder, said.append)
     tracker.prepare(timeout=60)
-    tracker.sweep_started(sweep.info)
+    tracker.handle(SweepStarted(sweep.info))
     rows = sweep.rows()
     for number, row in enumerate(rows):
         sweep.start(row, tracker)
@@ -95,7 +96,7 @@ def test_a_server_that_is_killed_and_comes_back(
                 time.sleep(0.1)
             server.start()
         sweep.end(row, tracker)
-    tracker.sweep_ended(rows)
+    tracker.handle(SweepEnded(rows))
     assert sum("does not take entries" in line for line in said) == 1
     found = trials(server.uri, "digits")
     assert {k: r.data.tags["kurabe.outcome"] for k, r in found.items()} == {r.key: r.outcome for r in rows}
