@@ -18,7 +18,7 @@ from platform.core.row import Row, SweepInfo
 from platform.core.uri import redact
 from platform.report.last_screen import print_last_screen
 from platform.report.leaderboard import counted, settings
-from platform.report.sweep_progress import Progress, TrialProgress, amount, trial_name
+from platform.report.sweep_progress import SweepProgress, TrialProgress, amount, trial_name
 
 ROWS = 25
 PROGRESS_SECONDS = 10.0  # between two lines about trials under way, where the output is no terminal
@@ -46,7 +46,7 @@ class ScreenListener:
     ) -> None:
         self._links = links
         self.console = console or Console()
-        self.progress: Progress | None = Progress(info) if info is not None else None
+        self.progress: SweepProgress | None = SweepProgress(info) if info is not None else None
         self._live: Live | None = None
         self._lock = threading.RLock()
         self._next_line = 0.0
@@ -76,7 +76,7 @@ class ScreenListener:
                 pass
 
     def _sweep_started(self, info: SweepInfo, known: list[Row]) -> None:
-        self.progress = Progress(info)
+        self.progress = SweepProgress(info)
         self.progress.earlier = {row.key: row for row in known if row.outcome is not None}
         self._line(self._heading(), style="bold")
         if self.progress.earlier:
@@ -127,7 +127,7 @@ class ScreenListener:
     # -- lines -------------------------------------------------------------------------------------------------------
 
     @property
-    def _progress(self) -> Progress:
+    def _progress(self) -> SweepProgress:
         assert self.progress is not None, "sweep_started was not called"
         return self.progress
 

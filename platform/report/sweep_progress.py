@@ -29,7 +29,7 @@ class TrialProgress:
 
 
 @dataclass
-class Progress:
+class SweepProgress:
     """Counts, the best so far and the time left."""
 
     info: SweepInfo
@@ -134,7 +134,7 @@ def trial_name(row: Row) -> str:
     return f"#{row.number}" + (f" repeat {row.repeat}" if row.repeat else "")
 
 
-def amount(progress: Progress) -> str:
+def amount(progress: SweepProgress) -> str:
     """5 of 16 done; 5 done, 40 of 600 device-seconds spent."""
     if progress.total is not None:
         return f"{progress.done} of {progress.total} done"

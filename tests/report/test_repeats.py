@@ -16,7 +16,7 @@ from platform.report import files
 from platform.report.last_screen import print_last_screen
 from platform.report.leaderboard import leaderboard, retrain
 from platform.report.standings import Standing, mean, paired_difference, repeats, standings
-from platform.report.sweep_progress import Progress, amount
+from platform.report.sweep_progress import SweepProgress, amount
 from tests.report.fake_sweep import FakeSweep
 
 Tests = Mapping[tuple[str, int], list[float | None]]
@@ -136,10 +136,10 @@ def test_the_table_tells_repeats_apart_and_charges_every_attempt(tmp_path: Path)
 
 def test_progress_where_seconds_decide(tmp_path: Path) -> None:
     sweep = FakeSweep(tmp_path, seconds=100.0, repeats=1)
-    progress = Progress(sweep.info)
+    progress = SweepProgress(sweep.info)
     rows = table(sweep, {})[:2]
     progress.earlier = {row.key: row for row in rows}
     assert progress.total is None
     assert amount(progress) == "2 done, 20 of 100 device-seconds spent"
-    assert Progress(replace(sweep.info, seconds_per_study=None)).total == 7
-    assert Progress(replace(sweep.info, planned=3)).total == 3
+    assert SweepProgress(replace(sweep.info, seconds_per_study=None)).total == 7
+    assert SweepProgress(replace(sweep.info, planned=3)).total == 3

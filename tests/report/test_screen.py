@@ -13,7 +13,7 @@ from platform.core.durations import clock
 from platform.core.events import SweepEnded, SweepStarted, TrialEnded
 from platform.report.last_screen import print_last_screen
 from platform.report.screen import ScreenListener, first_line
-from platform.report.sweep_progress import Progress
+from platform.report.sweep_progress import SweepProgress
 from tests.report.fake_sweep import TRACEBACK, FakeSweep
 
 
@@ -123,7 +123,7 @@ def test_time_left_counts_earlier_sessions_as_done(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("platform.report.sweep_progress.time.monotonic", lambda: now[0])
     sweep = FakeSweep(tmp_path / "digits", trials=4, outcomes=("completed",))
     rows = sweep.rows()
-    progress = Progress(sweep.info, began=now[0])
+    progress = SweepProgress(sweep.info, began=now[0])
     progress.earlier = {rows[0].key: rows[0]}
     rows[0].outcome = "completed"
     assert progress.seconds_left() is None
