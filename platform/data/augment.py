@@ -121,7 +121,7 @@ def cutout(images: Tensor, largest: float, fill: Tensor, generator: torch.Genera
     """Cover one square per image: side U(0, largest) * width, centre uniform in the image, clipped at its borders.
 
     A pixel is covered when its middle is. (USB moves a square at the left or upper border inwards and draws one pixel
-    more; the spec's sentence is followed here.)
+    more; docs/semi_supervised.md, section 7.0 is followed here.)
     """
     if largest <= 0:
         return images

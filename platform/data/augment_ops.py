@@ -2,7 +2,7 @@
 
 Every operation takes uint8 images [N, C, H, W] (C is 1 or 3) and float32 magnitudes [N], and returns uint8 images of
 the same shape. None of them waits for the host or makes a shape that depends on the data. Ranges: USB's RandAugment,
-section 7.0 of the LayerMatch spec [U]. Rounding follows Pillow, which works in whole numbers or truncates, so pixels
+docs/semi_supervised.md, section 7.0. Rounding follows Pillow, which works in whole numbers or truncates, so pixels
 are equal to Pillow's; in `autocontrast` alone they may differ by one level.
 """
 

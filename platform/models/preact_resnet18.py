@@ -1,6 +1,6 @@
 """preact_resnet18: PreAct ResNet-18 of the CIFAR noise literature (He et al., 2016, arXiv 1603.05027), D = 512.
 
-CLID-MU spec, section 5.1: 3x3 stem, groups of 64-128-256-512 channels, no final BN and ReLU before the average pool,
+docs/clid_mu.md, section 5.1: 3x3 stem, groups of 64-128-256-512 channels, no final BN and ReLU before the average pool,
 so that features may be negative. ResNet-18's 2 blocks in each group.
 """
 

@@ -18,8 +18,9 @@ LIMIT = 64 * 2**20  # bytes of all kept logits together; they also travel in eve
 class ClidEnsemble:
     """Test logits of the evaluations with the lowest validation CLID so far, on the CPU.
 
-    The released code's "acc_1 / acc_3 / acc_5" (CLID-MU spec 5.3): raw logits added, then argmax. Our reading: theirs
-    ranks by CLID on the meta set, ours by CLID on the fixed validation batch (val_clid), which every method has.
+    The released code's "acc_1 / acc_3 / acc_5" (docs/clid_mu.md, section 5.3): raw logits added, then argmax. Our
+    reading: theirs ranks by CLID on the meta set, ours by CLID on the fixed validation batch (val_clid), which every
+    method has.
     Nothing is kept where the most logits to keep would need more than `limit` bytes.
     """
 

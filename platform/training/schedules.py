@@ -11,7 +11,7 @@ __all__ = ["SCHEDULES", "learning_rate"]
 
 
 def cosine_7_16(progress: float) -> float:
-    """max(0, cos(7 pi t / (16 N))): FixMatch's, which ends at 0.195 of the peak (LayerMatch spec, section 5)."""
+    """max(0, cos(7 pi t / (16 N))): FixMatch's, which ends at 0.195 of the peak (docs/layermatch.md, section 5)."""
     return max(0.0, math.cos(7 * math.pi * progress / 16))
 
 

@@ -1,4 +1,4 @@
-"""Label noise: rates, shapes and determinism (CLID-MU specification, section 8.4, acceptance test 7)."""
+"""Label noise: rates, shapes and determinism (docs/clid_mu.md, section 8.4, acceptance test 7)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_share_of_wrong_labels(kind, expected, rate, classes):
 def test_instance_rate_is_the_mean_of_the_truncated_normal(rate, mean_rate):
     rates = truncated_normal(rate, 200_000, np.random.default_rng(0))
     assert rates.min() >= 0 and rates.max() <= 1
-    assert abs(rates.mean() - mean_rate) < 3 * 0.1 / np.sqrt(len(rates)) + 5e-5  # the specification has 4 digits
+    assert abs(rates.mean() - mean_rate) < 3 * 0.1 / np.sqrt(len(rates)) + 5e-5  # the means have 4 digits
     labels, images = labels_for(6_000, 5), images_for(6_000)
     for kind in ("instance", "instance_scaled"):
         share = float((corrupt(labels, kind, rate, 5, seed=4, images=images) != labels).mean())

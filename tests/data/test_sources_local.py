@@ -135,7 +135,7 @@ def test_rows_without_an_image_are_bad_images(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "cifar10").is_dir(), reason="the real data are not here")
 def test_real_noise_rates():
-    """CIFAR-10N as published: aggregate 9.01 %, random 1 17.23 %, worse 40.21 % (CLID-MU specification, 4.1)."""
+    """CIFAR-10N as published: aggregate 9.01 %, random 1 17.23 %, worse 40.21 % (docs/clid_mu.md, section 4.1)."""
     data = opened("parquet", path=DATA / "cifar10", limit=1500)
     assert data.class_names[5] == "dog" and data.image_shape == (3, 32, 32)
     for name, rate in (("aggre_label", 0.0901), ("random_label1", 0.1723), ("worse_label", 0.4021)):

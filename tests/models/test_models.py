@@ -26,7 +26,7 @@ def test_names_are_the_files_of_the_folder():
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "parameters", "width"),
     [
-        ("wrn_28_2", (3, 32, 32), 10, 1_467_626, 128),  # LayerMatch spec, section 5: 1.468 M
+        ("wrn_28_2", (3, 32, 32), 10, 1_467_626, 128),  # docs/layermatch.md, section 5: 1.468 M
         ("wrn_28_8", (3, 32, 32), 100, 23_401_028, 512),  # 23.40 M
         ("preact_resnet18", (3, 32, 32), 10, 11_171_146, 512),
         ("small_cnn", (1, 8, 8), 10, 94_186, 128),

@@ -54,7 +54,7 @@ def test_the_lowest_are_kept_and_of_ties_the_earlier(criteria: list[float]):
 
 @given(st.lists(st.floats(-100, 100, width=32), min_size=4, max_size=4))
 def test_five_identical_ones_guess_as_one(row: list[float]):
-    """Acceptance test 8 of spec 8.4, numbers that rounding could tie included."""
+    """Acceptance test 8 of docs/clid_mu.md, section 8.4, numbers that rounding could tie included."""
     first = torch.tensor(row)
     logits = torch.stack([first, first.flip(0), torch.nextafter(first[0], torch.tensor(200.0)).expand(4)])
     logits[2, 0] = first[0]  # the next smaller number, at the first place

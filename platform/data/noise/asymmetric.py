@@ -14,7 +14,7 @@ _SYNONYMS = {"car": "automobile", "plane": "airplane"}
 class Asymmetric(Noise):
     """asymmetric: a share `rate` of the labels becomes the class it is easily mistaken for.
 
-    Which class that is depends on the class names (CLID-MU specification, section 4.2, `asy` [C]):
+    Which class that is depends on the class names (docs/clid_mu.md, section 4.2, `asy`):
     CIFAR-10's and STL-10's: truck to automobile, bird to airplane, cat to dog and back, deer to horse, others clean.
     Digits "0" to "9": 7 to 1, 2 to 7, 5 to 6 and back, 3 to 8, others clean (the map used on MNIST).
     CIFAR-100's: the next class inside blocks of 5 consecutive class numbers, as released; these blocks are not the

@@ -13,7 +13,7 @@ STD = 0.1
 class Instance(Noise):
     """instance: how likely a label is wrong, and which wrong class it gets, depends on the image.
 
-    The part-dependent recipe as released with CLID-MU (specification, section 4.1, `inst` [C]): image i has a flip rate
+    The part-dependent recipe as released with CLID-MU (docs/clid_mu.md, section 4.1, `inst`): image i has a flip rate
     q_i from a normal distribution of mean `rate` and standard deviation 0.1, truncated to [0, 1]; a projection
     W[y] [D, C] of standard normal numbers per class gives scores a = x_i W[y_i] over its D pixel values; the label
     stays with probability 1 - q_i and becomes class k with q_i softmax(a)_k, y_i itself excluded.

@@ -10,8 +10,8 @@ from platform.data.noise.noise_model import Noise
 class Symmetric(Noise):
     """symmetric: a share `rate` of the labels becomes another class, every other class equally likely.
 
-    T[y, k] = rate / (C - 1) off the diagonal, so the share of wrong labels is `rate` itself (CLID-MU specification,
-    section 4.2, `sym` [C]). Other code calls `uniform` symmetric too; mind which one a paper means.
+    T[y, k] = rate / (C - 1) off the diagonal, so the share of wrong labels is `rate` itself (docs/clid_mu.md,
+    section 4.2, `sym`). Other code calls `uniform` symmetric too; mind which one a paper means.
     """
 
     def transition(self, num_classes: int, rate: float, class_names: Sequence[str] | None) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 The variant of FixMatch, TorchSSL and USB: LeakyReLU 0.1, BN momentum 0.001 and eps 0.001, a first convolution with bias
 and none in the blocks, Xavier-normal head with zero bias; the first block activates before the residual, so that its
-shortcut sees the activated input (LayerMatch spec, section 5, "Backbone facts": 1.468 M parameters for 28-2 at K=10).
+shortcut sees the activated input (docs/layermatch.md, section 5, "Backbone facts": 1.468 M parameters for 28-2
+at K=10).
 
 Our reading: the first block of every group convolves the *activated* input, as in FixMatch's TensorFlow original and in
 USB's later versions. The PyTorch ports in between convolve the raw input in groups 2 and 3, which leaves two BN layers

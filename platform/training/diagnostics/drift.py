@@ -1,4 +1,7 @@
-"""How far the head and the class centres have moved since the evaluation before (LayerMatch spec 8, item 8)."""
+"""How far the head and the class centres have moved since the evaluation before.
+
+docs/layermatch.md, section 8, item 8.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How well features separate the classes, and how much of that the head makes use of (LayerMatch spec 8: 6, 7, 10).
+"""How well features separate the classes, and how much of that the head makes use of (docs/layermatch.md, section 8).
+
+Items 6, 7 and 10 there.
 
 A `Probe` holds features [N, D], true labels [N] and the head's guesses [N] of images: `reference` are training images,
 `query` test images that no number here is fitted on.
@@ -141,7 +143,7 @@ def density(probe: Probe) -> dict[str, float]:
 def linear_cka(a: np.ndarray, b: np.ndarray) -> float:
     """Linear CKA of two representations [N, D], [N, E] of the same images (Kornblith et al., 2019, arXiv 1905.00414).
 
-    1 = the same up to rotation and one scale, 0 = nothing in common (spec 8, item 12).
+    1 = the same up to rotation and one scale, 0 = nothing in common (docs/layermatch.md, section 8, item 12).
     """
     grams = []
     for x in (a, b):

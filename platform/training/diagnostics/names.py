@@ -16,7 +16,7 @@ Cost = Literal["cheap", "full", "method"]
 
 @dataclass(frozen=True)
 class Meaning:
-    """item: of the LayerMatch specification, section 8."""
+    """item: of docs/layermatch.md, section 8."""
 
     text: str
     cost: Cost

@@ -2,7 +2,7 @@
 
 L_s = CE(weak views, given labels), L_u = CE(strong views, argmax of the weak views): all guesses count, whatever the
 method selects and gates, so that the numbers of different methods and moments compare. The oracle has the true labels
-in the guesses' place. (LayerMatch spec, section 8, item 5; the choice of L_u is ours.)
+in the guesses' place. (docs/layermatch.md, section 8, item 5; the choice of L_u is ours.)
 """
 
 from __future__ import annotations
