@@ -9,139 +9,32 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.ema import ModelEMA
 from methods.parts.watch import Watch
 from methods.ranges import Range, uniform
+from methods.types import (
+    Batch,
+    Conditions,
+    LabelledImages,
+    LabelledLoss,
+    Setup,
+    Stream,
+    Terms,
+    Views,
+    check_conditions,
+    conditions_of,
+    hyper,
+)
 
-__all__ = ["Batch", "LabelledImages", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
-
-
-def hyper(default: Any, *, search: Range | None = None, help: str, **limits: Any) -> Any:
-    """A hyper-parameter: its default, the range `auto` searches, its help and pydantic limits (`ge=`, `lt=`, ...)."""
-    return Field(default, description=help, json_schema_extra={"search": search}, **limits)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Views:
-    """Which augmented views of which images a step needs; the platform makes only these.
-
-    A view is "plain" (normalised only), "weak" (crop, and flip where it suits the images) or "strong" (RandAugment and
-    cutout). Naming one twice draws two independent views.
-    """
-
-    labelled: tuple[str, ...] = ("weak",)
-    unlabelled: tuple[str, ...] = ()
-    meta: tuple[str, ...] = ()
-
-
-@dataclass
-class Stream:
-    """Images of one kind: `views` in the order asked for, each [N, C, H, W] float on the device.
-
-    y: [N] given labels (-1 = none). true: [N] true labels for diagnostics only (-1 = unknown).
-    index: [N] position in the training set.
-    """
-
-    names: tuple[str, ...]
-    views: tuple[Tensor, ...]
-    y: Tensor
-    true: Tensor
-    index: Tensor
-
-    @property
-    def x(self) -> Tensor:
-        return self.views[0]
-
-    @property
-    def weak(self) -> Tensor:
-        return self.views[self.names.index("weak")]
-
-    @property
-    def strong(self) -> Tensor:
-        return self.views[self.names.index("strong")]
-
-    def split(self, parts: int) -> list[Stream]:
-        """In so many parts of equal size, in order. The number of images has to be a multiple of `parts`."""
-        views = [view.chunk(parts) for view in self.views]
-        others = zip(self.y.chunk(parts), self.true.chunk(parts), self.index.chunk(parts), strict=True)
-        return [Stream(self.names, tuple(v[i] for v in views), *other) for i, other in enumerate(others)]
-
-
-@dataclass
-class Batch:
-    """What one step sees. A stream the method did not ask for is None."""
-
-    labelled: Stream
-    unlabelled: Stream | None
-    meta: Stream | None
-    step: int
-    progress: float  # step / steps, in [0, 1)
-
-    def stream(self, name: str) -> Stream:
-        """The stream called `name`: labelled, unlabelled or meta; LookupError where the batch was made without it."""
-        stream = getattr(self, name)
-        if stream is None:
-            raise LookupError(f"this batch has no {name} images: does the method's `views` ask for them?")
-        return stream
-
-    def split(self, parts: int) -> list[Batch]:
-        """In so many batches, each with its share of every stream."""
-        streams = (self.labelled, self.unlabelled, self.meta)
-        shares = [[None] * parts if stream is None else stream.split(parts) for stream in streams]
-        return [Batch(*share, self.step, self.progress) for share in zip(*shares, strict=True)]  # type: ignore[arg-type]
-
-
-class Terms(dict[str, Tensor]):
-    """Named, already weighted scalar losses; the step minimises their sum. Names appear in the curves as loss/NAME."""
-
-    def total(self) -> Tensor:
-        if Watch.open is not None:
-            Watch.open.terms(self)
-        return torch.stack([term.to(torch.promote_types(term.dtype, torch.float32)) for term in self.values()]).sum()
-
-
-class LabelledImages(Protocol):
-    """All labelled training images, for methods that look at each of them now and then (selection by small loss).
-
-    index: [N] positions, as in Stream.index. y: [N] given labels. Both on the device.
-    """
-
-    index: Tensor
-    y: Tensor
-
-    def view(self, index: Tensor, name: str, generator: torch.Generator) -> Tensor:
-        """A view ("plain", "weak", "strong") of the images at these positions, drawn from `generator`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a method may know of its trial before the first step."""
-
-    num_classes: int
-    steps: int
-    num_labelled: int
-    num_unlabelled: int
-    num_train: int  # size of the index space of Stream.index
-    device: torch.device
-    seed: int
-    make_model: Callable[[int], nn.Module]  # a further, freshly initialised model; the argument varies its seed
-    make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]  # the trial's optimiser for a further model
-    label_counts: tuple[int, ...] = ()  # labelled images per given class
-    amp: bool = False
-    grad_clip: float | None = None
-    labelled_images: LabelledImages | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-    diagnostics: bool = True  # whether some steps are watched (parts/watch.py)
+__all__ = ["Batch", "LabelledImages", "LabelledLoss", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
 
 
 class Method(nn.Module):
@@ -161,8 +54,14 @@ class Method(nn.Module):
     """Whether a step may be made in parts (train.accumulate): True where `loss` is a mean over images, each judged by
     itself, and changes no state. Not inherited: a class whose loss or selector is another has to say so itself."""
 
-    def __init__(self, model: nn.Module, hyper: Any, setup: Setup) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_conditions(cls.Hyper)
+
+    def __init__(self, model: nn.Module, hyper: Any, setup: Setup, labelled_loss: LabelledLoss | None = None) -> None:
+        """labelled_loss: replaces the mean cross-entropy of the labelled images, see `labelled_loss`."""
         super().__init__()
+        self._labelled_loss = F.cross_entropy if labelled_loss is None else labelled_loss
         self.model = model
         self.hyper = hyper
         self.setup = setup
@@ -188,9 +87,10 @@ class Method(nn.Module):
 
     def labelled_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of the labelled images: the mean cross-entropy of logits [B, K] against classes [B] or soft
-        targets [B, K]. Where `loss` calls this, another method can be built on this one and weight the images
-        (clid_mu's `base`): then the labelled images have to be the first rows of the first forward pass."""
-        return F.cross_entropy(logits, target)
+        targets [B, K], or the constructor's `labelled_loss`. Where `loss` calls this, another method can be built on
+        this one and weight the images (clid_mu's `base`): then the labelled images have to be the first rows of the
+        first forward pass."""
+        return self._labelled_loss(logits, target)
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         """One optimisation step. Override to steer it; use `autocast` and `descend`."""
@@ -198,7 +98,7 @@ class Method(nn.Module):
             return self._step_in_parts(batch, optimizer)
         with self.autocast():
             terms = self.loss(batch)
-        self.descend(terms.total(), optimizer)
+        self.descend(terms, optimizer)
         return terms
 
     def after_step(self, batch: Batch) -> None:
@@ -262,10 +162,14 @@ class Method(nn.Module):
         length = share * self.setup.steps
         return min(1.0, step / length) if length > 0 else 1.0
 
-    def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """zero_grad, backward, clip (where the trial asks for it), optimiser step."""
-        if Watch.open is not None:
-            Watch.open.look()
+    def descend(self, loss: Terms | Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """zero_grad, backward, clip (where the trial asks for it), optimiser step.
+
+        loss: terms, whose gradients are compared where the step is watched, or a scalar, whose are not.
+        """
+        if isinstance(loss, Terms):
+            self.watch.look(loss)
+            loss = loss.total()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._move(optimizer)
@@ -286,10 +190,8 @@ class Method(nn.Module):
         for part in batch.split(self.accumulate):
             with self.autocast():
                 terms = self.loss(part)
-            total = terms.total() / self.accumulate
-            if Watch.open is not None:
-                Watch.open.look()
-            total.backward()
+            self.watch.look(terms)
+            (terms.total() / self.accumulate).backward()
             for name, term in terms.items():
                 value = term.detach() / self.accumulate
                 sums[name] = sums[name] + value if name in sums else value
@@ -339,6 +241,11 @@ class Method(nn.Module):
             if isinstance(extra, dict) and isinstance(extra.get("search"), Range):
                 found[name] = extra["search"]
         return found
+
+    @classmethod
+    def conditions(cls) -> Conditions:
+        """Hyper-parameters that act only at some values of others, with these values (`when` of `hyper`)."""
+        return conditions_of(cls.Hyper)
 
     @classmethod
     def summary(cls) -> str:

@@ -149,9 +149,8 @@ class ClidMu(Method):
     def build(self) -> None:
         settings, setup = self.hyper, self.setup
         base = BASES[settings.base]
-        self.base = base(self.model, base_hyper(settings, settings.base, base), setup)
-        self.base.ema = self.ema
-        self.base.labelled_loss = self._labelled_loss
+        self.base = base(self.model, base_hyper(settings, settings.base, base), setup, self._weighted_loss)
+        self.base.ema, self.base.watch = self.ema, self.watch
         self.generator.manual_seed(setup.seed ^ 1)  # what is drawn for the meta-model is not what the base draws
         self._shared = not base.views_for(self.base.hyper).unlabelled
         self._scheme = settings.hypergradient
@@ -185,7 +184,7 @@ class ClidMu(Method):
         if not self._now.weighted:
             raise TypeError(f"base: {self.hyper.base} does not pass its labelled images through labelled_loss()")
         del self._now
-        self.base.descend(terms.total(), optimizer)
+        self.base.descend(terms, optimizer)
         return terms
 
     def after_step(self, batch: Batch) -> None:
@@ -212,7 +211,7 @@ class ClidMu(Method):
                 self.meta_set.select(self.model)
         return _Now(batch, optimizer, meta_due=since >= 0 and since % settings.every == 0, warming_up=since < 0)
 
-    def _labelled_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+    def _weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """The base's labelled loss, weighted; the meta-model learns first, where that is due."""
         now = self._now
         now.weighted = True

@@ -76,6 +76,7 @@ class DivideMix(TwoNetworks):
                 parts = self._divided(
                     batch.labelled, self.hyper.lambda_u * self.ramp_up(batch.step - start, self.hyper.ramp)
                 )
+        self.watch.look(parts[1])  # before the first network moves, while the graphs of both are complete
         self.descend_both(parts[0].total(), parts[1].total(), optimizer)
         return Terms({name: (parts[0][name] + parts[1][name]) / 2 for name in parts[0]})
 

@@ -153,7 +153,7 @@ class LayerMatch(Method):
         self._seen = self.centres.gather(torch.cat([seen.labelled, seen.weak]), torch.cat([y, label]), weight)
         self.record(centre_members=mask.mean())
 
-    def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def descend(self, loss: Terms | Tensor, optimizer: torch.optim.Optimizer) -> None:
         with scaled_step(find_head(self.model).parameters(), self.hyper.head_lr_factor):
             super().descend(loss, optimizer)
 

@@ -80,8 +80,8 @@ def scaled_step(parameters: Iterable[nn.Parameter], factor: float) -> Iterator[N
         yield
         return
     moved: list[Tensor] = list(parameters)
+    before = [parameter.detach().clone() for parameter in moved]
+    yield
     with torch.no_grad():
-        before = [parameter.clone() for parameter in moved]
-        yield
         torch._foreach_lerp_(before, moved, factor)
         torch._foreach_copy_(moved, before)

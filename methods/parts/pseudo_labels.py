@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Method, Stream
 from methods.parts.selectors import Selector
+from methods.parts.watch import Watch
+from methods.types import Stream
+
+
+class Watched(Protocol):
+    """A method, as far as its guesses are recorded."""
+
+    @property
+    def watch(self) -> Watch: ...
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,6 @@ class PseudoLabels:
         self.trained.append(logits)
         return (self.mask * F.cross_entropy(logits, self.label, reduction="none")).mean()
 
-    def record(self, method: Method, stream: Stream) -> None:
+    def record(self, method: Watched, stream: Stream) -> None:
         """Tell the method's watch: utilisation, confidence, accuracy where the truth is known, changes. Once a step."""
         method.watch.pseudo_labels(self, stream)

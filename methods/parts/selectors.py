@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from methods.parts.memory import latest
-
-if TYPE_CHECKING:
-    from methods.base import Setup
+from methods.types import Setup
 
 SelectorName = Literal["fixed", "none", "ramp", "flexmatch", "freematch", "softmatch"]
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Setup
 from methods.parts.loss_mixture import clean_probability
 from methods.parts.precision import at_least_float32
+from methods.types import Setup
 
 
 def select_small_loss(losses: Tensor, y: Tensor, counts: Sequence[int], size: int) -> Tensor:

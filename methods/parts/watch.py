@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from methods.parts.precision import full_precision
+from methods.types import Stream, Terms
 
-if TYPE_CHECKING:
-    from methods.base import Stream, Terms
-    from methods.parts.pseudo_labels import PseudoLabels
-
-__all__ = ["EVERY", "Watch"]
+__all__ = ["EVERY", "Guess", "Watch"]
 
 EVERY = 32
 
@@ -40,12 +37,24 @@ Pair = tuple[Tensor, Tensor]
 """(sum, count), as Method.record_ratio takes them."""
 
 
+class Guess(Protocol):
+    """Hard pseudo-labels of one step, as in parts/pseudo_labels.py."""
+
+    @property
+    def label(self) -> Tensor: ...
+    @property
+    def confidence(self) -> Tensor: ...
+    @property
+    def mask(self) -> Tensor: ...
+    @property
+    def trained(self) -> list[Tensor]: ...
+
+
 class Watch(nn.Module):
     """Watches the steps of one method. `num_images` 0: it guesses no labels. Off, it does and remembers nothing."""
 
     guesses: Tensor | None
     latest: Tensor | None
-    open: ClassVar[Watch | None] = None  # the one that watches the step under way: a method may be built on another
 
     def __init__(self, on: bool, head: tuple[int, ...] | None, num_classes: int, num_images: int, device: torch.device):
         super().__init__()
@@ -59,8 +68,7 @@ class Watch(nn.Module):
 
     def _forget(self) -> None:
         self._calls: _HeadCalls | None = None
-        self._terms: Terms | None = None
-        self._labels: list[tuple[PseudoLabels, Tensor]] = []
+        self._labels: list[tuple[Guess, Tensor]] = []
         self._found: dict[str, Pair] = {}
 
     # -- what a step tells -------------------------------------------------------------------------------------------
@@ -71,37 +79,31 @@ class Watch(nn.Module):
         if not self.on or self.head is None or step % EVERY:
             yield {}
             return
-        self._calls, Watch.open = _HeadCalls(self.head), self
+        self._calls = _HeadCalls(self.head)
         try:
             # A compiled model's layers cannot be looked at; this step runs as written.
             eager = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
             with eager, self._calls:
                 yield self._found
         finally:
-            Watch.open = None
             self._forget()
 
-    def terms(self, terms: Terms) -> None:
-        """The losses that are about to be minimised."""
-        self._terms = terms
-
-    def look(self) -> None:
-        """Just before the backward pass: the graph is complete."""
-        if self._calls is None or self._terms is None:
+    def look(self, terms: Terms) -> None:
+        """Compare the losses that are about to be minimised, just before the backward pass: the graph is complete."""
+        if self._calls is None:
             return
-        calls, terms = list(self._calls.found.values()), self._terms
+        calls = list(self._calls.found.values())
         self._calls.found.clear()  # what comes later in the step belongs to the next look
-        self._terms = None
         if calls:
             with full_precision(calls[0].logits.device):
                 self._found.update(_compare(calls, terms))
                 for guess, true in self._labels[-1:]:
                     self._found.update(_split(calls, guess, true))
 
-    def pseudo_labels(self, guess: PseudoLabels, stream: Stream) -> None:
+    def pseudo_labels(self, guess: Guess, stream: Stream) -> None:
         """At each step that guesses: one addition to the table."""
-        if Watch.open is not None:
-            Watch.open._labels.append((guess, stream.true))
+        if self._calls is not None:
+            self._labels.append((guess, stream.true))
         if self.guesses is None or self.latest is None:
             return
         self._guessed = True
@@ -211,7 +213,7 @@ def _compare(calls: list[_Call], terms: Terms) -> dict[str, Pair]:
     return found
 
 
-def _split(calls: list[_Call], guess: PseudoLabels, true: Tensor) -> dict[str, Pair]:
+def _split(calls: list[_Call], guess: Guess, true: Tensor) -> dict[str, Pair]:
     """The unlabelled loss, without its weight, as a sum over right and over wrong guesses; and what the images of the
     wrong ones would ask for with their true labels (the oracle). Nothing where the guesses were not trained on."""
     if not guess.trained:
