@@ -26,6 +26,11 @@ def _base() -> type[Method]:
 
 
 _finder: Finder[Method] = Finder(
-    "method", _base, __name__, Path(__file__).parent, "kurabe.methods", other=("base", "ranges", "plugins", "types")
+    "method",
+    _base,
+    __name__,
+    Path(__file__).parent,
+    "kurabe.methods",
+    other=("base", "ranges", "parts", "plugins", "types"),
 )
 names, get, from_file, from_source = _finder.names, _finder.get, _finder.from_file, _finder.from_source

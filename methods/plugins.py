@@ -73,12 +73,17 @@ class Finder(Generic[T]):
 
     def names(self) -> list[str]:
         """Names found by place and by entry point, sorted."""
-        places = {f.stem for f in self.folder.glob("*.py") if self._is_place(f.stem)}
+        files = [*self.folder.glob("*.py"), *(f.parent for f in self.folder.glob("*/__init__.py"))]
+        places = {f.stem for f in files if self._is_place(f.stem)}
         return sorted(places | {e.name for e in importlib.metadata.entry_points(group=self.group)})
 
     def has(self, name: str) -> bool:
         """As `name in names()`. Installed packages are only looked through (10 ms) for what is not in the folder."""
-        return (self._is_place(name) and (self.folder / f"{name}.py").exists()) or name in self.names()
+        return (self._is_place(name) and self._place(name).exists()) or name in self.names()
+
+    def _place(self, name: str) -> Path:
+        package = self.folder / name / "__init__.py"
+        return package if package.exists() else self.folder / f"{name}.py"
 
     def _is_place(self, name: str) -> bool:
         return name.isidentifier() and not name.startswith("_") and name not in self.other
@@ -87,7 +92,7 @@ class Finder(Generic[T]):
         """The class, by name or by path. Raises UnknownPlugin or BrokenPlugin."""
         if name.endswith(".py"):
             return self.from_file(Path(name))
-        place = self.folder / f"{name}.py"
+        place = self._place(name)
         if self._is_place(name) and place.exists():
             try:
                 return self._only(importlib.import_module(f"{self.package}.{name}"), name)
@@ -134,7 +139,9 @@ class Finder(Generic[T]):
         own = [
             value
             for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+            if isinstance(value, type)
+            and issubclass(value, base)
+            and f"{value.__module__}.".startswith(f"{module.__name__}.")
         ]
         if len(own) != 1:
             has = ", ".join(sorted(c.__name__ for c in own)) or "none"
