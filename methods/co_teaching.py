@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Batch, Terms, Views, hyper
-from methods.parts.two_networks import TwoNetworks
+from methods.base import Batch, Method, Terms, Views, hyper
+from methods.parts.second_network import SecondNetwork
 from methods.ranges import uniform
 
 
-class CoTeaching(TwoNetworks):
+class CoTeaching(Method):
     """Two networks exchange the images of smallest loss in a batch (Han et al., 2018, arXiv 1804.06872).
 
     R(t) = 1 - forget_rate min(1, t / (forget_ramp N)), k = floor(R(t) B); D_1, D_2: the k images of smallest CE under
@@ -21,7 +21,7 @@ class CoTeaching(TwoNetworks):
     Costs two plain steps.
     """
 
-    class Hyper(TwoNetworks.Hyper):
+    class Hyper(Method.Hyper):
         forget_rate: float = hyper(
             0.2, search=uniform(0.05, 0.6), ge=0, lt=1, help="share of a batch that is left out: the noise rate"
         )
@@ -32,16 +32,24 @@ class CoTeaching(TwoNetworks):
     views = Views(labelled=("weak",))
     in_flight = ("model_ema", "forget_rate")
 
+    def build(self) -> None:
+        self.second = SecondNetwork(self.model, self.setup, self.hyper.model_ema)
+
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         x, y = batch.labelled.weak, batch.labelled.y
         with self.autocast():
-            losses = [F.cross_entropy(network(x), y, reduction="none") for network in (self.model, self.other)]
+            losses = [F.cross_entropy(network(x), y, reduction="none") for network in (self.model, self.second.model)]
         keep = self.kept(batch.step, len(y))
         easy = [each.detach().topk(keep, largest=False).indices for each in losses]
         self._record(batch, easy[0])
         terms = Terms(first=losses[0].gather(0, easy[1]).mean(), second=losses[1].gather(0, easy[0]).mean())
-        self.descend_both(terms["first"], terms["second"], optimizer)
+        self.descend(terms["first"], optimizer)
+        self.second.descend(terms["second"], optimizer, self.setup.grad_clip)
         return terms
+
+    def after_step(self, batch: Batch) -> None:
+        super().after_step(batch)
+        self.second.update_average()
 
     def kept(self, step: int, count: int) -> int:
         """k: how many of `count` images count in this step; known on the host, so that shapes stay known."""
