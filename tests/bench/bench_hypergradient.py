@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import methods
 import platform
 from methods.base import Batch, Method, Setup, Stream
-from methods.parts.hypergradient import SCHEMES
+from methods.clid_mu.hypergradient import SCHEMES
 from platform.models import build
 from tests.bench.__main__ import processor
 from tests.bench.shared import read_arguments

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 import methods
-from methods.clid_mu import BASES, ClidMu
-from methods.parts.hypergradient import SCHEMES
-from methods.parts.layers import check_layers, parse_layers
+from methods.base import Terms
+from methods.clid_mu import ClidMu
+from methods.clid_mu.hyper_parameters import BASES
+from methods.clid_mu.hypergradient import SCHEMES
+from methods.clid_mu.layers import check_layers, parse_layers
 from platform.conformance.no_sync import NoHostSync
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
 
@@ -78,11 +80,12 @@ def test_only_the_labelled_loss_is_weighted_and_without_normalising(base):
     batch = ToyBatches(method, wrong=0.3).next(0)
     with torch.no_grad():
         expected = plain.loss(batch)
-    plain.labelled_loss = lambda z, y: (
-        method.weighting(F.cross_entropy(z, y, reduction="none").detach()) * F.cross_entropy(z, y, reduction="none")
-    ).mean()
-    fresh = alone(ToyModel(), alone.Hyper(**hyper), method.setup).train()
-    fresh.labelled_loss = plain.labelled_loss
+
+    def weighted_loss(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        losses = F.cross_entropy(z, y, reduction="none")
+        return (method.weighting(losses.detach()) * losses).mean()
+
+    fresh = alone(ToyModel(), alone.Hyper(**hyper), method.setup, labelled_loss=weighted_loss).train()
     weighted = fresh.loss(batch)
     found = method.step(batch, make_optimizer(method.model))
     assert set(found) == set(expected)
@@ -172,14 +175,9 @@ def test_the_averages_of_base_and_method_are_one():
 
 def test_a_base_that_hides_its_labelled_loss_is_named():
     method = make("fixmatch")
-    loss = method.base.loss
-    method.base.loss = lambda batch: type(loss(batch))(
-        labelled=F.cross_entropy(method.model(batch.labelled.x), batch.labelled.y)
-    )
-    hook, method.base.labelled_loss = method.base.labelled_loss, F.cross_entropy
+    method.base.loss = lambda batch: Terms(labelled=F.cross_entropy(method.model(batch.labelled.x), batch.labelled.y))
     with pytest.raises(TypeError, match="base: fixmatch"):
         method.step(ToyBatches(method).next(0), make_optimizer(method.model))
-    method.base.labelled_loss = hook
 
 
 # -- hyper-parameters --------------------------------------------------------------------------------------------------

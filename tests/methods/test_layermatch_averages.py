@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import methods
-from methods.parts.averages import AverageHyper, PredictionAverage
+from methods.layermatch.averages import AverageHyper, PredictionAverage
+from methods.layermatch.gates import GateHyper
 from methods.parts.centres import Centres
-from methods.parts.gates import GateHyper
 from methods.parts.selectors import SelectorName
 from platform.conformance.no_sync import NoHostSync
 from tests.methods.toy import CLASSES, LABELLED, UNLABELLED, ToyBatches, ToyModel, make_method, make_optimizer, train

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import methods
-from methods.parts.heads import gated_head, linear_gradient
+from methods.layermatch.heads import gated_head, linear_gradient
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method, make_setup
 
 EXACT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-13}
@@ -269,7 +269,7 @@ vectors = st.integers(0, 2**31 - 1).map(lambda seed: torch.Generator().manual_se
 @given(vectors, st.sampled_from(["sign", "cosine", "project"]), st.floats(1e-3, 1e3))
 def test_the_judgement_hangs_on_the_angle_alone(generator, rule, scale):
     """Scaling the unlabelled loss scales what passes; what passes never works against the labels."""
-    from methods.parts.gates import _Judge
+    from methods.layermatch.gates import _Judge
 
     gate: Any = gated("conflict").gate
     known, weight = (torch.randn(3, 4, generator=generator, dtype=torch.float64) for _ in range(2))

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 import methods
-from methods.parts.heads import scaled_step
-from methods.parts.stages import blocked_below, last_stages
+from methods.layermatch.blocked_stages import blocked_below, last_stages
+from methods.layermatch.heads import scaled_step
 from platform.models import build
 from tests.methods.test_layermatch_gates import EXACT, FORMS, LAMBDA, STEP, B, gated, gradients
 from tests.methods.toy import CHANNELS, CLASSES, SIDE, ToyBatches, ToyModel, make_method, make_optimizer

@@ -6,22 +6,17 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any
 
 import torch
-from pydantic import field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from methods.base import Batch, Method, Terms, Views, hyper
-from methods.fixmatch import FixMatch
-from methods.flexmatch import FlexMatch
-from methods.layermatch import LayerMatch
-from methods.mixup import MixUp
-from methods.parts.batch_norm import frozen_statistics
-from methods.parts.composition import base_hyper, with_bases
-from methods.parts.hypergradient import (
+from methods.base import Batch, Method, Terms, Views
+from methods.clid_mu.composition import base_hyper, with_bases
+from methods.clid_mu.hyper_parameters import BASES, META_VIEWS, ClidMuHyper
+from methods.clid_mu.hypergradient import (
     SCHEMES,
     VirtualStep,
     cheapest_exact,
@@ -29,87 +24,13 @@ from methods.parts.hypergradient import (
     linear_head,
     virtual_forward,
 )
-from methods.parts.layers import FEATURES, check_layers, parse_layers, stage_outputs
-from methods.parts.meta_models import VRI, Judged, MetaModel, WNet, judged
-from methods.parts.meta_objectives import SMALL_LOSS, Goal, label_loss, layered_clid
+from methods.clid_mu.layers import FEATURES, check_layers, parse_layers, stage_outputs
+from methods.clid_mu.meta_models import VRI, Judged, MetaModel, WNet, judged
+from methods.clid_mu.meta_objectives import SMALL_LOSS, label_loss, layered_clid
+from methods.clid_mu.small_loss import SmallLossSet
+from methods.clid_mu.trust import Trust
+from methods.parts.batch_norm import frozen_statistics
 from methods.parts.precision import at_least_float32, full_precision
-from methods.parts.small_loss import SmallLossSet
-from methods.parts.trust import Trust
-from methods.ranges import choice, int_log_uniform, log_uniform, uniform
-from methods.supervised import Supervised
-from methods.uda import UDA
-
-BASES: dict[str, type[Method]] = {
-    "supervised": Supervised,
-    "mixup": MixUp,
-    "fixmatch": FixMatch,
-    "flexmatch": FlexMatch,
-    "uda": UDA,
-    "layermatch": LayerMatch,
-}
-META_VIEWS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong")}
-
-
-class ClidMuHyper(Method.Hyper):
-    """CLID-MU's own; `with_bases` adds those of each base as BASE_KEY (fixmatch_threshold, mixup_alpha, ...)."""
-
-    base: Literal["supervised", "mixup", "fixmatch", "flexmatch", "uda", "layermatch"] = hyper(
-        "supervised", help="the method whose labelled loss is weighted"
-    )
-    meta_model: Literal["wnet", "vri"] = hyper(
-        "wnet", search=choice("wnet", "vri"), help="a weight of each loss, or a rectifier of each logit"
-    )
-    meta_goal: Goal = hyper("clid", help="what judges the virtual step; ce reads true labels (an oracle)")
-    meta_lr: float = hyper(1e-5, search=log_uniform(1e-5, 1e-1), gt=0, help="learning rate of the meta-model")
-    meta_batch_size: int = hyper(100, search=int_log_uniform(50, 400), ge=2, help="images of a meta batch")
-    meta_set_size: int = hyper(1000, ge=2, help="images that meta batches are drawn from")
-    meta_source: Literal["training", "unlabelled", "held_out"] = hyper(
-        "training", help="where the meta set is drawn from; with few labels, unlabelled"
-    )
-    meta_view: Literal["weak", "strong", "both"] = hyper("weak", help="views of meta images; both = twice the rows")
-    temperature: float = hyper(0.5, search=uniform(0.1, 1.0), gt=0, help="CLID's temperature on feature cosines")
-    normalizer_grad: bool = hyper(
-        False, search=choice(False, True), help="differentiate CLID's row sums; off = as released"
-    )
-    layers: str = hyper(
-        FEATURES, help="hidden layers of CLID with weights: features, or for instance stage1=0.5, features=1"
-    )
-    normalise: Literal["auto", "sum", "none"] = hyper(
-        "auto", help="wnet: weights sum to 1, or not; auto = as released: none on top of unlabelled images, else sum"
-    )
-    vri_lambda: float = hyper(0.0, ge=0, help="vri: weight of its regulariser; without effect (see parts/meta_models)")
-    hypergradient: Literal["auto", "exact_reverse", "exact_forward", "finite_difference", "top_stage", "last_layer"] = (
-        hyper("auto", help="how the meta-gradient is computed; auto = the cheaper exact one")
-    )
-    every: int = hyper(1, ge=1, help="meta update every so many steps; 1 = as released")
-    warmup_epochs: int | None = hyper(
-        None, ge=0, help="passes over the labelled images without weights first; none = 10 for *_sloss, else 0"
-    )
-    reselect_epochs: int = hyper(1, ge=1, help="*_sloss: passes over the labelled images between two selections")
-
-    @property
-    def uses_truth(self) -> bool:
-        return self.meta_goal == "ce"
-
-    @field_validator("layers")
-    @classmethod
-    def _layers_parse(cls, value: str) -> str:
-        parse_layers(value)
-        return value
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        if self.meta_batch_size > self.meta_set_size:
-            raise ValueError(
-                f"meta_batch_size: {self.meta_batch_size} is larger than the meta set (meta_set_size: "
-                f"{self.meta_set_size}); at most that"
-            )
-        if self.meta_goal in SMALL_LOSS and self.meta_source != "training":
-            raise ValueError(f"meta_source: {self.meta_goal} selects among the training images; allowed: training")
-        if self.meta_source == "unlabelled" and self.meta_goal not in ("clid", "ce"):
-            raise ValueError(f"meta_source: {self.meta_goal} reads given labels; allowed: training, held_out")
-        base_hyper(self, self.base, BASES[self.base])
-        return self
 
 
 @dataclass
@@ -136,7 +57,7 @@ class ClidMu(Method):
     FixMatch, FlexMatch or UDA as there, the virtual step is of the labelled images alone, the unlabelled loss is not
     weighted and wnet's weights are not normalised. Ours: one training forward serves both steps where there are no
     unlabelled images, weak views where the release has strong ones, LayerMatch and MixUp as bases, the cheaper
-    meta-gradients (parts/hypergradient.py), more layers, `every`, meta sets drawn uniformly for all goals but *_sloss.
+    meta-gradients (hypergradient.py), more layers, `every`, meta sets drawn uniformly for all goals but *_sloss.
     When: a medium or large part of the labels is wrong and nobody can say which. meta_lr decides: search it widely.
     Costs about 4 times a plain step, 1.3 to 2.2 with last_layer or every 5 (results/hypergradient.md).
     """

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Method, Setup, hyper
-from methods.parts.heads import Share, call_head, find_head, gated_head, linear_gradient
+from methods.layermatch.heads import Share, call_head, find_head, gated_head, linear_gradient
 from methods.parts.memory import latest
 from methods.parts.pseudo_labels import PseudoLabels
 from methods.ranges import choice, int_uniform, log_uniform, uniform
@@ -312,7 +312,7 @@ GATES: dict[str, type[Gate]] = {
     "conflict": Conflict,
     "weight_only": OneOfTwo,
     "bias_only": OneOfTwo,
-    "stages": Gate,  # the head hard; parts/stages.py does the rest
+    "stages": Gate,  # the head hard; blocked_stages.py does the rest
     "mirror": Mirror,
 }
 

@@ -4,7 +4,7 @@
     ce          cross-entropy with the true labels: an oracle, to compare with
     ce_noisy    cross-entropy with the given labels
     mae         mean of 1 - softmax(z)_y with the given labels
-    ce_sloss, mae_sloss     the same on images selected by small loss (parts/small_loss.py)
+    ce_sloss, mae_sloss     the same on images selected by small loss (small_loss.py)
 
 The release has clid with the last hidden layer alone; more layers and their weights are our reading: a graph Q_l is a
 constant to the gradient, so each adds a pull of the outputs towards its own layer's picture of the batch.

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Batch, Method, Stream, Terms, Views, hyper
-from methods.parts.averages import AverageHyper, PredictionAverage
+from methods.layermatch.averages import AverageHyper, PredictionAverage
+from methods.layermatch.blocked_stages import blocked_below, last_stages
+from methods.layermatch.gates import Evidence, GateHyper, make_gate
+from methods.layermatch.heads import find_head, scaled_step
 from methods.parts.centres import Centres
 from methods.parts.ema import ModelEMA
-from methods.parts.gates import Evidence, GateHyper, make_gate
-from methods.parts.heads import find_head, scaled_step
 from methods.parts.pseudo_labels import PseudoLabels
 from methods.parts.selectors import SelectorName, make_selector
-from methods.parts.stages import blocked_below, last_stages
 from methods.ranges import choice, int_uniform, log_uniform, uniform
 
 
@@ -35,7 +35,7 @@ class LayerMatch(Method):
     Grad-ReLU: grad_head = grad L_labelled + alpha lambda_u grad L_u; features get all of both. The paper's alpha is 0;
     gate_mode says what else decides it: a number, time, the image's confidence (sample), the class's pseudo-labels
     (class), chance, the agreement of the two gradients (conflict); or what is blocked: W or b alone, further stages, or
-    all but the head (mirror, the control). parts/gates.py has the forms.
+    all but the head (mirror, the control). layermatch/gates.py has the forms.
     Avg-Clustering, centre_mode attract: C_k <- centre_ema C_k + (1 - centre_ema) mean of the unit features of class k
     in this step (labelled images weighted by labelled_weight; unlabelled ones where confident and, with view_agreement,
     both views agree), L_c = (1/M) sum_i m_i [1 - cos(strong feature_i, C_y_i)]; proto: CE of cos / centre_temperature;
