@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.parts.pseudo_labels import PseudoLabels
+from methods.parts.pseudo_labels import guess_on_weak_view
 from methods.parts.selectors import Fixed
 from methods.ranges import int_uniform, log_uniform, uniform
 
@@ -31,10 +29,6 @@ class FixMatch(Method):
         self.selector = Fixed(self.hyper.threshold)
 
     def loss(self, batch: Batch) -> Terms:
-        labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
-        views = (labelled.weak, unlabelled.weak, unlabelled.strong)
-        logits, weak, strong = self.model(torch.cat(views)).split([len(view) for view in views])
-        guess = PseudoLabels.of(weak, self.selector, unlabelled.index)
-        guess.record(self, unlabelled)
-        labelled_loss = self.labelled_loss(logits, labelled.y)
-        return Terms(labelled=labelled_loss, unlabelled=self.hyper.lambda_u * guess.loss(strong))
+        seen = guess_on_weak_view(self, batch)
+        labelled_loss = self.labelled_loss(seen.labelled, batch.labelled.y)
+        return Terms(labelled=labelled_loss, unlabelled=self.hyper.lambda_u * seen.guess.loss(seen.strong))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.parts.pseudo_labels import PseudoLabels
+from methods.parts.pseudo_labels import guess_on_weak_view
 from methods.parts.selectors import make_selector
 from methods.ranges import int_uniform, log_uniform, uniform
 
@@ -36,13 +34,9 @@ class FreeMatch(Method):
         self.selector = make_selector("freematch", self.setup, self.hyper)
 
     def loss(self, batch: Batch) -> Terms:
-        labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
-        views = (labelled.weak, unlabelled.weak, unlabelled.strong)
-        logits, weak, strong = self.model(torch.cat(views)).split([len(view) for view in views])
-        guess = PseudoLabels.of(weak, self.selector, unlabelled.index)
-        guess.record(self, unlabelled)
+        seen = guess_on_weak_view(self, batch)
         return Terms(
-            labelled=self.labelled_loss(logits, labelled.y),
-            unlabelled=self.hyper.lambda_u * guess.loss(strong),
-            fairness=self.hyper.lambda_f * self.selector.fairness(strong, guess.mask),
+            labelled=self.labelled_loss(seen.labelled, batch.labelled.y),
+            unlabelled=self.hyper.lambda_u * seen.guess.loss(seen.strong),
+            fairness=self.hyper.lambda_f * self.selector.fairness(seen.strong, seen.guess.mask),
         )

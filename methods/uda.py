@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch.nn import functional as F
 
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.parts.pseudo_labels import PseudoLabels
+from methods.parts.pseudo_labels import guess_on_weak_view
 from methods.parts.selectors import Fixed
 from methods.ranges import int_uniform, log_uniform, uniform
 
@@ -34,13 +33,10 @@ class UDA(Method):
         self.selector = Fixed(self.hyper.threshold)
 
     def loss(self, batch: Batch) -> Terms:
-        labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
-        views = (labelled.weak, unlabelled.weak, unlabelled.strong)
-        logits, weak, strong = self.model(torch.cat(views)).split([len(view) for view in views])
-        guess = PseudoLabels.of(weak, self.selector, unlabelled.index)
-        guess.record(self, unlabelled)
-        target = (weak.detach() / self.hyper.temperature).softmax(dim=1)
-        each = F.cross_entropy(strong, target, reduction="none")
+        seen = guess_on_weak_view(self, batch)
+        target = (seen.weak.detach() / self.hyper.temperature).softmax(dim=1)
+        each = F.cross_entropy(seen.strong, target, reduction="none")
         return Terms(
-            labelled=self.labelled_loss(logits, labelled.y), unlabelled=self.hyper.lambda_u * (guess.mask * each).mean()
+            labelled=self.labelled_loss(seen.labelled, batch.labelled.y),
+            unlabelled=self.hyper.lambda_u * (seen.guess.mask * each).mean(),
         )

@@ -19,7 +19,7 @@ from methods.parts.selectors import SelectorName, make_selector
 from methods.ranges import choice, int_uniform, log_uniform, uniform
 
 
-class Seen(NamedTuple):
+class BatchOutputs(NamedTuple):
     """What the network makes of a batch. features: [B + N, D] labelled, strong; weak: [N, D], None with `teacher`."""
 
     labelled: Tensor
@@ -108,7 +108,7 @@ class LayerMatch(Method):
             self._observe(seen, labelled.y, guess.label, guess.mask * agree)
         return terms
 
-    def _look(self, labelled: Stream, unlabelled: Stream) -> Seen:
+    def _look(self, labelled: Stream, unlabelled: Stream) -> BatchOutputs:
         """One forward of all views; with `teacher`, weak views through the averaged network without gradient."""
         count, size = len(labelled.weak), len(unlabelled.weak)
         apart = self.hyper.centre_mode == "teacher"
@@ -118,8 +118,8 @@ class LayerMatch(Method):
         if apart:
             with torch.no_grad():
                 z_weak = self._labeller(unlabelled.weak)
-            return Seen(features[:count], strong, None, z_labelled, z_weak)
-        return Seen(features[:count], strong, features[count:-size], z_labelled, logits[count:-size])
+            return BatchOutputs(features[:count], strong, None, z_labelled, z_weak)
+        return BatchOutputs(features[:count], strong, features[count:-size], z_labelled, logits[count:-size])
 
     def _forward(self, x: Tensor, labelled: int) -> tuple[Tensor, Tensor]:
         if not self._blocked:
@@ -146,7 +146,7 @@ class LayerMatch(Method):
             return weight * self.centres.attract(features, guess.label, guess.mask)
         return weight * self.centres.proto(features, guess.label, guess.mask, self.hyper.centre_temperature)
 
-    def _observe(self, seen: Seen, y: Tensor, label: Tensor, mask: Tensor) -> None:
+    def _observe(self, seen: BatchOutputs, y: Tensor, label: Tensor, mask: Tensor) -> None:
         """What the centres will move towards, once the optimiser has stepped: the loss uses the centres from before."""
         assert seen.weak is not None
         weight = torch.cat([mask.new_full(y.shape, self.hyper.labelled_weight), mask])

@@ -128,7 +128,7 @@ class Gate(nn.Module):
         return {}
 
 
-class Schedule(Gate):
+class ScheduleGate(Gate):
     """G2: the share follows the training's progress t / (gate_time N)."""
 
     def share(self, head: nn.Module, evidence: Evidence) -> float:
@@ -141,7 +141,7 @@ class Schedule(Gate):
         return progress if name.startswith("open") else 1 - progress
 
 
-class Sample(Gate):
+class SampleGate(Gate):
     """G3: z_i = h(phi_i; sg W) + alpha_i [v_i - sg v_i], v_i = h(sg phi_i; W), alpha_i = 1[c_i >= tau] or c_i^gamma."""
 
     def forward(self, head: nn.Module, features: Tensor, evidence: Evidence, at: nn.Module | None = None) -> Tensor:
@@ -159,7 +159,7 @@ class Sample(Gate):
         return {"gate_open": ((self._open * self._weight).sum(), self._weight.sum())}
 
 
-class Rows(Gate):
+class RowGate(Gate):
     """Base of the gates with a share per class: the head's parameters have one row each."""
 
     def __init__(self, head: nn.Module, settings: Any, setup: Setup, generator: torch.Generator) -> None:
@@ -178,7 +178,7 @@ class Rows(Gate):
         return {"gate_open": (self._open.sum(), torch.full_like(self._open, 1.0).sum())}
 
 
-class PerClass(Rows):
+class ClassGate(RowGate):
     """G4: row k is open once the images that carry pseudo-label k reach gate_target times their expected number.
 
     An image carries the label that it was last selected with; the expected number is N_u times the class's part of the
@@ -207,7 +207,7 @@ class PerClass(Rows):
         return self.by_row(head, open_)
 
 
-class Random(Rows):
+class RandomGate(RowGate):
     """G5: each row (or each weight) passes with probability gate_keep, drawn anew in every step."""
 
     def share(self, head: nn.Module, evidence: Evidence) -> Mapping[str, Share]:
@@ -222,7 +222,7 @@ class Random(Rows):
         return torch.bernoulli(chance, generator=self.generator)
 
 
-class OneOfTwo(Gate):
+class OneOfTwoGate(Gate):
     """G7: weight_only blocks W alone, bias_only b alone."""
 
     linear = True
@@ -237,14 +237,14 @@ class OneOfTwo(Gate):
         return {name: 0.0 if name == blocked else 1.0 for name, _ in head.named_parameters()}
 
 
-class Mirror(Gate):
+class MirrorGate(Gate):
     """G9, the control: the unlabelled loss trains the head alone, no gradient of it reaches the features."""
 
     def forward(self, head: nn.Module, features: Tensor, evidence: Evidence, at: nn.Module | None = None) -> Tensor:
         return gated_head(head, features.detach(), 1.0, at)
 
 
-class Conflict(Gate):
+class ConflictGate(Gate):
     """G6: how much passes hangs on the angle between the head's two gradients, g_l of L_labelled and g_u of L_u.
 
     sign: alpha = 1[<g_l, g_u> > 0]. cosine: alpha = ReLU(cos(g_l, g_u)). project, in alpha's place:
@@ -277,7 +277,7 @@ class _Judge(torch.autograd.Function):
     """Identity on the head's parameters whose backward lets through what agrees with the reference gradients."""
 
     @staticmethod
-    def forward(ctx: Any, gate: Conflict, rule: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, gate: ConflictGate, rule: str, *tensors: Tensor) -> tuple[Tensor, ...]:
         count = len(tensors) // 2
         ctx.gate, ctx.rule = gate, rule
         ctx.save_for_backward(*tensors[:count])
@@ -305,15 +305,15 @@ class _Judge(torch.autograd.Function):
 GATES: dict[str, type[Gate]] = {
     "hard": Gate,
     "scalar": Gate,
-    "schedule": Schedule,
-    "sample": Sample,
-    "class": PerClass,
-    "random": Random,
-    "conflict": Conflict,
-    "weight_only": OneOfTwo,
-    "bias_only": OneOfTwo,
+    "schedule": ScheduleGate,
+    "sample": SampleGate,
+    "class": ClassGate,
+    "random": RandomGate,
+    "conflict": ConflictGate,
+    "weight_only": OneOfTwoGate,
+    "bias_only": OneOfTwoGate,
     "stages": Gate,  # the head hard; blocked_stages.py does the rest
-    "mirror": Mirror,
+    "mirror": MirrorGate,
 }
 
 

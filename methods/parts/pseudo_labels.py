@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.selectors import Selector
 from methods.parts.watch import Watch
-from methods.types import Stream
+from methods.types import Batch, Stream
 
 
 class Watched(Protocol):
@@ -19,6 +19,15 @@ class Watched(Protocol):
 
     @property
     def watch(self) -> Watch: ...
+
+
+class Guessing(Watched, Protocol):
+    """A method, as far as it guesses labels: a model of logits, and a selector of the guesses."""
+
+    @property
+    def model(self) -> nn.Module: ...
+    @property
+    def selector(self) -> Selector: ...
 
 
 @dataclass(frozen=True)
@@ -49,3 +58,23 @@ class PseudoLabels:
     def record(self, method: Watched, stream: Stream) -> None:
         """Tell the method's watch: utilisation, confidence, accuracy where the truth is known, changes. Once a step."""
         method.watch.pseudo_labels(self, stream)
+
+
+class GuessedBatch(NamedTuple):
+    """Logits of the labelled images [B, K] and of the unlabelled ones' weak and strong views [N, K], and the guess."""
+
+    labelled: Tensor
+    weak: Tensor
+    strong: Tensor
+    guess: PseudoLabels
+
+
+def guess_on_weak_view(method: Guessing, batch: Batch) -> GuessedBatch:
+    """One forward of the labelled weak, unlabelled weak and unlabelled strong views, in this order, so that they share
+    batch statistics; the guesses on the weak view are recorded. (docs/semi_supervised.md, section 7.4)"""
+    labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
+    views = (labelled.weak, unlabelled.weak, unlabelled.strong)
+    logits, weak, strong = method.model(torch.cat(views)).split([len(view) for view in views])
+    guess = PseudoLabels.of(weak, method.selector, unlabelled.index)
+    guess.record(method, unlabelled)
+    return GuessedBatch(logits, weak, strong, guess)

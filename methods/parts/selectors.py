@@ -62,7 +62,7 @@ class Ramp(Selector):
         return weight.to(probabilities.dtype) * (probabilities.amax(dim=1) >= self.threshold)
 
 
-class FlexMatch(Selector):
+class FlexMatchSelector(Selector):
     """Thresholds follow how many images each class has won so far (Zhang et al., 2021, arXiv 2110.08263; spec 7.5).
 
     s_i in {-1, 0..K-1}: the last label with which image i passed the fixed threshold. sigma_c = #{s = c},
@@ -95,7 +95,7 @@ class FlexMatch(Selector):
         return mask.to(probabilities.dtype)
 
 
-class FreeMatch(Selector):
+class FreeMatchSelector(Selector):
     """One threshold that follows the confidence, scaled per class (Wang et al., 2023, arXiv 2205.07246; spec 7.6).
 
     EMAs that start at 1 / K, of the mean confidence (tau), the mean prediction (p) and the histogram of the labels (h),
@@ -137,7 +137,7 @@ class FreeMatch(Selector):
         return torch.where(count > 0, (target * torch.log(found + 1e-12)).sum(), 0.0)
 
 
-class SoftMatch(Selector):
+class SoftMatchSelector(Selector):
     """A truncated Gaussian of the confidence instead of a threshold (Chen et al., 2023, arXiv 2301.10921; spec 7.7).
 
     p: EMA of the mean prediction, which the first step initialises; aligned q'_i ~ q_i (1 / K + 1e-6) / (p + 1e-6), for
@@ -183,11 +183,11 @@ def make_selector(name: str, setup: Setup, hyper: Any) -> Selector:
     if name == "ramp":
         return Ramp(threshold, getattr(hyper, "ramp", 0.4) * setup.steps, setup.device)
     if name == "flexmatch":
-        return FlexMatch(threshold, setup.num_classes, setup.num_train, setup.num_unlabelled, setup.device)
+        return FlexMatchSelector(threshold, setup.num_classes, setup.num_train, setup.num_unlabelled, setup.device)
     if name == "freematch":
-        return FreeMatch(decay, setup.num_classes, setup.device, getattr(hyper, "clip_threshold", 1.0))
+        return FreeMatchSelector(decay, setup.num_classes, setup.device, getattr(hyper, "clip_threshold", 1.0))
     if name == "softmatch":
-        return SoftMatch(decay, getattr(hyper, "n_sigma", 2.0), setup.num_classes, setup.device)
+        return SoftMatchSelector(decay, getattr(hyper, "n_sigma", 2.0), setup.num_classes, setup.device)
     raise ValueError(f"no such selector: '{name}'; valid: {', '.join(get_args(SelectorName))}")
 
 
