@@ -43,20 +43,36 @@ class ClidMuHyper(Method.Hyper):
     meta_batch_size: int = hyper(100, search=int_log_uniform(50, 400), ge=2, help="images of a meta batch")
     meta_set_size: int = hyper(1000, ge=2, help="images that meta batches are drawn from")
     meta_source: Literal["training", "unlabelled", "held_out"] = hyper(
-        "training", help="where the meta set is drawn from; with few labels, unlabelled"
+        "training",
+        when={"meta_goal": ("clid", "ce", "ce_noisy", "mae")},
+        help="where the meta set is drawn from; with few labels, unlabelled",
     )
     meta_view: Literal["weak", "strong", "both"] = hyper("weak", help="views of meta images; both = twice the rows")
-    temperature: float = hyper(0.5, search=uniform(0.1, 1.0), gt=0, help="CLID's temperature on feature cosines")
+    temperature: float = hyper(
+        0.5, search=uniform(0.1, 1.0), gt=0, when={"meta_goal": "clid"}, help="CLID's temperature on feature cosines"
+    )
     normalizer_grad: bool = hyper(
-        False, search=choice(False, True), help="differentiate CLID's row sums; off = as released"
+        False,
+        search=choice(False, True),
+        when={"meta_goal": "clid"},
+        help="differentiate CLID's row sums; off = as released",
     )
     layers: str = hyper(
-        FEATURES, help="hidden layers of CLID with weights: features, or for instance stage1=0.5, features=1"
+        FEATURES,
+        when={"meta_goal": "clid"},
+        help="hidden layers of CLID with weights: features, or for instance stage1=0.5, features=1",
     )
     normalise: Literal["auto", "sum", "none"] = hyper(
-        "auto", help="wnet: weights sum to 1, or not; auto = as released: none on top of unlabelled images, else sum"
+        "auto",
+        when={"meta_model": "wnet"},
+        help="wnet: weights sum to 1, or not; auto = as released: none on top of unlabelled images, else sum",
     )
-    vri_lambda: float = hyper(0.0, ge=0, help="vri: weight of its regulariser; without effect (see meta_models.py)")
+    vri_lambda: float = hyper(
+        0.0,
+        ge=0,
+        when={"meta_model": "vri"},
+        help="vri: weight of its regulariser; without effect (see meta_models.py)",
+    )
     hypergradient: Literal["auto", "exact_reverse", "exact_forward", "finite_difference", "top_stage", "last_layer"] = (
         hyper("auto", help="how the meta-gradient is computed; auto = the cheaper exact one")
     )
@@ -64,7 +80,9 @@ class ClidMuHyper(Method.Hyper):
     warmup_epochs: int | None = hyper(
         None, ge=0, help="passes over the labelled images without weights first; none = 10 for *_sloss, else 0"
     )
-    reselect_epochs: int = hyper(1, ge=1, help="*_sloss: passes over the labelled images between two selections")
+    reselect_epochs: int = hyper(
+        1, ge=1, when={"meta_goal": SMALL_LOSS}, help="*_sloss: passes over the labelled images between two selections"
+    )
 
     @property
     def uses_truth(self) -> bool:

@@ -50,7 +50,14 @@ class LayerMatch(Method):
     """
 
     class Hyper(AverageHyper, GateHyper):
-        threshold: float = hyper(0.95, search=uniform(0.7, 0.98), ge=0, le=1, help="least confidence that counts")
+        threshold: float = hyper(
+            0.95,
+            search=uniform(0.7, 0.98),
+            ge=0,
+            le=1,
+            when={"selector": ("fixed", "ramp", "flexmatch")},
+            help="least confidence that counts",
+        )
         uratio: int = hyper(7, search=int_uniform(1, 15), ge=1, help="unlabelled images per labelled one in a step")
         lambda_u: float = hyper(1.0, search=log_uniform(0.5, 4.0), ge=0, help="weight of the unlabelled loss")
         selector: SelectorName = hyper(
@@ -59,13 +66,32 @@ class LayerMatch(Method):
             help="which pseudo-labels count, and how much",
         )
         selector_ema: float = hyper(
-            0.999, search=uniform(0.9, 0.9999), ge=0, lt=1, help="freematch, softmatch: EMA of their statistics"
+            0.999,
+            search=uniform(0.9, 0.9999),
+            ge=0,
+            lt=1,
+            when={"selector": ("freematch", "softmatch")},
+            help="freematch, softmatch: EMA of their statistics",
         )
-        clip_threshold: float = hyper(1.0, gt=0, le=1, help="freematch: highest global threshold; 1 = off")
-        n_sigma: float = hyper(2.0, search=uniform(1.0, 3.0), gt=0, help="softmatch: sharpness of the Gaussian weight")
-        ramp: float = hyper(0.4, ge=0, le=1, help="ramp: part of the steps that ramps the weights up")
+        clip_threshold: float = hyper(
+            1.0, gt=0, le=1, when={"selector": "freematch"}, help="freematch: highest global threshold; 1 = off"
+        )
+        n_sigma: float = hyper(
+            2.0,
+            search=uniform(1.0, 3.0),
+            gt=0,
+            when={"selector": "softmatch"},
+            help="softmatch: sharpness of the Gaussian weight",
+        )
+        ramp: float = hyper(
+            0.4, ge=0, le=1, when={"selector": "ramp"}, help="ramp: part of the steps that ramps the weights up"
+        )
         lambda_f: float = hyper(
-            0.001, search=log_uniform(1e-4, 0.1), ge=0, help="freematch: weight of its fairness loss"
+            0.001,
+            search=log_uniform(1e-4, 0.1),
+            ge=0,
+            when={"selector": "freematch"},
+            help="freematch: weight of its fairness loss",
         )
 
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))

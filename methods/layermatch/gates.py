@@ -48,42 +48,77 @@ class GateHyper(Method.Hyper):
         search=choice(0.0, 0.1, 0.3, 1.0),
         ge=0,
         le=1,
+        when={"gate_mode": "scalar"},
         help="scalar: share of L_u that trains the head; 1 = FixMatch",
     )
     gate_schedule: Literal["open_linear", "open_cosine", "close_linear", "close_cosine", "block_until"] = hyper(
         "block_until",
         search=choice("open_linear", "open_cosine", "close_linear", "close_cosine", "block_until"),
+        when={"gate_mode": "schedule"},
         help="schedule: the share rises 0 to 1, falls 1 to 0, or is 0 and then 1",
     )
     gate_time: float = hyper(
-        0.5, search=uniform(0.05, 1.0), ge=0, le=1, help="schedule: part of the steps after which it has ended"
+        0.5,
+        search=uniform(0.05, 1.0),
+        ge=0,
+        le=1,
+        when={"gate_mode": "schedule"},
+        help="schedule: part of the steps after which it has ended",
     )
     gate_sample: Literal["threshold", "power"] = hyper(
         "threshold",
         search=choice("threshold", "power"),
+        when={"gate_mode": "sample"},
         help="sample: 1[confidence >= gate_threshold], or its power",
     )
     gate_threshold: float = hyper(
-        0.99, search=uniform(0.9, 0.9999), ge=0, le=1, help="sample: confidence from which an image trains the head"
+        0.99,
+        search=uniform(0.9, 0.9999),
+        ge=0,
+        le=1,
+        when={"gate_sample": "threshold"},
+        help="sample: confidence from which an image trains the head",
     )
-    gate_power: float = hyper(4.0, search=log_uniform(1.0, 32.0), ge=0, help="sample: exponent of the confidence")
+    gate_power: float = hyper(
+        4.0,
+        search=log_uniform(1.0, 32.0),
+        ge=0,
+        when={"gate_sample": "power"},
+        help="sample: exponent of the confidence",
+    )
     gate_target: float = hyper(
         0.5,
         search=uniform(0.1, 1.0),
         ge=0,
+        when={"gate_mode": "class"},
         help="class: opens once this part of the images that it should have carry its pseudo-label",
     )
-    gate_keep: float = hyper(0.5, search=uniform(0.0, 1.0), ge=0, le=1, help="random: probability of letting through")
+    gate_keep: float = hyper(
+        0.5,
+        search=uniform(0.0, 1.0),
+        ge=0,
+        le=1,
+        when={"gate_mode": "random"},
+        help="random: probability of letting through",
+    )
     gate_grain: Literal["rows", "entries"] = hyper(
-        "rows", search=choice("rows", "entries"), help="random: what is drawn, whole classes or single weights"
+        "rows",
+        search=choice("rows", "entries"),
+        when={"gate_mode": "random"},
+        help="random: what is drawn, whole classes or single weights",
     )
     gate_conflict: Literal["sign", "cosine", "project"] = hyper(
         "sign",
         search=choice("sign", "cosine", "project"),
+        when={"gate_mode": "conflict"},
         help="conflict: open where the gradients agree, by how much they agree, or without the part that disagrees",
     )
     gate_stages: int = hyper(
-        1, search=int_uniform(1, 3), ge=1, help="stages: how many stages before the head are blocked like it"
+        1,
+        search=int_uniform(1, 3),
+        ge=1,
+        when={"gate_mode": "stages"},
+        help="stages: how many stages before the head are blocked like it",
     )
     head_lr_factor: float = hyper(
         1.0, search=log_uniform(0.3, 10.0), gt=0, help="learning rate of the head, in units of the others' (any mode)"
