@@ -1,8 +1,8 @@
-"""The contract of a method: what it sees, what it minimises, what it remembers.
+"""The base class of all methods: views, loss, step, state and diagnostics.
 
-A method is one file in this folder holding one subclass of `Method`. `loss` is enough for most; a method that steers
-the step itself (a meta-update) overrides `step`. Everything that must survive a preemption lives in `state_dict()`:
-sub-modules, buffers and, through `extra_state`, anything else. Nothing in here knows the platform around it.
+A method is one file in this folder, or one folder, with one subclass of `Method`. `loss` is enough for most; a method
+with a step of its own (a meta-update) overrides `step`. Everything that must survive a preemption lives in
+`state_dict()`: sub-modules, buffers and, through `extra_state`, anything else. Nothing in here imports the platform.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Method(nn.Module):
     compilable: ClassVar[bool] = True  # False: the step differentiates twice, which torch.compile cannot
     in_flight: ClassVar[tuple[str, ...]] = ()  # hyper-parameters that act from the next step on when changed in flight
     accumulates: ClassVar[bool] = False
-    """Whether a step may be made in parts (train.accumulate): True where `loss` is a mean over images, each judged by
-    itself, and changes no state. Not inherited: a class whose loss or selector is another has to say so itself."""
+    """Whether a step may be made in parts (train.accumulate): True where `loss` is a mean over images, of terms of one
+    image each, and changes no state. Not inherited: a class with another loss or selector has to declare it itself."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,7 +93,7 @@ class Method(nn.Module):
         return self._labelled_loss(logits, target)
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        """One optimisation step. Override to steer it; use `autocast` and `descend`."""
+        """Make one optimisation step. An override uses `autocast` and `descend`."""
         if self.accumulate > 1:
             return self._step_in_parts(batch, optimizer)
         with self.autocast():
@@ -102,7 +102,7 @@ class Method(nn.Module):
         return terms
 
     def after_step(self, batch: Batch) -> None:
-        """After the optimiser has moved the weights: averages that follow them. Call super() when overriding."""
+        """Update the averages that follow the weights, after the optimiser's step. Call super() when overriding."""
         self.ema.update(self.model)
 
     @property
@@ -112,12 +112,12 @@ class Method(nn.Module):
 
     @classmethod
     def views_for(cls, hyper: Any) -> Views:
-        """The views a step needs. `views`, unless hyper-parameters decide."""
+        """The views that a step needs: `views`, unless hyper-parameters decide."""
         return cls.views
 
     @classmethod
     def stream_sizes(cls, hyper: Any, batch_size: int) -> dict[str, int]:
-        """Images per step of each stream. `uratio` and `meta_batch_size` are the field's names for the ratios.
+        """Images per step of each stream, by the hyper-parameters `uratio` and `meta_batch_size` where they exist.
 
         (`meta_set_size` and `meta_source`, where a method declares them, say what meta batches are drawn from.)
         """
@@ -143,15 +143,15 @@ class Method(nn.Module):
     # -- what a subclass uses ----------------------------------------------------------------------------------------
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """bf16 where the trial runs mixed precision, else nothing."""
+        """Autocast to bf16 where the trial runs in mixed precision, else a null context."""
         if not self.setup.amp:
             return contextlib.nullcontext()
         return torch.autocast(self.setup.device.type, dtype=torch.bfloat16)
 
     def take_step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        """What the platform calls: `step` and `after_step`, watched where it is the step's turn."""
+        """Call `step` and `after_step`, with diagnostics of gradients every so many steps. The platform calls this."""
         compiled = getattr(self.model, "_compiled_call_impl", None) is not None
-        with self.watch.turn(batch.step, compiled) as found:
+        with self.watch.observe(batch.step, compiled) as found:
             terms = self.step(batch, optimizer)
         self.record_ratio(**found)
         self.after_step(batch)
@@ -163,12 +163,12 @@ class Method(nn.Module):
         return min(1.0, step / length) if length > 0 else 1.0
 
     def descend(self, loss: Terms | Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """zero_grad, backward, clip (where the trial asks for it), optimiser step.
+        """Descend: zero_grad, backward, clip (where the trial asks for it), optimiser step.
 
-        loss: terms, whose gradients are compared where the step is watched, or a scalar, whose are not.
+        loss: the terms of the step, or a scalar; only those of terms enter the diagnostics of gradients.
         """
         if isinstance(loss, Terms):
-            self.watch.look(loss)
+            self.watch.compare(loss)
             loss = loss.total()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -180,9 +180,9 @@ class Method(nn.Module):
         optimizer.step()
 
     def _step_in_parts(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        """The same step with the memory of a part of the batch: the mean of the parts' gradients moves the weights.
+        """Make the same step with the memory of a part of the batch: by the mean of the parts' gradients.
 
-        The gradient is that of the whole batch where `accumulates` holds and the model judges images one by one; batch
+        The gradient is that of the whole batch where `accumulates` holds and the model treats images one by one; batch
         normalisation takes its statistics from each part.
         """
         optimizer.zero_grad(set_to_none=True)
@@ -190,7 +190,7 @@ class Method(nn.Module):
         for part in batch.split(self.accumulate):
             with self.autocast():
                 terms = self.loss(part)
-            self.watch.look(terms)
+            self.watch.compare(terms)
             (terms.total() / self.accumulate).backward()
             for name, term in terms.items():
                 value = term.detach() / self.accumulate
@@ -199,22 +199,22 @@ class Method(nn.Module):
         return sums
 
     def record(self, **values: Tensor) -> None:
-        """Add scalar diagnostics to the running means read at the next evaluation. Device-side; never a host sync."""
+        """Add scalar diagnostics to the running means that the next evaluation reads. Never waits for the device."""
         for name, value in values.items():
             total, count = self._records.get(name, (None, 0))
             value = value.detach().float()
             self._records[name] = (value if total is None else total + value, count + 1)
 
     def record_ratio(self, **pairs: tuple[Tensor, Tensor]) -> None:
-        """As `record`, for a mean over some of the images: (sum, count). NaN where nothing was counted since the last
-        reading (no truth known, nothing selected)."""
+        """Add to means over some of the images: (sum, count). NaN where nothing was counted since the last reading (no
+        truth known, nothing selected)."""
         for name, (part, whole) in pairs.items():
             total, count = self._records.get(name, (None, 0))
             part = part.detach().float()
             self._records[name] = (part if total is None else total + part, count + whole.detach().float())
 
     def read_records(self) -> dict[str, float]:
-        """Means since the last call, and start anew. Waits for the device once."""
+        """Means since the last call; resets them. Waits for the device once."""
         found = {name: total / count for name, (total, count) in self._records.items()} | self.watch.read()
         self._records.clear()
         if not found:
@@ -230,11 +230,11 @@ class Method(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.load_extra_state(state)
 
-    # -- what the platform asks about a class ------------------------------------------------------------------------
+    # -- what the platform reads of a class ------------------------------------------------------------------------
 
     @classmethod
     def search_ranges(cls) -> dict[str, Range]:
-        """Hyper-parameters that declare a search range: what `auto` means in a sweep file."""
+        """Search ranges by hyper-parameter, where declared: what `auto` means in a sweep file."""
         found = {}
         for name, info in cls.Hyper.model_fields.items():
             extra = info.json_schema_extra

@@ -1,4 +1,4 @@
-"""Co-teaching: two networks, each learns what the other finds easy."""
+"""Co-teaching: two networks, each trained on the images of small loss under the other."""
 
 from __future__ import annotations
 
@@ -52,12 +52,15 @@ class CoTeaching(Method):
         self.second.update_average()
 
     def kept(self, step: int, count: int) -> int:
-        """k: how many of `count` images count in this step; known on the host, so that shapes stay known."""
+        """k: the number of `count` images that are kept in this step; known on the host, so that shapes are."""
         rate = self.hyper.forget_rate * self.ramp_up(step, self.hyper.forget_ramp)
         return max(1, int((1 - rate) * count))
 
     def _record(self, batch: Batch, easy: Tensor) -> None:
-        """label_precision: share of right labels among the selected; label_accuracy: among all. Known truth only."""
+        """Record label_precision, the share of right labels among the kept images, and label_accuracy, among all.
+
+        Images without a known truth do not count.
+        """
         y, true = batch.labelled.y, batch.labelled.true
         known, right = true >= 0, (true >= 0) & (y == true)
         self.record_ratio(

@@ -1,4 +1,4 @@
-"""FixMatch: guess on an easy view, learn on a hard one."""
+"""FixMatch: pseudo-labels from a weak view, trained on a strong view."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from methods.ranges import int_uniform, log_uniform, uniform
 
 
 class FixMatch(Method):
-    """Confident guesses on the weak view are labels of the strong view (Sohn et al., 2020, arXiv 2001.07685).
+    """Confident predictions of the weak view label the strong view (Sohn et al., 2020, arXiv 2001.07685).
 
     q_i = softmax(sg z(weak u_i)), y_i = argmax q_i, m_i = 1[max q_i >= threshold],
-    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i). The paper's: all of it. USB's (spec 7.4): one
-    forward of all views, so that they share batch statistics. When: few labels, many unlabelled images of one kind.
+    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i). The paper's: all of it. USB's: one forward of
+    all views, so that they share batch statistics (docs/semi_supervised.md, section 7.4). When: few labels, many
+    unlabelled images of one kind.
     """
 
     class Hyper(Method.Hyper):

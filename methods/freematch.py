@@ -1,4 +1,4 @@
-"""FreeMatch: thresholds that set themselves."""
+"""FreeMatch: thresholds that follow the confidence of the model."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class FreeMatch(Method):
     EMAs from 1/K, updated before masking: tau of mean max q, p of mean q, h of the histogram of y = argmax q;
     tau_c = tau p_c / max p, m_i = 1[max q_i >= tau_y]. L_f = sum_c Norm(p / h)_c log Norm(p_s / h_s)_c over
     the selected strong views. L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i) + lambda_f L_f.
-    The paper's: all of it. USB's (spec 7.6): lambda_f 0.001 (the paper's 0.01 to 0.05), clip_threshold 0.95 for SVHN.
-    When: very few labels; no threshold to tune.
+    The paper's: all of it. USB's (docs/semi_supervised.md, section 7.6): lambda_f 0.001 (the paper's 0.01 to 0.05),
+    clip_threshold 0.95 for SVHN. When: very few labels; no threshold to tune.
     """
 
     class Hyper(Method.Hyper):

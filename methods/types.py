@@ -1,4 +1,4 @@
-"""What a method and the trial around it say to each other: batches, views, losses, hyper-parameters.
+"""Types of a method's contract: batches, views, losses, hyper-parameters, what a trial gives to its method.
 
 These types lie below `methods/base.py` and `methods/parts/`, so that parts can use them without knowing the base class.
 """
@@ -99,7 +99,7 @@ def _takes(annotation: Any, metadata: list[Any], value: Value) -> bool:
 
 @dataclass(frozen=True)
 class Views:
-    """Which augmented views of which images a step needs; the platform makes only these.
+    """Augmented views that a step needs, by kind of image; the platform makes only these.
 
     A view is "plain" (normalised only), "weak" (crop, and flip where it suits the images) or "strong" (RandAugment and
     cutout). Naming one twice draws two independent views.
@@ -137,7 +137,7 @@ class Stream:
         return self.views[self.names.index("strong")]
 
     def split(self, parts: int) -> list[Stream]:
-        """In so many parts of equal size, in order. The number of images has to be a multiple of `parts`."""
+        """Split into `parts` streams of equal size, in order. The number of images has to be a multiple of `parts`."""
         views = [view.chunk(parts) for view in self.views]
         others = zip(self.y.chunk(parts), self.true.chunk(parts), self.index.chunk(parts), strict=True)
         return [Stream(self.names, tuple(v[i] for v in views), *other) for i, other in enumerate(others)]
@@ -145,7 +145,7 @@ class Stream:
 
 @dataclass
 class Batch:
-    """What one step sees. A stream the method did not ask for is None."""
+    """Images of one step. A stream that the method did not ask for is None."""
 
     labelled: Stream
     unlabelled: Stream | None
@@ -161,7 +161,7 @@ class Batch:
         return stream
 
     def split(self, parts: int) -> list[Batch]:
-        """In so many batches, each with its share of every stream."""
+        """Split into `parts` batches, each with its share of every stream."""
         streams = (self.labelled, self.unlabelled, self.meta)
         shares = [[None] * parts if stream is None else stream.split(parts) for stream in streams]
         return [Batch(*share, self.step, self.progress) for share in zip(*shares, strict=True)]  # type: ignore[arg-type]
@@ -175,7 +175,7 @@ class Terms(dict[str, Tensor]):
 
 
 class LabelledImages(Protocol):
-    """All labelled training images, for methods that look at each of them now and then (selection by small loss).
+    """All labelled training images, for methods that pass over all of them at times (selection by small loss).
 
     index: [N] positions, as in Stream.index. y: [N] given labels. Both on the device.
     """
@@ -190,7 +190,7 @@ class LabelledImages(Protocol):
 
 @dataclass(frozen=True)
 class Setup:
-    """What a method may know of its trial before the first step."""
+    """Facts of a trial that its method may use before the first step."""
 
     num_classes: int
     steps: int

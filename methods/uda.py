@@ -1,4 +1,4 @@
-"""UDA: the prediction on an easy view, sharpened, is the target of a hard one."""
+"""UDA: the sharpened prediction of a weak view is the target of a strong view."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ class UDA(Method):
 
     q_i = softmax(sg z(weak u_i)), t_i = softmax(sg z(weak u_i) / temperature), m_i = 1[max q_i >= threshold],
     L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), t_i). The paper's: all of it but its annealing of the
-    labelled loss, which its image experiments leave out. USB's (spec 7.10): the numbers, one forward of all views; not
-    its targets, which its soft path leaves unsharpened. When: as FixMatch; softer targets forgive doubtful guesses.
+    labelled loss, which its image experiments leave out. USB's (docs/semi_supervised.md, section 7.10): the numbers,
+    one forward of all views; not its targets, which its soft path leaves unsharpened. When: as FixMatch; the targets
+    are softer where the prediction is uncertain.
     """
 
     class Hyper(Method.Hyper):

@@ -1,4 +1,4 @@
-"""CLID-MU: learn which labels to trust from the agreement of two layers, without a clean label."""
+"""CLID-MU: weights of noisy labels by meta-learning on the agreement of two layers, without clean labels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from methods.parts.precision import at_least_float32, full_precision
 
 @dataclass
 class _Now:
-    """A step under way. x: what the network saw first. features: what its head saw first, [rows, D]."""
+    """State of the current step. seen: the first input `x` of the network and `features` [rows, D] of its head."""
 
     batch: Batch
     optimizer: torch.optim.Optimizer
@@ -58,7 +58,7 @@ class ClidMu(Method):
     weighted and wnet's weights are not normalised. Ours: one training forward serves both steps where there are no
     unlabelled images, weak views where the release has strong ones, LayerMatch and MixUp as bases, the cheaper
     meta-gradients (hypergradient.py), more layers, `every`, meta sets drawn uniformly for all goals but *_sloss.
-    When: a medium or large part of the labels is wrong and nobody can say which. meta_lr decides: search it widely.
+    When: a medium or large part of the labels is wrong and it is unknown which. meta_lr decides: search it widely.
     Costs about 4 times a plain step, 1.3 to 2.2 with last_layer or every 5 (results/hypergradient.md).
     """
 
@@ -100,7 +100,7 @@ class ClidMu(Method):
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         self._now = self._begin(batch, optimizer)
-        with self.autocast(), self._attention(shared=True), self._watch():
+        with self.autocast(), self._attention(shared=True), self._first_inputs():
             terms = self.base.loss(batch)
         if not self._now.weighted:
             raise TypeError(f"base: {self.hyper.base} does not pass its labelled images through labelled_loss()")
@@ -116,7 +116,7 @@ class ClidMu(Method):
         return self.base.eval_model
 
     def _begin(self, batch: Batch, optimizer: torch.optim.Optimizer) -> _Now:
-        """What is due at this step; selects the meta set anew where it is time."""
+        """State of a new step; selects the meta set anew where a selection is due."""
         settings, epoch = self.hyper, math.ceil(self.setup.num_labelled / len(batch.labelled.y))
         epochs = settings.warmup_epochs
         if epochs is None:
@@ -133,7 +133,7 @@ class ClidMu(Method):
         return _Now(batch, optimizer, meta_due=since >= 0 and since % settings.every == 0, warming_up=since < 0)
 
     def _weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The base's labelled loss, weighted; the meta-model learns first, where that is due."""
+        """Weighted labelled loss of the base, after an update of the meta-model where one is due."""
         now = self._now
         now.weighted = True
         with full_precision(logits.device):
@@ -215,8 +215,8 @@ class ClidMu(Method):
         return total
 
     @contextlib.contextmanager
-    def _watch(self) -> Iterator[None]:
-        """Keeps what the network and its head see first."""
+    def _first_inputs(self) -> Iterator[None]:
+        """Keep the first inputs of the network and of its head."""
         seen = self._now.seen
 
         def keep(name: str):
@@ -225,8 +225,8 @@ class ClidMu(Method):
 
             return hook
 
-        watched = {"x": self.model, "features": self.model.get_submodule("head")}
-        handles = [module.register_forward_pre_hook(keep(name)) for name, module in watched.items()]
+        modules = {"x": self.model, "features": self.model.get_submodule("head")}
+        handles = [module.register_forward_pre_hook(keep(name)) for name, module in modules.items()]
         try:
             yield
         finally:
@@ -234,11 +234,11 @@ class ClidMu(Method):
                 handle.remove()
 
     def _attention(self, shared: bool) -> contextlib.AbstractContextManager[Any]:
-        """Fused attention has no second derivative: off where the pass will be differentiated twice."""
+        """Switch fused attention off where a pass is differentiated twice: it has no second derivative."""
         twice = self._scheme in ("exact_reverse", "top_stage") and self._now.meta_due and shared == self._shared
         return sdpa_kernel(SDPBackend.MATH) if twice else contextlib.nullcontext()
 
-    # -- what the platform asks --------------------------------------------------------------------------------------
+    # -- what the platform reads --------------------------------------------------------------------------------------
 
     @classmethod
     def views_for(cls, hyper: Any) -> Views:

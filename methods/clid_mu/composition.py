@@ -1,4 +1,4 @@
-"""Building a method on another one: the base's hyper-parameters under its name."""
+"""Hyper-parameters of a method that is built on other methods: those of each base with its name as prefix."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _prefixed(base: str, key: str) -> str:
 
 
 def base_hyper(hyper: Any, base: str, method: type[Method]) -> Any:
-    """The base's own hyper-parameters out of those made by `with_bases`. Raises pydantic.ValidationError, a ValueError,
+    """Hyper-parameters of the base out of those made by `with_bases`. Raises pydantic.ValidationError, a ValueError,
     where the base refuses them taken together."""
     values = {key: getattr(hyper, _prefixed(base, key)) for key in method.Hyper.model_fields if key not in SHARED}
     return method.Hyper(**values, **{key: getattr(hyper, key) for key in SHARED})

@@ -30,7 +30,7 @@ META_VIEWS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong
 
 
 class ClidMuHyper(Method.Hyper):
-    """CLID-MU's own; `with_bases` adds those of each base as BASE_KEY (fixmatch_threshold, mixup_alpha, ...)."""
+    """Hyper-parameters of CLID-MU itself; `with_bases` adds BASE_KEY of each base (fixmatch_threshold, ...)."""
 
     base: Literal["supervised", "mixup", "fixmatch", "flexmatch", "uda", "layermatch"] = hyper(
         "supervised", help="the method whose labelled loss is weighted"

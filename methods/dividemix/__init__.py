@@ -1,4 +1,4 @@
-"""DivideMix: two networks tell each other which labels to believe, and treat the rest as unlabelled."""
+"""DivideMix: two networks divide the labels for each other into clean and noisy, and treat the noisy as unlabelled."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class DivideMix(Method):
                 parts = self._divided(
                     batch.labelled, self.hyper.lambda_u * self.ramp_up(batch.step - start, self.hyper.ramp)
                 )
-        self.watch.look(parts[1])  # before the first network moves, while the graphs of both are complete
+        self.watch.compare(parts[1])  # before the first network moves, while the graphs of both are complete
         self.descend(parts[0].total(), optimizer)
         self.second.descend(parts[1].total(), optimizer, self.setup.grad_clip)
         return Terms({name: (parts[0][name] + parts[1][name]) / 2 for name in parts[0]})
@@ -139,7 +139,7 @@ class DivideMix(Method):
         self.losses[k].index_copy_(0, index, losses[latest(index)[0]].clamp(min=0).to(self.losses.dtype))
 
     def _record(self, labelled: Stream, kept: Tensor) -> None:
-        """label_precision: right labels among the kept ones; label_recall: kept ones among the right labels."""
+        """Record label_precision: right labels among the kept ones; label_recall: kept ones among the right labels."""
         known, right = labelled.true >= 0, (labelled.true >= 0) & (labelled.y == labelled.true)
         both = (right & kept).sum()
         self.record(kept_share=kept.float().mean())

@@ -1,4 +1,4 @@
-"""LayerMatch: doubt the exit, raise the inside."""
+"""LayerMatch: pseudo-labels that train the features but not the classifier, and class centres."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from methods.ranges import choice, int_uniform, log_uniform, uniform
 
 
 class BatchOutputs(NamedTuple):
-    """What the network makes of a batch. features: [B + N, D] labelled, strong; weak: [N, D], None with `teacher`."""
+    """Outputs of the network for a batch. features: [B + N, D] labelled, strong; weak: [N, D], None with `teacher`."""
 
     labelled: Tensor
     strong: Tensor
@@ -30,12 +30,12 @@ class BatchOutputs(NamedTuple):
 
 
 class LayerMatch(Method):
-    """Pseudo-labels train the features but not the classifier, and centres steady the features (arXiv 2406.14207).
+    """Pseudo-labels train the features but not the classifier; centres stabilise the features (arXiv 2406.14207).
 
     Grad-ReLU: grad_head = grad L_labelled + alpha lambda_u grad L_u; features get all of both. The paper's alpha is 0;
     gate_mode says what else decides it: a number, time, the image's confidence (sample), the class's pseudo-labels
-    (class), chance, the agreement of the two gradients (conflict); or what is blocked: W or b alone, further stages, or
-    all but the head (mirror, the control). layermatch/gates.py has the forms.
+    (class), a random draw, the agreement of the two gradients (conflict); or what is blocked: W or b alone, further
+    stages, or all but the head (mirror, the control). layermatch/gates.py has the forms.
     Avg-Clustering, centre_mode attract: C_k <- centre_ema C_k + (1 - centre_ema) mean of the unit features of class k
     in this step (labelled images weighted by labelled_weight; unlabelled ones where confident and, with view_agreement,
     both views agree), L_c = (1/M) sum_i m_i [1 - cos(strong feature_i, C_y_i)]; proto: CE of cos / centre_temperature;
@@ -43,10 +43,11 @@ class LayerMatch(Method):
     teacher: labels from the averaged network, in a pass of its own; attract_rows, proto_rows: both; off.
     L = L_labelled + lambda_u L_u + centre_weight min(1, t / (centre_ramp N)) L_c; L_u and m as FixMatch, or as another
     selector has it (freematch adds lambda_f L_fairness, on the gated logits).
-    The paper's: the blocked classifier gradient, an EMA of feature centres. Our reading (spec 2.4, 3.2, 4): all else,
-    above all the form, weight and ramp of L_c, and every gate but the hard one. A result is that of its gate_mode and
-    centre_mode; both stand in its row. When: few labels, where wrong guesses harm the classifier most. With many labels
-    or an accurate model the full block is too cautious: open it where the data allow (sample, class, conflict).
+    The paper's: the blocked classifier gradient, an EMA of feature centres. Our reading
+    (docs/layermatch.md, sections 2.4, 3.2 and 4): all else, above all the form, weight and ramp of L_c, and every gate
+    but the hard one. A result is that of its gate_mode and centre_mode; both stand in its row. When: few labels, where
+    wrong pseudo-labels harm the classifier most. With many labels or an accurate model the full block is too cautious:
+    open it where the data allow (sample, class, conflict).
     """
 
     class Hyper(AverageHyper, GateHyper):
@@ -158,7 +159,7 @@ class LayerMatch(Method):
         return self.teacher.module if hasattr(self, "teacher") else self.eval_model
 
     def _opinion(self, z_weak: Tensor, index: Tensor) -> Tensor:
-        """Logits that give the pseudo-labels; with `predictions`, those of (1 - s) q_i + s average_i."""
+        """Logits that the pseudo-labels are made of; with `predictions`, those of (1 - s) q_i + s average_i."""
         if self.hyper.centre_mode != "predictions":
             return z_weak
         with torch.no_grad():
@@ -173,7 +174,7 @@ class LayerMatch(Method):
         return weight * self.centres.proto(features, guess.label, guess.mask, self.hyper.centre_temperature)
 
     def _observe(self, seen: BatchOutputs, y: Tensor, label: Tensor, mask: Tensor) -> None:
-        """What the centres will move towards, once the optimiser has stepped: the loss uses the centres from before."""
+        """Gather what the centres move towards after the optimiser's step; the loss of this step uses the old ones."""
         assert seen.weak is not None
         weight = torch.cat([mask.new_full(y.shape, self.hyper.labelled_weight), mask])
         self._seen = self.centres.gather(torch.cat([seen.labelled, seen.weak]), torch.cat([y, label]), weight)
@@ -195,7 +196,7 @@ class LayerMatch(Method):
 
 
 def _shape(head: nn.Module) -> tuple[int, int]:
-    """(classes, features) of a head. Raises ValueError where its weight does not tell."""
+    """(classes, features) of a head. Raises ValueError where its weight is not of that shape."""
     weight = getattr(head, "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 2:
         kind = type(head).__name__

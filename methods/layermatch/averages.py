@@ -1,9 +1,9 @@
 """Avg-Clustering of LayerMatch: its settings, and the averages that are not class centres.
 
 The paper (arXiv 2406.14207) says that consistent outputs are integrated so that features find stable centres sooner;
-its formula was not available. The readings (spec 3.2): A1 centres of features (parts/centres.py), A2 an average
-prediction of each image, A3 averaged rows of the classifier, A4 the averaged network as labeller, and A1 with A3. All
-are ours.
+its formula was not available. The readings (docs/layermatch.md, section 3.2): A1 centres of features
+(parts/centres.py), A2 an average prediction of each image, A3 averaged rows of the classifier, A4 the averaged network
+as labeller, and A1 with A3. All are ours.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CENTRES = ("attract", "proto", "attract_rows", "proto_rows")
 
 
 class AverageHyper(Method.Hyper):
-    """Settings of Avg-Clustering. Each belongs to the modes that its help names."""
+    """Settings of Avg-Clustering."""
 
     centre_mode: Literal["attract", "proto", "predictions", "rows", "teacher", "attract_rows", "proto_rows", "off"] = (
         hyper(
@@ -102,7 +102,7 @@ class AverageHyper(Method.Hyper):
 
     @property
     def centre_form(self) -> str:
-        """How centres pull: attract, proto, or "" where none do."""
+        """Form of the centre loss: attract, proto, or "" where none do."""
         form = self.centre_mode.removesuffix("_rows")
         return form if form in ("attract", "proto") else ""
 

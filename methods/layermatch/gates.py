@@ -2,8 +2,8 @@
 
 For a head z = h(phi; W, b) and an unlabelled loss L_u the head's gradient becomes grad L_labelled + alpha lambda_u
 grad L_u; the value of the logits and the gradient to the features stay those of the plain head. Alpha may be a number,
-depend on time, on the image, on the class, on chance, or on whether the two gradients agree. The paper (LayerMatch,
-arXiv 2406.14207) blocks: alpha = 0. All else is our reading (spec 2.4, G0 to G10; the letters are its rows).
+depend on time, on the image, on the class, on a random draw, or on whether the two gradients agree. The paper
+(LayerMatch, arXiv 2406.14207) blocks: alpha = 0. All else is our reading: G0 to G10 of docs/layermatch.md, section 2.4.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from methods.ranges import choice, int_uniform, log_uniform, uniform
 
 
 class GateHyper(Method.Hyper):
-    """Settings of a gate. Each belongs to the modes that its help names and means nothing in the others."""
+    """Settings of a gate."""
 
     gate_mode: Literal[
         "hard",
@@ -127,8 +127,8 @@ class GateHyper(Method.Hyper):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a gate may look at in a step. features: [B, D], logits: [B, K], y: [B] of the labelled images; guess, index:
-    of the [N] unlabelled ones."""
+    """Tensors of a step that a gate may depend on. features: [B, D], logits: [B, K], y: [B] of the labelled images;
+    guess, index: of the [N] unlabelled ones."""
 
     step: int
     features: Tensor
@@ -159,7 +159,7 @@ class Gate(nn.Module):
         return 0.0 if self.settings.gate_mode in ("hard", "stages") else self.settings.gate
 
     def readings(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Diagnostics of the last step as (sum, count). A share that is a setting is none."""
+        """Diagnostics of the last step as (sum, count); none where the share is a setting."""
         return {}
 
 
@@ -280,7 +280,7 @@ class MirrorGate(Gate):
 
 
 class ConflictGate(Gate):
-    """G6: how much passes hangs on the angle between the head's two gradients, g_l of L_labelled and g_u of L_u.
+    """G6: how much passes depends on the angle between the head's two gradients, g_l of L_labelled and g_u of L_u.
 
     sign: alpha = 1[<g_l, g_u> > 0]. cosine: alpha = ReLU(cos(g_l, g_u)). project, in alpha's place:
     g_u - min(0, <g_l, g_u>) / |g_l|^2 g_l. W and b are one vector. g_l is the closed form (softmax(Z) - Y)^T Phi / B of

@@ -1,4 +1,4 @@
-"""Class centres in feature space, kept by an exponential moving average (Avg-Clustering of LayerMatch, reading A1)."""
+"""Class centres in feature space, by an exponential moving average (Avg-Clustering of LayerMatch, reading A1)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class Centres(nn.Module):
     """C [K, D]: EMA of the mean unit feature of each class; n [K]: total weight seen, 0 = no centre yet.
 
     The paper's definition was not available to us: form, loss and constants are our reading A1 of LayerMatch
-    (spec 3.2). In full precision whatever the step's precision; without host synchronisation; deterministic.
+    (docs/layermatch.md, section 3.2). In full precision whatever the step's precision; without host synchronisation;
+    deterministic.
     """
 
     def __init__(self, num_classes: int, dim: int, decay: float, device: torch.device, dtype: torch.dtype) -> None:
@@ -36,7 +37,10 @@ class Centres(nn.Module):
 
     @torch.no_grad()
     def update(self, sums: Tensor, counts: Tensor) -> None:
-        """C_k <- mean on first touch, else decay C_k + (1 - decay) mean; a class without members keeps its centre."""
+        """Set C_k <- mean where class k had no members before, else decay C_k + (1 - decay) mean.
+
+        A class without members keeps its centre.
+        """
         present, first = counts > 0, self.seen == 0
         mean = sums / torch.where(present, counts, 1)[:, None]
         moved = torch.where(first[:, None], mean, torch.lerp(mean, self.centres, self.decay))

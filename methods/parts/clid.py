@@ -1,6 +1,7 @@
-"""CLID: how far the output layer's picture of a mini-batch is from the last hidden layer's (arXiv 2507.11807).
+"""CLID: divergence of the similarity graphs of a mini-batch in the output and in the last hidden layer (2507.11807).
 
-The paper's own formula was not available to us; this is the authors' released code (spec, section 1.2).
+The paper's own formula was not available to us; this is the authors' released code (docs/clid_mu.md,
+section 1.2).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def mixed_targets(y: Tensor, other: Tensor, lam: Tensor, like: Tensor) -> Tensor
 def mix_near(x: Tensor, target: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Images [N, ...] and soft targets [N, K], each mixed with another; its own share is max(lam, 1 - lam).
 
-    So that a mixed image belongs to the kind (labelled, unlabelled) of the image it stands for (MixMatch 1905.02249).
+    A mixed image then belongs to the kind (labelled, unlabelled) of its first image (MixMatch, arXiv 1905.02249).
     """
     lam = sample_beta(alpha, generator)
     lam = torch.maximum(lam, 1 - lam)
@@ -48,5 +48,5 @@ def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
 
 
 def one_hot(label: Tensor, like: Tensor) -> Tensor:
-    """[N, K] of the classes [N], K and type those of `like` [M, K]. (torch's own looks at the values, and so waits.)"""
+    """[N, K] of the classes [N], K and type those of `like` [M, K]. (F.one_hot reads the values, and so waits.)"""
     return torch.zeros(len(label), like.shape[1], dtype=like.dtype, device=like.device).scatter_(1, label[:, None], 1)

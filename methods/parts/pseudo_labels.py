@@ -1,4 +1,4 @@
-"""Hard pseudo-labels: the model's own guesses, how much each counts, their loss and their quality."""
+"""Hard pseudo-labels: labels predicted by the model, their selection weights, their loss and their quality."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from methods.types import Batch, Stream
 
 
 class Watched(Protocol):
-    """A method, as far as its guesses are recorded."""
+    """A method whose pseudo-labels are recorded."""
 
     @property
     def watch(self) -> Watch: ...
 
 
 class Guessing(Watched, Protocol):
-    """A method, as far as it guesses labels: a model of logits, and a selector of the guesses."""
+    """A method that makes pseudo-labels with its model and weights them with its selector."""
 
     @property
     def model(self) -> nn.Module: ...
@@ -34,7 +34,7 @@ class Guessing(Watched, Protocol):
 class PseudoLabels:
     """label: [N] argmax of the prediction. confidence: [N] its probability. mask: [N] selection weight in [0, 1].
 
-    trained: the logits [N, K] that `loss` was asked for, for diagnostics.
+    trained: the logits [N, K] that `loss` was called with, for diagnostics.
     """
 
     label: Tensor
@@ -45,7 +45,7 @@ class PseudoLabels:
     @classmethod
     @torch.no_grad()
     def of(cls, logits: Tensor, selector: Selector, index: Tensor) -> PseudoLabels:
-        """From logits [N, K] of the view that guesses; no gradient flows through them."""
+        """Pseudo-labels from logits [N, K] of the view that they are made on; no gradient flows through them."""
         probabilities = logits.softmax(dim=1)
         confidence, label = probabilities.max(dim=1)
         return cls(label, confidence, selector(probabilities, index))
@@ -56,12 +56,12 @@ class PseudoLabels:
         return (self.mask * F.cross_entropy(logits, self.label, reduction="none")).mean()
 
     def record(self, method: Watched, stream: Stream) -> None:
-        """Tell the method's watch: utilisation, confidence, accuracy where the truth is known, changes. Once a step."""
+        """Record utilisation, confidence, changes and, where the truth is known, accuracy. Call once a step."""
         method.watch.pseudo_labels(self, stream)
 
 
 class GuessedBatch(NamedTuple):
-    """Logits of the labelled images [B, K] and of the unlabelled ones' weak and strong views [N, K], and the guess."""
+    """Logits of the labelled images [B, K] and of the unlabelled weak and strong views [N, K]; the pseudo-labels."""
 
     labelled: Tensor
     weak: Tensor
@@ -70,8 +70,10 @@ class GuessedBatch(NamedTuple):
 
 
 def guess_on_weak_view(method: Guessing, batch: Batch) -> GuessedBatch:
-    """One forward of the labelled weak, unlabelled weak and unlabelled strong views, in this order, so that they share
-    batch statistics; the guesses on the weak view are recorded. (docs/semi_supervised.md, section 7.4)"""
+    """Pseudo-labels from the weak view, recorded, out of one forward of the labelled, weak and strong views.
+
+    In this order, and together, so that they share batch statistics (docs/semi_supervised.md, section 7.4).
+    """
     labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
     views = (labelled.weak, unlabelled.weak, unlabelled.strong)
     logits, weak, strong = method.model(torch.cat(views)).split([len(view) for view in views])

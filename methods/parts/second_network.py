@@ -25,7 +25,7 @@ class SecondNetwork(nn.Module):
         self.optimizer = setup.make_optimizer(self.model)
 
     def descend(self, loss: Tensor, trial: torch.optim.Optimizer, grad_clip: float | None) -> None:
-        """One step on `loss`, at the current learning rate of the trial's optimiser, which the schedule moves."""
+        """Make one step on `loss`, at the current learning rate of the trial's optimiser, which the schedule moves."""
         for group, scheduled in zip(self.optimizer.param_groups, trial.param_groups, strict=True):
             group["lr"] = scheduled["lr"]
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,6 +1,6 @@
-"""Selectors: how much each pseudo-label counts, a weight m in [0, 1] per unlabelled image.
+"""Selectors of pseudo-labels: a weight m in [0, 1] per unlabelled image.
 
-`make_selector(name, setup, hyper)` makes any of them; any can stand under any method that guesses hard labels.
+`make_selector(name, setup, hyper)` makes any of them; any fits any method with hard pseudo-labels.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ SelectorName = Literal["fixed", "none", "ramp", "flexmatch", "freematch", "softm
 
 
 class Selector(nn.Module):
-    """Base: `forward` sees one step's predictions and returns their weights; what it remembers is in its buffers."""
+    """Base class: `forward` maps the predictions of one step to their weights; state is in buffers."""
 
     def forward(self, probabilities: Tensor, index: Tensor) -> Tensor:
         """probabilities: [N, K] of the weak view, without gradient. index: [N] as in Stream.index. Returns [N]."""
         raise NotImplementedError
 
     def fairness(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """A loss on the strong view's logits [N, K] that goes with the selection; 0 for all but FreeMatch."""
+        """A loss on the strong view's logits [N, K] that belongs to the selection; 0 for all but FreeMatch."""
         return logits.new_zeros(())
 
 
@@ -63,12 +63,12 @@ class Ramp(Selector):
 
 
 class FlexMatchSelector(Selector):
-    """Thresholds follow how many images each class has won so far (Zhang et al., 2021, arXiv 2110.08263; spec 7.5).
+    """Thresholds that grow with the confident images of each class (Zhang et al., 2021, arXiv 2110.08263).
 
     s_i in {-1, 0..K-1}: the last label with which image i passed the fixed threshold. sigma_c = #{s = c},
     beta_c = sigma_c / max(max_c sigma_c, #{s = -1}), tau_c = threshold beta_c / (2 - beta_c), m_i = 1[max q_i >= tau].
     The step's mask uses the memory from before the step. Until the first image passes every tau is 0: all count.
-    #{s = -1} counts unlabelled images only, not the whole index space.
+    #{s = -1} counts unlabelled images only, not the whole index space. (docs/semi_supervised.md, section 7.5)
     """
 
     def __init__(self, threshold: float, num_classes: int, num_train: int, num_unlabelled: int, device: torch.device):
@@ -96,10 +96,11 @@ class FlexMatchSelector(Selector):
 
 
 class FreeMatchSelector(Selector):
-    """One threshold that follows the confidence, scaled per class (Wang et al., 2023, arXiv 2205.07246; spec 7.6).
+    """One threshold that follows the confidence, scaled per class (Wang et al., 2023, arXiv 2205.07246).
 
     EMAs that start at 1 / K, of the mean confidence (tau), the mean prediction (p) and the histogram of the labels (h),
     updated before masking: tau_c = tau p_c / max p, m_i = 1[max q_i >= tau_y]. clip caps tau (0.95 for SVHN; 1 = off).
+    (docs/semi_supervised.md, section 7.6)
     """
 
     def __init__(self, decay: float, num_classes: int, device: torch.device, clip: float = 1.0) -> None:
@@ -125,7 +126,7 @@ class FreeMatchSelector(Selector):
         """L_f = sum_c Norm(p / h)_c log(Norm(p_s / h_s)_c + 1e-12) over the selected images; 0 where there are none.
 
         p_s: mean softmax of the strong logits, which alone carries a gradient; h_s: histogram of their argmax; 1 / 0
-        counts as 0. Minimised: it keeps the strong view from predicting some classes never (spec 7.6).
+        counts as 0. Minimised: it keeps the strong view from never predicting some classes.
         """
         probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)
         mask = mask.to(probabilities.dtype)
@@ -138,11 +139,12 @@ class FreeMatchSelector(Selector):
 
 
 class SoftMatchSelector(Selector):
-    """A truncated Gaussian of the confidence instead of a threshold (Chen et al., 2023, arXiv 2301.10921; spec 7.7).
+    """A truncated Gaussian of the confidence instead of a threshold (Chen et al., 2023, arXiv 2301.10921).
 
     p: EMA of the mean prediction, which the first step initialises; aligned q'_i ~ q_i (1 / K + 1e-6) / (p + 1e-6), for
     the weight only: labels come from q. mu, var: EMAs of mean and unbiased variance of max q', from 1 / K and 1; all
     updated before use. m_i = exp(-min(max q'_i - mu, 0)^2 n_sigma^2 / (2 var)).
+    (docs/semi_supervised.md, section 7.7)
     """
 
     def __init__(self, decay: float, n_sigma: float, num_classes: int, device: torch.device) -> None:

@@ -1,10 +1,10 @@
-"""A method from the inside while it trains: what each loss asks of the head and of the features, and what it guesses.
+"""Diagnostics during training: gradients of each loss to the head and the features, and quality of pseudo-labels.
 
-Every EVERY-th step is watched. Of each loss term only the gradient to the logits is computed, R = dL/dZ [N, K], which
-ends before the network; the rest is closed form (LayerMatch spec 2.4 and 8, items 2 to 4 and 9):
+Every EVERY-th step is observed. Of each loss term only the gradient to the logits is computed, R = dL/dZ [N, K], which
+ends before the network; the rest is closed form (docs/layermatch.md, sections 2.4 and 8, items 2 to 4 and 9):
 
-    head       grad_W L = R^T Phi: what the loss asks of the head, whether or not a gate lets it through
-    features   delta_i = R_i W: what it asks of the features of image i
+    head       grad_W L = R^T Phi: the gradient to the head, whether or not a gate lets it through
+    features   delta_i = R_i W: the gradient to the features of image i
 
 No random number is drawn and no number of the training is changed. Nothing waits for the device.
 """
@@ -30,8 +30,8 @@ __all__ = ["EVERY", "Guess", "Watch"]
 EVERY = 32
 
 COLUMNS = ("guesses", "confidence", "known", "right", "mask", "mask_known", "mask_right", "seen", "flipped")
-"""Sums over the guesses of each class since the last reading. mask: selection weights; known: with a known truth; seen:
-of images that were guessed before; flipped: those whose guess is another now."""
+"""Sums over the pseudo-labels of each class since the last reading. mask: selection weights; known: with a known truth;
+seen: of images that had a pseudo-label before; flipped: those whose pseudo-label has changed."""
 
 Pair = tuple[Tensor, Tensor]
 """(sum, count), as Method.record_ratio takes them."""
@@ -51,7 +51,7 @@ class Guess(Protocol):
 
 
 class Watch(nn.Module):
-    """Watches the steps of one method. `num_images` 0: it guesses no labels. Off, it does and remembers nothing."""
+    """Observer of the steps of one method. `num_images` 0: no pseudo-labels. Off, it does nothing and has no state."""
 
     guesses: Tensor | None
     latest: Tensor | None
@@ -71,37 +71,37 @@ class Watch(nn.Module):
         self._labels: list[tuple[Guess, Tensor]] = []
         self._found: dict[str, Pair] = {}
 
-    # -- what a step tells -------------------------------------------------------------------------------------------
+    # -- called in a step -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def turn(self, step: int, compiled: bool) -> Iterator[dict[str, Pair]]:
-        """Around a step. What was found fills the dictionary, by name."""
+    def observe(self, step: int, compiled: bool) -> Iterator[dict[str, Pair]]:
+        """Observe the step inside, if it is an EVERY-th one; fills the dictionary, by name."""
         if not self.on or self.head is None or step % EVERY:
             yield {}
             return
         self._calls = _HeadCalls(self.head)
         try:
-            # A compiled model's layers cannot be looked at; this step runs as written.
+            # The layers of a compiled model cannot be observed; this step runs uncompiled.
             eager = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
             with eager, self._calls:
                 yield self._found
         finally:
             self._forget()
 
-    def look(self, terms: Terms) -> None:
-        """Compare the losses that are about to be minimised, just before the backward pass: the graph is complete."""
+    def compare(self, terms: Terms) -> None:
+        """Compare the gradients of the losses; call just before the backward pass, when the graph is complete."""
         if self._calls is None:
             return
         calls = list(self._calls.found.values())
-        self._calls.found.clear()  # what comes later in the step belongs to the next look
+        self._calls.found.clear()  # what comes later in the step belongs to the next comparison
         if calls:
             with full_precision(calls[0].logits.device):
-                self._found.update(_compare(calls, terms))
+                self._found.update(_compare_losses(calls, terms))
                 for guess, true in self._labels[-1:]:
-                    self._found.update(_split(calls, guess, true))
+                    self._found.update(_compare_right_and_wrong(calls, guess, true))
 
     def pseudo_labels(self, guess: Guess, stream: Stream) -> None:
-        """At each step that guesses: one addition to the table."""
+        """Add the pseudo-labels of a step to the sums."""
         if self._calls is not None:
             self._labels.append((guess, stream.true))
         if self.guesses is None or self.latest is None:
@@ -117,10 +117,10 @@ class Watch(nn.Module):
         rows = (torch.ones_like(mask), guess.confidence, known, right, mask, mask * known, mask * right, seen, flipped)
         self.guesses.index_add_(0, guess.label, torch.stack(rows, dim=1).to(self.guesses.dtype))
 
-    # -- what is read at an evaluation -------------------------------------------------------------------------------
+    # -- read at an evaluation -------------------------------------------------------------------------------
 
     def read(self) -> dict[str, Tensor]:
-        """What the guesses since the last reading were like, on the device; starts anew. 0 / 0 is NaN: nobody knows."""
+        """Quality of the pseudo-labels since the last reading, on the device; resets the sums. NaN where unknown."""
         if self.guesses is None or not self._guessed:
             return {}
         by_class = dict(zip(COLUMNS, self.guesses.unbind(dim=1), strict=True))
@@ -142,7 +142,7 @@ class Watch(nn.Module):
         return found
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        """What was saved with other diagnostics fits: the watch does not decide how a trial goes on."""
+        """Load a state that was saved with other diagnostics, too: they do not decide how a trial goes on."""
         state_dict, prefix = args[:2]
         for name, buffer in self.named_buffers(recurse=False):
             if (saved := state_dict.get(prefix + name)) is not None:
@@ -162,7 +162,7 @@ class _Call:
 
 
 class _HeadCalls(TorchFunctionMode):
-    """Notes every linear layer of the head's shape, however it is called (module, functional_call, F.linear).
+    """Recorder of calls of linear layers of the head's shape, by module, functional_call or F.linear.
 
     Where the same features pass twice, once cut off from the network (gates do that), the attached pass counts.
     """
@@ -196,8 +196,8 @@ def _head_gradient(gradients: list[Tensor], calls: list[_Call]) -> Tensor:
     return torch.stack([r.T @ call.features for r, call in zip(gradients, calls, strict=True)]).sum(dim=0)
 
 
-def _compare(calls: list[_Call], terms: Terms) -> dict[str, Pair]:
-    """Labelled against unlabelled loss, as they are weighted."""
+def _compare_losses(calls: list[_Call], terms: Terms) -> dict[str, Pair]:
+    """Norms and cosine of the labelled and the unlabelled loss's head gradients, as the losses are weighted."""
     found, norms, heads = {}, {}, {}
     one = torch.ones((), device=calls[0].logits.device)
     for name in ("labelled", "unlabelled"):
@@ -213,9 +213,9 @@ def _compare(calls: list[_Call], terms: Terms) -> dict[str, Pair]:
     return found
 
 
-def _split(calls: list[_Call], guess: Guess, true: Tensor) -> dict[str, Pair]:
-    """The unlabelled loss, without its weight, as a sum over right and over wrong guesses; and what the images of the
-    wrong ones would ask for with their true labels (the oracle). Nothing where the guesses were not trained on."""
+def _compare_right_and_wrong(calls: list[_Call], guess: Guess, true: Tensor) -> dict[str, Pair]:
+    """Gradients of the unlabelled loss, without its weight, over right and over wrong pseudo-labels; and those of the
+    wrong ones' images with their true labels (the oracle). Empty where the pseudo-labels were not trained on."""
     if not guess.trained:
         return {}
     logits = guess.trained[-1]
@@ -241,10 +241,10 @@ def _split(calls: list[_Call], guess: Guess, true: Tensor) -> dict[str, Pair]:
 
 
 def _feature_gradients(gradients: list[Tensor], calls: list[_Call]) -> Tensor:
-    """R_i W for the images of all calls, [M, D]; zero rows where the loss does not see an image."""
+    """R_i W for the images of all calls, [M, D]; zero rows where the loss does not depend on an image."""
     return torch.cat([r @ call.weight for r, call in zip(gradients, calls, strict=True)])
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Along the last axis; 0 where one of them is 0."""
+    """Cosine along the last axis; 0 where one of them is 0."""
     return F.cosine_similarity(a, b, dim=-1, eps=1e-20)
