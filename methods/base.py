@@ -38,7 +38,7 @@ __all__ = ["Batch", "LabelledImages", "LabelledLoss", "Method", "Setup", "Stream
 
 
 class Method(nn.Module):
-    """Base of all methods. Subclasses declare `Hyper` and `views`, and define `loss` (or `step`)."""
+    """Base class of all methods. Subclasses declare `Hyper` and `views`, and define `loss` (or `step`)."""
 
     class Hyper(BaseModel):
         model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -59,7 +59,7 @@ class Method(nn.Module):
         check_conditions(cls.Hyper)
 
     def __init__(self, model: nn.Module, hyper: Any, setup: Setup, labelled_loss: LabelledLoss | None = None) -> None:
-        """labelled_loss: replaces the mean cross-entropy of the labelled images, see `labelled_loss`."""
+        """Build the method. labelled_loss: what `labelled_loss` computes instead of the mean cross-entropy."""
         super().__init__()
         self._labelled_loss = F.cross_entropy if labelled_loss is None else labelled_loss
         self.model = model
@@ -244,7 +244,7 @@ class Method(nn.Module):
 
     @classmethod
     def conditions(cls) -> Conditions:
-        """Hyper-parameters that act only at some values of others, with these values (`when` of `hyper`)."""
+        """Conditions by hyper-parameter, where declared: the values of others at which it acts (`when` of `hyper`)."""
         return conditions_of(cls.Hyper)
 
     @classmethod

@@ -52,7 +52,7 @@ class CoTeaching(Method):
         self.second.update_average()
 
     def kept(self, step: int, count: int) -> int:
-        """k: the number of `count` images that are kept in this step; known on the host, so that shapes are."""
+        """Number k of `count` images that are kept in this step; known on the host, so that shapes are."""
         rate = self.hyper.forget_rate * self.ramp_up(step, self.hyper.forget_ramp)
         return max(1, int((1 - rate) * count))
 

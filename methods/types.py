@@ -56,7 +56,7 @@ def hyper(
 
 
 def conditions_of(hyper: type[BaseModel]) -> Conditions:
-    """The `when` of each hyper-parameter that declares one."""
+    """Conditions (`when`) of each hyper-parameter that declares one."""
     found = {}
     for name, info in hyper.model_fields.items():
         extra = info.json_schema_extra

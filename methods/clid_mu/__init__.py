@@ -34,7 +34,7 @@ from methods.parts.precision import at_least_float32, full_precision
 
 
 @dataclass
-class _Now:
+class _CurrentStep:
     """State of the current step. seen: the first input `x` of the network and `features` [rows, D] of its head."""
 
     batch: Batch
@@ -99,12 +99,12 @@ class ClidMu(Method):
     # -- a step --------------------------------------------------------------------------------------------------------
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        self._now = self._begin(batch, optimizer)
+        self._current = self._begin(batch, optimizer)
         with self.autocast(), self._attention(shared=True), self._first_inputs():
             terms = self.base.loss(batch)
-        if not self._now.weighted:
+        if not self._current.weighted:
             raise TypeError(f"base: {self.hyper.base} does not pass its labelled images through labelled_loss()")
-        del self._now
+        del self._current
         self.base.descend(terms, optimizer)
         return terms
 
@@ -115,7 +115,7 @@ class ClidMu(Method):
     def eval_model(self) -> nn.Module:
         return self.base.eval_model
 
-    def _begin(self, batch: Batch, optimizer: torch.optim.Optimizer) -> _Now:
+    def _begin(self, batch: Batch, optimizer: torch.optim.Optimizer) -> _CurrentStep:
         """State of a new step; selects the meta set anew where a selection is due."""
         settings, epoch = self.hyper, math.ceil(self.setup.num_labelled / len(batch.labelled.y))
         epochs = settings.warmup_epochs
@@ -130,27 +130,27 @@ class ClidMu(Method):
         if self.meta_set is not None and since >= 0 and since % (settings.reselect_epochs * epoch) == 0:
             with self.autocast():
                 self.meta_set.select(self.model)
-        return _Now(batch, optimizer, meta_due=since >= 0 and since % settings.every == 0, warming_up=since < 0)
+        return _CurrentStep(batch, optimizer, meta_due=since >= 0 and since % settings.every == 0, warming_up=since < 0)
 
     def _weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Weighted labelled loss of the base, after an update of the meta-model where one is due."""
-        now = self._now
-        now.weighted = True
+        current = self._current
+        current.weighted = True
         with full_precision(logits.device):
-            if now.warming_up:
+            if current.warming_up:
                 return F.cross_entropy(at_least_float32(logits), target)
-            features = now.seen["features"][: len(target)]
+            features = current.seen["features"][: len(target)]
             seen = judged(logits, features, target)
-            if now.meta_due:
+            if current.meta_due:
                 self._meta_step(logits, seen)
             with torch.no_grad():
                 said = self.weighting.judge(seen, self.generator)
-                self.trust.note(self.weighting.trust(said, target), now.batch.labelled, self)
+                self.trust.note(self.weighting.trust(said, target), current.batch.labelled, self)
             return self.weighting.loss(said, at_least_float32(logits), target)
 
     def _meta_step(self, logits: Tensor, seen: Judged) -> None:
-        now = self._now
-        x = now.seen["x"] if self._shared else now.batch.labelled.x
+        current = self._current
+        x = current.seen["x"] if self._shared else current.batch.labelled.x
         if not self._shared:  # a pass of its own over the labelled images is cheaper than one through all of them
             with self.autocast(), self._attention(shared=False), frozen_statistics(self.model):
                 features, logits = self.model(x, with_features=True)
@@ -163,7 +163,7 @@ class ClidMu(Method):
 
     def _virtual_step(self, x: Tensor, logits: Tensor, seen: Judged) -> VirtualStep:
         said = self.weighting.judge(seen, self.generator)
-        meta_x, meta_y = self._meta_batch(self._now.batch)
+        meta_x, meta_y = self._meta_batch(self._current.batch)
         hidden: dict[str, Tensor] = {}
 
         def train_loss(z: Tensor) -> Tensor:
@@ -186,7 +186,7 @@ class ClidMu(Method):
             x=x,
             logits=logits,
             features=seen.features,
-            rates=learning_rates(self.model, self._now.optimizer),
+            rates=learning_rates(self.model, self._current.optimizer),
             train_loss=train_loss,
             meta_loss=lambda parameters: head_loss(*forward(parameters)),
             meta_features=lambda: forward({})[0],
@@ -217,7 +217,7 @@ class ClidMu(Method):
     @contextlib.contextmanager
     def _first_inputs(self) -> Iterator[None]:
         """Keep the first inputs of the network and of its head."""
-        seen = self._now.seen
+        seen = self._current.seen
 
         def keep(name: str):
             def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -235,7 +235,7 @@ class ClidMu(Method):
 
     def _attention(self, shared: bool) -> contextlib.AbstractContextManager[Any]:
         """Switch fused attention off where a pass is differentiated twice: it has no second derivative."""
-        twice = self._scheme in ("exact_reverse", "top_stage") and self._now.meta_due and shared == self._shared
+        twice = self._scheme in ("exact_reverse", "top_stage") and self._current.meta_due and shared == self._shared
         return sdpa_kernel(SDPBackend.MATH) if twice else contextlib.nullcontext()
 
     # -- what the platform reads --------------------------------------------------------------------------------------

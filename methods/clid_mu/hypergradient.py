@@ -46,7 +46,7 @@ def learning_rates(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
 
 
 def virtual_parameters(model: nn.Module, loss: Tensor, rates: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
-    """theta' = theta - lr grad_theta loss: plain SGD, without momentum or decay, by name.
+    """Parameters theta' = theta - lr grad_theta loss: plain SGD, without momentum or decay, by name.
 
     Differentiable in what `loss` depends on. The graph of `loss` is kept: the real step can use it a second time.
     """
@@ -86,7 +86,7 @@ class VirtualStep:
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def logit_gradient(self) -> Tensor:
-        """grad_z L(z; phi), [B, K], differentiable in phi; it knows nothing of the network."""
+        """Gradient grad_z L(z; phi), [B, K], differentiable in phi; it does not depend on the network."""
         logits = at_least_float32(self.logits.detach()).requires_grad_()
         (gradient,) = torch.autograd.grad(self.train_loss(logits), logits, create_graph=True)
         return gradient

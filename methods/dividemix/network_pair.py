@@ -24,7 +24,7 @@ class NetworkPair(nn.Module):
 
 
 class PairHead(nn.Module):
-    """(h_1(first half) + h_2(second half)) / 2: a linear layer where both are, with its weight and bias."""
+    """Mean head (h_1(first half) + h_2(second half)) / 2: a linear layer where both are, with its weight and bias."""
 
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
@@ -32,14 +32,14 @@ class PairHead(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """[K, 2 D]"""
+        """Weight [K, 2 D] of the mean."""
         return torch.cat([self.first.get_parameter("weight"), self.second.get_parameter("weight")], dim=1) / 2
 
     @property
     def bias(self) -> Tensor:
-        """[K]"""
+        """Bias [K] of the mean."""
         return (self.first.get_parameter("bias") + self.second.get_parameter("bias")) / 2
 
     def forward(self, features: Tensor) -> Tensor:
-        mine, other = features.chunk(2, dim=1)
-        return (self.first(mine) + self.second(other)) / 2
+        first, second = features.chunk(2, dim=1)
+        return (self.first(first) + self.second(second)) / 2

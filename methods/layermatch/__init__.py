@@ -117,8 +117,10 @@ class LayerMatch(Method):
 
     def loss(self, batch: Batch) -> Terms:
         labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
-        seen = self._look(labelled, unlabelled)
-        guess = PseudoLabels.of(self._opinion(seen.z_weak, unlabelled.index), self.selector, unlabelled.index)
+        seen = self._forward_views(labelled, unlabelled)
+        guess = PseudoLabels.of(
+            self._pseudo_label_logits(seen.z_weak, unlabelled.index), self.selector, unlabelled.index
+        )
         guess.record(self, unlabelled)
         evidence = Evidence(batch.step, seen.labelled, seen.z_labelled, labelled.y, guess, unlabelled.index)
         rows = self.rows.module if self.hyper.averages_rows else None
@@ -132,10 +134,10 @@ class LayerMatch(Method):
         if self.hyper.centre_form:
             terms["centre"] = self._centre_loss(batch.step, seen.strong, guess)
             agree = (z_strong.argmax(dim=1) == guess.label) if self.hyper.view_agreement else 1
-            self._observe(seen, labelled.y, guess.label, guess.mask * agree)
+            self._gather_means(seen, labelled.y, guess.label, guess.mask * agree)
         return terms
 
-    def _look(self, labelled: Stream, unlabelled: Stream) -> BatchOutputs:
+    def _forward_views(self, labelled: Stream, unlabelled: Stream) -> BatchOutputs:
         """One forward of all views; with `teacher`, weak views through the averaged network without gradient."""
         count, size = len(labelled.weak), len(unlabelled.weak)
         apart = self.hyper.centre_mode == "teacher"
@@ -158,7 +160,7 @@ class LayerMatch(Method):
     def _labeller(self) -> nn.Module:
         return self.teacher.module if hasattr(self, "teacher") else self.eval_model
 
-    def _opinion(self, z_weak: Tensor, index: Tensor) -> Tensor:
+    def _pseudo_label_logits(self, z_weak: Tensor, index: Tensor) -> Tensor:
         """Logits that the pseudo-labels are made of; with `predictions`, those of (1 - s) q_i + s average_i."""
         if self.hyper.centre_mode != "predictions":
             return z_weak
@@ -173,11 +175,11 @@ class LayerMatch(Method):
             return weight * self.centres.attract(features, guess.label, guess.mask)
         return weight * self.centres.proto(features, guess.label, guess.mask, self.hyper.centre_temperature)
 
-    def _observe(self, seen: BatchOutputs, y: Tensor, label: Tensor, mask: Tensor) -> None:
+    def _gather_means(self, seen: BatchOutputs, y: Tensor, label: Tensor, mask: Tensor) -> None:
         """Gather what the centres move towards after the optimiser's step; the loss of this step uses the old ones."""
         assert seen.weak is not None
         weight = torch.cat([mask.new_full(y.shape, self.hyper.labelled_weight), mask])
-        self._seen = self.centres.gather(torch.cat([seen.labelled, seen.weak]), torch.cat([y, label]), weight)
+        self._gathered = self.centres.gather(torch.cat([seen.labelled, seen.weak]), torch.cat([y, label]), weight)
         self.record(centre_members=mask.mean())
 
     def descend(self, loss: Terms | Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -188,7 +190,7 @@ class LayerMatch(Method):
         super().after_step(batch)
         self.record_ratio(**self.gate.readings())
         if self.hyper.centre_form:
-            self.centres.update(*self._seen)
+            self.centres.update(*self._gathered)
         if self.hyper.averages_rows:
             self.rows.update(find_head(self.model))
         if hasattr(self, "teacher"):
@@ -196,7 +198,7 @@ class LayerMatch(Method):
 
 
 def _shape(head: nn.Module) -> tuple[int, int]:
-    """(classes, features) of a head. Raises ValueError where its weight is not of that shape."""
+    """Shape (classes, features) of a head. Raises ValueError where its weight is not of that shape."""
     weight = getattr(head, "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 2:
         kind = type(head).__name__

@@ -102,7 +102,7 @@ class AverageHyper(Method.Hyper):
 
     @property
     def centre_form(self) -> str:
-        """Form of the centre loss: attract, proto, or "" where none do."""
+        """Form of the centre loss: attract, proto, or "" without centres."""
         form = self.centre_mode.removesuffix("_rows")
         return form if form in ("attract", "proto") else ""
 

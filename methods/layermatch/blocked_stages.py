@@ -48,7 +48,7 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
 
 @contextlib.contextmanager
 def blocked_below(layers: list[nn.Module], rows: int) -> Iterator[None]:
-    """Inside, the layers' weights get gradients from the first `rows` rows of their inputs only."""
+    """Give the layers' weights gradients from the first `rows` rows of their inputs only, inside."""
     for layer in layers:
         plain = layer.forward
         split = _split_norm if isinstance(layer, _BatchNorm) else functools.partial(_split, plain)

@@ -142,7 +142,7 @@ class Evidence:
 
 
 class Gate(nn.Module):
-    """Base, and the constant share: G0 (hard) and G1 (scalar)."""
+    """Base class, and the constant share: G0 (hard) and G1 (scalar)."""
 
     linear: ClassVar[bool] = False
     """Whether the gate's form needs a linear head."""
@@ -195,7 +195,7 @@ class SampleGate(Gate):
 
 
 class RowGate(Gate):
-    """Base of the gates with a share per class: the head's parameters have one row each."""
+    """Base class of the gates with a share per class: the head's parameters have one row each."""
 
     def __init__(self, head: nn.Module, settings: Any, setup: Setup, generator: torch.Generator) -> None:
         super().__init__(head, settings, setup, generator)
@@ -205,7 +205,7 @@ class RowGate(Gate):
                 raise ValueError(f"gate_mode: '{mode}' needs a head with one row per class; its {name} has other rows")
 
     def by_row(self, head: nn.Module, share: Tensor) -> dict[str, Share]:
-        """share: [K]."""
+        """Share by parameter of the head, from the share [K] of each class."""
         self._open = share
         return {name: share.view(-1, *[1] * (p.ndim - 1)).to(p.dtype) for name, p in head.named_parameters()}
 
@@ -298,7 +298,7 @@ class ConflictGate(Gate):
         live = dict(head.named_parameters())
         known = linear_gradient(evidence.features, evidence.logits, evidence.y)
         reference = [known[name].to(parameter.dtype) for name, parameter in live.items()]
-        passed = _Judge.apply(self, self.settings.gate_conflict, *reference, *live.values())
+        passed = _GradientFilter.apply(self, self.settings.gate_conflict, *reference, *live.values())
         frozen = {name: parameter.detach() for name, parameter in (at or head).named_parameters()}
         gated = {name: frozen[name] + (p - p.detach()) for name, p in zip(live, passed, strict=True)}
         return call_head(head, gated, features)
@@ -308,7 +308,7 @@ class ConflictGate(Gate):
         return {"gate_open": (self.opened, one), "gate_cosine": (self.cosine, one)}
 
 
-class _Judge(torch.autograd.Function):
+class _GradientFilter(torch.autograd.Function):
     """Identity on the head's parameters whose backward lets through what agrees with the reference gradients."""
 
     @staticmethod
@@ -323,8 +323,8 @@ class _Judge(torch.autograd.Function):
         reference = ctx.saved_tensors
         tiny = torch.finfo(gradients[0].dtype).tiny
         product = torch.stack([(g * r).sum() for g, r in zip(gradients, reference, strict=True)]).sum()
-        mine, known = (torch.stack([(g * g).sum() for g in part]).sum() for part in (gradients, reference))
-        cosine = product / (mine.sqrt() * known.sqrt()).clamp_min(tiny)
+        arriving, known = (torch.stack([(g * g).sum() for g in part]).sum() for part in (gradients, reference))
+        cosine = product / (arriving.sqrt() * known.sqrt()).clamp_min(tiny)
         passed: tuple[Tensor, ...]
         if ctx.rule == "project":
             excess = product.clamp_max(0) / known.clamp_min(tiny)

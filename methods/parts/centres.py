@@ -10,7 +10,7 @@ from methods.parts.precision import at_least_float32, full_precision
 
 
 class Centres(nn.Module):
-    """C [K, D]: EMA of the mean unit feature of each class; n [K]: total weight seen, 0 = no centre yet.
+    """Centres C [K, D], EMAs of the mean unit feature of each class, and n [K], the weight seen; 0 = no centre yet.
 
     The paper's definition was not available to us: form, loss and constants are our reading A1 of LayerMatch
     (docs/layermatch.md, section 3.2). In full precision whatever the step's precision; without host synchronisation;
@@ -48,13 +48,13 @@ class Centres(nn.Module):
         self.seen += counts
 
     def attract(self, features: Tensor, label: Tensor, mask: Tensor) -> Tensor:
-        """(1/N) sum_i m_i [1 - cos(features_i, sg C_label_i)]. A class without a centre yet attracts nothing."""
+        """Loss (1/N) sum_i m_i [1 - cos(features_i, sg C_label_i)]. A class without a centre yet attracts nothing."""
         with full_precision(features.device):
             cosine = F.cosine_similarity(at_least_float32(features), self.centres[label], dim=1)
             return (self._exists(label) * mask * (1 - cosine)).mean()
 
     def proto(self, features: Tensor, label: Tensor, mask: Tensor, temperature: float) -> Tensor:
-        """(1/N) sum_i m_i CE(cos(features_i, sg C) / temperature, label_i) over the classes that have a centre."""
+        """Loss (1/N) sum_i m_i CE(cos(features_i, sg C) / temperature, label_i) over the classes with a centre."""
         with full_precision(features.device):
             unit = F.normalize(at_least_float32(features), dim=1)
             logits = unit @ F.normalize(self.centres, dim=1).T / temperature

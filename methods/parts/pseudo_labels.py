@@ -32,8 +32,9 @@ class Guessing(Watched, Protocol):
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """label: [N] argmax of the prediction. confidence: [N] its probability. mask: [N] selection weight in [0, 1].
+    """Pseudo-labels of the unlabelled images of a step.
 
+    label: [N] argmax of the prediction. confidence: [N] its probability. mask: [N] selection weight in [0, 1].
     trained: the logits [N, K] that `loss` was called with, for diagnostics.
     """
 
@@ -51,7 +52,7 @@ class PseudoLabels:
         return cls(label, confidence, selector(probabilities, index))
 
     def loss(self, logits: Tensor) -> Tensor:
-        """(1/N) sum_i m_i CE(z_i, label_i): the mean is over all N, not over the selected ones (as USB does)."""
+        """Loss (1/N) sum_i m_i CE(z_i, label_i): the mean is over all N, not over the selected ones (as USB does)."""
         self.trained.append(logits)
         return (self.mask * F.cross_entropy(logits, self.label, reduction="none")).mean()
 

@@ -12,7 +12,7 @@ from methods.types import Setup
 
 
 class SecondNetwork(nn.Module):
-    """`model`: the architecture and the optimiser of the method's model, from another random start; `ema`: its average.
+    """Second network `model` of the first one's architecture, from another random start, its average and optimiser.
 
     The platform evaluates the method's `eval_model`, by default the averaged weights of the first network alone.
     """

@@ -20,7 +20,7 @@ class Selector(nn.Module):
     """Base class: `forward` maps the predictions of one step to their weights; state is in buffers."""
 
     def forward(self, probabilities: Tensor, index: Tensor) -> Tensor:
-        """probabilities: [N, K] of the weak view, without gradient. index: [N] as in Stream.index. Returns [N]."""
+        """Weights [N]. probabilities: [N, K] of the weak view, without gradient. index: [N] as in Stream.index."""
         raise NotImplementedError
 
     def fairness(self, logits: Tensor, mask: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class Selector(nn.Module):
 
 
 class Fixed(Selector):
-    """m_i = 1[max q_i >= threshold], the same threshold for every class and step (FixMatch, arXiv 2001.07685)."""
+    """Weight m_i = 1[max q_i >= threshold], the same threshold for every class and step (FixMatch, arXiv 2001.07685)."""
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
@@ -40,14 +40,14 @@ class Fixed(Selector):
 
 
 class Everything(Selector):
-    """m_i = 1: every pseudo-label counts."""
+    """Weight m_i = 1: every pseudo-label counts."""
 
     def forward(self, probabilities: Tensor, index: Tensor) -> Tensor:
         return torch.ones_like(probabilities[:, 0])
 
 
 class Ramp(Selector):
-    """m_i = min(1, t / length) 1[max q_i >= threshold]: Pseudo-Label's ramp (Lee, 2013), t the selections so far."""
+    """Weight m_i = min(1, t / length) 1[max q_i >= threshold], t = selections so far (Pseudo-Label, Lee, 2013)."""
 
     def __init__(self, threshold: float, length: float, device: torch.device) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class FlexMatchSelector(Selector):
         self.label: Tensor
 
     def thresholds(self) -> Tensor:
-        """tau [K] from the memory as it stands."""
+        """Thresholds tau [K] from the current memory."""
         # scatter_add, not bincount: bincount waits for the device to learn its length.
         counts = torch.zeros(self.num_classes + 1, dtype=torch.long, device=self.label.device)
         counts = counts.scatter_add(0, self.label + 1, torch.ones_like(self.label))[1:]
@@ -194,7 +194,7 @@ def make_selector(name: str, setup: Setup, hyper: Any) -> Selector:
 
 
 def _histogram(label: Tensor, weight: Tensor, num_classes: int) -> Tensor:
-    """Share of the weight on each class [K]; 0 everywhere where no image weighs anything."""
+    """Share of the weight on each class [K]; 0 everywhere where all weights are 0."""
     classes = torch.arange(num_classes, device=label.device)
     sums = ((label[:, None] == classes) * weight[:, None]).sum(dim=0)
     return sums / sums.sum().clamp(min=torch.finfo(sums.dtype).tiny)

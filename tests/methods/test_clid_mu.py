@@ -109,7 +109,10 @@ def test_meta_gradient_against_central_differences(normalizer_grad):
 
 
 def test_meta_gradient_is_that_of_the_unpruned_double_backward():
-    """Scheme 1 = scheme 0 (spec 8.4 test 3): backward() through everything, of which phi's part is kept."""
+    """Scheme 1 = scheme 0, backward() through everything, of which phi's part is kept.
+
+    (docs/clid_mu.md, section 8.4, test 3)
+    """
     problem = MetaProblem(False)
     _, pruned = problem.exact()
     problem.meta_loss(virtual_parameters(problem.model, problem.train_loss(), problem.rates)).backward()

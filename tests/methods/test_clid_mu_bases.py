@@ -72,7 +72,7 @@ def test_the_meta_model_sees_the_features_and_targets_of_the_labelled_images(bas
 
 @pytest.mark.parametrize("base", SEMI)
 def test_only_the_labelled_loss_is_weighted_and_without_normalising(base):
-    """Spec 7: L = mean_i(s_i c_i) + the base's own terms, untouched."""
+    """L = mean_i(s_i c_i) + the base's own terms, untouched (docs/clid_mu.md, section 7)."""
     method = make(base, meta_lr=1e-12)
     alone = methods.get(base)
     hyper = {key.removeprefix(f"{base}_"): value for key, value in EASY.get(base, {}).items()}

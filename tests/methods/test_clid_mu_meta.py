@@ -208,7 +208,10 @@ def test_both_views_of_the_meta_images_are_one_batch():
 
 
 def test_the_selected_set_has_its_size_and_the_images_of_small_loss():
-    """Spec 8.4 test 5 (P1): exactly size // K images of each class, the chosen ones, not the whole set."""
+    """Exactly size // K images of each class, the chosen ones, not the whole set.
+
+    (docs/clid_mu.md, section 8.4, test 5, P1)
+    """
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, 10, (5000,), generator=generator)
     noisy = torch.rand(5000, generator=generator) < 0.4
@@ -286,7 +289,10 @@ def test_what_does_not_fit_a_selected_set_is_said_at_once():
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_a_warm_up_is_really_so_many_epochs(epochs):
-    """Spec 8.4 test 9 (P2): E passes over N labelled images are E ceil(N / B) plain steps, as supervised makes them."""
+    """E passes over N labelled images are E ceil(N / B) plain steps, as supervised makes them.
+
+    (docs/clid_mu.md, section 8.4, test 9, P2)
+    """
     method, batches, _ = with_images(meta_goal="clid", warmup_epochs=epochs, meta_lr=1.0)
     optimizer, start = make_optimizer(method.model), copy.deepcopy(method.weighting.state_dict())
     length = epochs * math.ceil(30 / 8)

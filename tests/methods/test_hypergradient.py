@@ -196,7 +196,10 @@ def test_the_training_graph_serves_the_real_step_afterwards(name):
 
 @pytest.mark.parametrize("name", ["exact_reverse", "exact_forward"])
 def test_the_regulariser_of_vri_has_no_effect(name):
-    """Spec 8.4 test 4 (documents P11): R changes neither theta' nor the gradient to phi, though it depends on phi."""
+    """R changes neither theta' nor the gradient to phi, though it depends on phi.
+
+    (docs/clid_mu.md, section 8.4, test 4, P11)
+    """
     without, meta = make_step("vri", regulariser=0.0)
     strong, same = make_step("vri", regulariser=10.0)
     assert torch.equal(gradient(name, without), gradient(name, strong))

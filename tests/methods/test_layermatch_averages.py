@@ -1,4 +1,7 @@
-"""The readings of Avg-Clustering (spec 3.2), any selector under any gate, and what holds for all of them (spec 10)."""
+"""The readings of Avg-Clustering, any selector under any gate, and what holds for all of them.
+
+docs/layermatch.md, sections 3.2 and 10.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_without_batch_statistics_a_blocked_stage_learns_from_labels_alone(count
 
 
 def test_with_batch_statistics_weights_see_the_labelled_rows_only():
-    """Conv and batch norm against the formulas of spec 2.5, from what plain layers see; all else as in FixMatch."""
+    """Convolution and batch norm against the formulas of docs/layermatch.md, section 2.5; all else as in FixMatch."""
     method = gated("stages", model=small_cnn(), gate_stages=2)
     reference = make_method("fixmatch", model=small_cnn(), threshold=0.4, lambda_u=LAMBDA)
     seen: dict[str, tuple[Tensor, Tensor]] = {}

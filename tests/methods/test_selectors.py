@@ -1,4 +1,7 @@
-"""Selectors against numbers computed by hand, with the order of their updates (LayerMatch spec 7.5-7.7, test 8)."""
+"""Selectors against numbers computed by hand, with the order of their updates.
+
+The order: docs/semi_supervised.md, sections 7.5 to 7.7; acceptance test 8 of docs/layermatch.md, section 10.
+"""
 
 from __future__ import annotations
 
