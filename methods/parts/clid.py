@@ -16,13 +16,13 @@ EPSILON = 1e-7
 
 
 def log_feature_graph(features: Tensor, temperature: float) -> Tensor:
-    """Feature graph log Q [N, N]: row-wise log-softmax of max(cos(h_i, h_j) / temperature, 0), the diagonal included."""
+    """Feature graph log Q [N, N]: row-wise log-softmax of max(cos(h_i, h_j) / temperature, 0), with the diagonal."""
     unit = F.normalize(features, dim=1, eps=1e-12)
     return (unit @ unit.T / temperature).clamp(min=0).log_softmax(dim=1)
 
 
 def output_graph(logits: Tensor, normalizer_grad: bool = False) -> Tensor:
-    """Output graph P [N, N]: cosines of the softmax outputs, over the row's sum (by default a constant)."""
+    """Output graph P [N, N]: cosines of softmax outputs over the sum of their row (a constant by default)."""
     unit = F.normalize(logits.softmax(dim=1), dim=1, eps=1e-12)
     similarity = unit @ unit.T
     normaliser = similarity.sum(dim=1, keepdim=True)

@@ -29,7 +29,7 @@ class Selector(nn.Module):
 
 
 class Fixed(Selector):
-    """Weight m_i = 1[max q_i >= threshold], the same threshold for every class and step (FixMatch, arXiv 2001.07685)."""
+    """Weight m_i = 1[max q_i >= threshold], one threshold for all classes and steps (FixMatch, arXiv 2001.07685)."""
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Everything(Selector):
 
 
 class Ramp(Selector):
-    """Weight m_i = min(1, t / length) 1[max q_i >= threshold], t = selections so far (Pseudo-Label, Lee, 2013)."""
+    """Weight m_i = min(1, t / length) 1[max q_i >= threshold], t the calls so far (Pseudo-Label, Lee, 2013)."""
 
     def __init__(self, threshold: float, length: float, device: torch.device) -> None:
         super().__init__()
