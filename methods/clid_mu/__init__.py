@@ -25,7 +25,7 @@ from methods.clid_mu.hypergradient import (
     virtual_forward,
 )
 from methods.clid_mu.layers import FEATURES, check_layers, parse_layers, stage_outputs
-from methods.clid_mu.meta_models import VRI, Judged, MetaModel, WNet, judged
+from methods.clid_mu.meta_models import VRI, MetaInputs, MetaModel, WNet, meta_inputs
 from methods.clid_mu.meta_objectives import SMALL_LOSS, label_loss, layered_clid
 from methods.clid_mu.small_loss import SmallLossSet
 from methods.clid_mu.trust import Trust
@@ -140,34 +140,34 @@ class ClidMu(Method):
             if current.warming_up:
                 return F.cross_entropy(at_least_float32(logits), target)
             features = current.seen["features"][: len(target)]
-            seen = judged(logits, features, target)
+            seen = meta_inputs(logits, features, target)
             if current.meta_due:
                 self._meta_step(logits, seen)
             with torch.no_grad():
-                said = self.weighting.judge(seen, self.generator)
-                self.trust.note(self.weighting.trust(said, target), current.batch.labelled, self)
-            return self.weighting.loss(said, at_least_float32(logits), target)
+                output = self.weighting.output_for(seen, self.generator)
+                self.trust.note(self.weighting.trust(output, target), current.batch.labelled, self)
+            return self.weighting.loss(output, at_least_float32(logits), target)
 
-    def _meta_step(self, logits: Tensor, seen: Judged) -> None:
+    def _meta_step(self, logits: Tensor, seen: MetaInputs) -> None:
         current = self._current
         x = current.seen["x"] if self._shared else current.batch.labelled.x
         if not self._shared:  # a pass of its own over the labelled images is cheaper than one through all of them
             with self.autocast(), self._attention(shared=False), frozen_statistics(self.model):
                 features, logits = self.model(x, with_features=True)
-            seen = judged(logits, features, seen.target)
+            seen = meta_inputs(logits, features, seen.target)
         value, gradients = SCHEMES[self._scheme](self._virtual_step(x, logits, seen))
         for parameter, gradient in zip(self.weighting.parameters(), gradients, strict=True):
             parameter.grad = gradient
         self.meta_optimizer.step()
         self.record(meta_loss=value)
 
-    def _virtual_step(self, x: Tensor, logits: Tensor, seen: Judged) -> VirtualStep:
-        said = self.weighting.judge(seen, self.generator)
+    def _virtual_step(self, x: Tensor, logits: Tensor, seen: MetaInputs) -> VirtualStep:
+        output = self.weighting.output_for(seen, self.generator)
         meta_x, meta_y = self._meta_batch(self._current.batch)
         hidden: dict[str, Tensor] = {}
 
         def train_loss(z: Tensor) -> Tensor:
-            loss = self.weighting.loss(said, at_least_float32(z), seen.target)
+            loss = self.weighting.loss(output, at_least_float32(z), seen.target)
             if self.hyper.vri_lambda:
                 loss = loss + self.hyper.vri_lambda * self.weighting.regulariser(seen)
             return loss

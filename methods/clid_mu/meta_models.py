@@ -18,7 +18,7 @@ from methods.parts.precision import at_least_float32
 
 
 @dataclass(frozen=True)
-class Judged:
+class MetaInputs:
     """Inputs of a meta-model for the labelled images of a step; none of them carries a gradient.
 
     losses: [B] cross-entropies. features: [B, D]. target: [B] classes, or [B, K] soft targets.
@@ -30,21 +30,21 @@ class Judged:
 
 
 class MetaModel(nn.Module):
-    """Base class. `judge` gives an output per image, `loss` the training loss with it, `trust` one number per image."""
+    """Base class. `output_for` each image, the training `loss` with the outputs, and the `trust` in each label."""
 
-    def judge(self, seen: Judged, generator: torch.Generator) -> Tensor:
+    def output_for(self, seen: MetaInputs, generator: torch.Generator) -> Tensor:
         """Output for each image, differentiable in the meta-model's parameters; `generator` gives random numbers."""
         raise NotImplementedError
 
-    def loss(self, said: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        """Training loss, a scalar, with the output `said`."""
+    def loss(self, output: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        """Training loss, a scalar, with these outputs."""
         raise NotImplementedError
 
-    def trust(self, said: Tensor, target: Tensor) -> Tensor:
+    def trust(self, output: Tensor, target: Tensor) -> Tensor:
         """Trust [B] in each label, larger = more; comparable within a batch and, roughly, between batches."""
         raise NotImplementedError
 
-    def regulariser(self, seen: Judged) -> Tensor:
+    def regulariser(self, seen: MetaInputs) -> Tensor:
         """Term of the training loss that depends on the meta-model alone; 0 by default."""
         return seen.losses.new_zeros(())
 
@@ -76,16 +76,16 @@ class WNet(MetaModel):
         losses = losses.to(self.first.weight.dtype)
         return self.last(self.first(losses[:, None]).relu()).sigmoid()[:, 0]
 
-    def judge(self, seen: Judged, generator: torch.Generator) -> Tensor:
+    def output_for(self, seen: MetaInputs, generator: torch.Generator) -> Tensor:
         scores = self(seen.losses)
         return sum_normalised(scores) if self.normalise == "sum" else scores / len(scores)
 
-    def loss(self, said: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        return (said * F.cross_entropy(logits, target, reduction="none")).sum()
+    def loss(self, output: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        return (output * F.cross_entropy(logits, target, reduction="none")).sum()
 
-    def trust(self, said: Tensor, target: Tensor) -> Tensor:
+    def trust(self, output: Tensor, target: Tensor) -> Tensor:
         """Weight in units of 1 / B."""
-        return said * len(said)
+        return output * len(output)
 
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=lr, weight_decay=5e-4)
@@ -123,21 +123,21 @@ class VRI(MetaModel):
     def embed(self, target: Tensor) -> Tensor:
         return self.embedding[target] if target.ndim == 1 else target.to(self.embedding.dtype) @ self.embedding
 
-    def judge(self, seen: Judged, generator: torch.Generator) -> Tensor:
+    def output_for(self, seen: MetaInputs, generator: torch.Generator) -> Tensor:
         mean, log_variance = self(seen.features, self.embed(seen.target))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         return (mean + (log_variance / 2).exp() * noise).sigmoid()
 
-    def loss(self, said: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(said * logits, target)
+    def loss(self, output: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output * logits, target)
 
-    def trust(self, said: Tensor, target: Tensor) -> Tensor:
+    def trust(self, output: Tensor, target: Tensor) -> Tensor:
         """Rectifier of the label's own logit."""
         if target.ndim == 1:
-            return said.gather(1, target[:, None])[:, 0]
-        return (said * target).sum(dim=1)
+            return output.gather(1, target[:, None])[:, 0]
+        return (output * target).sum(dim=1)
 
-    def regulariser(self, seen: Judged) -> Tensor:
+    def regulariser(self, seen: MetaInputs) -> Tensor:
         embedded = self.embed(seen.target)
         mean_q, s_q = self(seen.features, embedded)
         mean_p, s_p = self(seen.features, torch.zeros_like(embedded))
@@ -164,7 +164,7 @@ def sum_normalised(scores: Tensor) -> Tensor:
     return scores / torch.where(total == 0, torch.ones_like(total), total)
 
 
-def judged(logits: Tensor, features: Tensor, target: Tensor) -> Judged:
+def meta_inputs(logits: Tensor, features: Tensor, target: Tensor) -> MetaInputs:
     """Inputs of a meta-model from one step, in full precision."""
     logits, features = at_least_float32(logits.detach()), at_least_float32(features.detach())
-    return Judged(F.cross_entropy(logits, target, reduction="none"), features, target)
+    return MetaInputs(F.cross_entropy(logits, target, reduction="none"), features, target)

@@ -54,14 +54,14 @@ def test_the_meta_model_sees_the_features_and_targets_of_the_labelled_images(bas
     """The features kept from the base's forward pass are those that its labelled logits were made of."""
     method = make(base, meta_model=meta_model)
     batch, seen = ToyBatches(method, wrong=0.3).next(0), {}
-    judge, loss = method.weighting.judge, method.weighting.loss
-    method.weighting.judge = lambda s, g: seen.setdefault("judged", []).append(s) or judge(s, g)
+    output_for, loss = method.weighting.output_for, method.weighting.loss
+    method.weighting.output_for = lambda s, g: seen.setdefault("meta_inputs", []).append(s) or output_for(s, g)
     method.weighting.loss = lambda said, z, y: seen.setdefault("logits", []).append((z, y)) or loss(said, z, y)
     head = copy.deepcopy(method.model.head)
     method.step(batch, make_optimizer(method.model))
     logits, target = seen["logits"][-1]
-    torch.testing.assert_close(head(seen["judged"][-1].features), logits, rtol=1e-12, atol=1e-13)
-    assert torch.equal(seen["judged"][-1].target, target)
+    torch.testing.assert_close(head(seen["meta_inputs"][-1].features), logits, rtol=1e-12, atol=1e-13)
+    assert torch.equal(seen["meta_inputs"][-1].target, target)
     hard = target if target.ndim == 1 else None
     assert (hard is None) == (base == "mixup")
     if hard is not None:

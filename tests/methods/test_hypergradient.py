@@ -27,7 +27,7 @@ from methods.clid_mu.hypergradient import (
     virtual_forward,
     virtual_parameters,
 )
-from methods.clid_mu.meta_models import VRI, MetaModel, WNet, judged
+from methods.clid_mu.meta_models import VRI, MetaModel, WNet, meta_inputs
 from methods.parts.clid import clid
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method
 
@@ -74,10 +74,10 @@ def make_step(
     target = (F.one_hot(y, CLASSES) * 0.7 + F.one_hot(y.flip(0), CLASSES) * 0.3).double() if soft else y
     features, logits = model(x, with_features=True)
     weighting = make_meta_model(meta, features.shape[1])
-    seen = judged(logits, features, target)
+    seen = meta_inputs(logits, features, target)
 
     def train_loss(z: Tensor) -> Tensor:
-        said = weighting.judge(seen, torch.Generator().manual_seed(5))  # anew: several schemes use one step
+        said = weighting.output_for(seen, torch.Generator().manual_seed(5))  # anew: several schemes use one step
         return weighting.loss(said, z, target) + regulariser * weighting.regulariser(seen)
 
     step = VirtualStep(
@@ -205,7 +205,7 @@ def test_the_regulariser_of_vri_has_no_effect(name):
     assert torch.equal(gradient(name, without), gradient(name, strong))
     virtual = [virtual_parameters(s.model, s.train_loss(s.logits), s.rates) for s in (without, strong)]
     assert all(torch.equal(virtual[0][key], virtual[1][key]) for key in virtual[0])
-    seen = judged(strong.logits, strong.features, torch.arange(12) % CLASSES)
+    seen = meta_inputs(strong.logits, strong.features, torch.arange(12) % CLASSES)
     moved = torch.autograd.grad(same.regulariser(seen), list(same.parameters()))
     assert parameters_to_vector(moved).norm() > 1e-3
     assert parameters_to_vector(meta.parameters()).equal(parameters_to_vector(same.parameters()))
