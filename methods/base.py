@@ -1,151 +1,44 @@
-"""The contract of a method: what it sees, what it minimises, what it remembers.
+"""The base class of all methods: views, loss, step, state and diagnostics.
 
-A method is one file in this folder holding one subclass of `Method`. `loss` is enough for most; a method that steers
-the step itself (a meta-update) overrides `step`. Everything that must survive a preemption lives in `state_dict()`:
-sub-modules, buffers and, through `extra_state`, anything else. Nothing in here knows the platform around it.
+A method is one file in this folder, or one folder, with one subclass of `Method`. `loss` is enough for most; a method
+with a step of its own (a meta-update) overrides `step`. Everything that must survive a preemption lives in
+`state_dict()`: sub-modules, buffers and, through `extra_state`, anything else. Nothing in here imports the platform.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.ema import ModelEMA
 from methods.parts.watch import Watch
 from methods.ranges import Range, uniform
+from methods.types import (
+    Batch,
+    Conditions,
+    LabelledImages,
+    LabelledLoss,
+    Setup,
+    Stream,
+    Terms,
+    Views,
+    check_conditions,
+    conditions_of,
+    hyper,
+)
 
-__all__ = ["Batch", "LabelledImages", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
-
-
-def hyper(default: Any, *, search: Range | None = None, help: str, **limits: Any) -> Any:
-    """A hyper-parameter: its default, the range `auto` searches, its help and pydantic limits (`ge=`, `lt=`, ...)."""
-    return Field(default, description=help, json_schema_extra={"search": search}, **limits)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Views:
-    """Which augmented views of which images a step needs; the platform makes only these.
-
-    A view is "plain" (normalised only), "weak" (crop, and flip where it suits the images) or "strong" (RandAugment and
-    cutout). Naming one twice draws two independent views.
-    """
-
-    labelled: tuple[str, ...] = ("weak",)
-    unlabelled: tuple[str, ...] = ()
-    meta: tuple[str, ...] = ()
-
-
-@dataclass
-class Stream:
-    """Images of one kind: `views` in the order asked for, each [N, C, H, W] float on the device.
-
-    y: [N] given labels (-1 = none). true: [N] true labels for diagnostics only (-1 = unknown).
-    index: [N] position in the training set.
-    """
-
-    names: tuple[str, ...]
-    views: tuple[Tensor, ...]
-    y: Tensor
-    true: Tensor
-    index: Tensor
-
-    @property
-    def x(self) -> Tensor:
-        return self.views[0]
-
-    @property
-    def weak(self) -> Tensor:
-        return self.views[self.names.index("weak")]
-
-    @property
-    def strong(self) -> Tensor:
-        return self.views[self.names.index("strong")]
-
-    def split(self, parts: int) -> list[Stream]:
-        """In so many parts of equal size, in order. The number of images has to be a multiple of `parts`."""
-        views = [view.chunk(parts) for view in self.views]
-        others = zip(self.y.chunk(parts), self.true.chunk(parts), self.index.chunk(parts), strict=True)
-        return [Stream(self.names, tuple(v[i] for v in views), *other) for i, other in enumerate(others)]
-
-
-@dataclass
-class Batch:
-    """What one step sees. A stream the method did not ask for is None."""
-
-    labelled: Stream
-    unlabelled: Stream | None
-    meta: Stream | None
-    step: int
-    progress: float  # step / steps, in [0, 1)
-
-    def stream(self, name: str) -> Stream:
-        """The stream called `name`: labelled, unlabelled or meta; LookupError where the batch was made without it."""
-        stream = getattr(self, name)
-        if stream is None:
-            raise LookupError(f"this batch has no {name} images: does the method's `views` ask for them?")
-        return stream
-
-    def split(self, parts: int) -> list[Batch]:
-        """In so many batches, each with its share of every stream."""
-        streams = (self.labelled, self.unlabelled, self.meta)
-        shares = [[None] * parts if stream is None else stream.split(parts) for stream in streams]
-        return [Batch(*share, self.step, self.progress) for share in zip(*shares, strict=True)]  # type: ignore[arg-type]
-
-
-class Terms(dict[str, Tensor]):
-    """Named, already weighted scalar losses; the step minimises their sum. Names appear in the curves as loss/NAME."""
-
-    def total(self) -> Tensor:
-        if Watch.open is not None:
-            Watch.open.terms(self)
-        return torch.stack([term.to(torch.promote_types(term.dtype, torch.float32)) for term in self.values()]).sum()
-
-
-class LabelledImages(Protocol):
-    """All labelled training images, for methods that look at each of them now and then (selection by small loss).
-
-    index: [N] positions, as in Stream.index. y: [N] given labels. Both on the device.
-    """
-
-    index: Tensor
-    y: Tensor
-
-    def view(self, index: Tensor, name: str, generator: torch.Generator) -> Tensor:
-        """A view ("plain", "weak", "strong") of the images at these positions, drawn from `generator`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a method may know of its trial before the first step."""
-
-    num_classes: int
-    steps: int
-    num_labelled: int
-    num_unlabelled: int
-    num_train: int  # size of the index space of Stream.index
-    device: torch.device
-    seed: int
-    make_model: Callable[[int], nn.Module]  # a further, freshly initialised model; the argument varies its seed
-    make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]  # the trial's optimiser for a further model
-    label_counts: tuple[int, ...] = ()  # labelled images per given class
-    amp: bool = False
-    grad_clip: float | None = None
-    labelled_images: LabelledImages | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
-    diagnostics: bool = True  # whether some steps are watched (parts/watch.py)
+__all__ = ["Batch", "LabelledImages", "LabelledLoss", "Method", "Setup", "Stream", "Terms", "Views", "hyper"]
 
 
 class Method(nn.Module):
-    """Base of all methods. Subclasses declare `Hyper` and `views`, and define `loss` (or `step`)."""
+    """Base class of all methods. Subclasses declare `Hyper` and `views`, and define `loss` (or `step`)."""
 
     class Hyper(BaseModel):
         model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -158,11 +51,17 @@ class Method(nn.Module):
     compilable: ClassVar[bool] = True  # False: the step differentiates twice, which torch.compile cannot
     in_flight: ClassVar[tuple[str, ...]] = ()  # hyper-parameters that act from the next step on when changed in flight
     accumulates: ClassVar[bool] = False
-    """Whether a step may be made in parts (train.accumulate): True where `loss` is a mean over images, each judged by
-    itself, and changes no state. Not inherited: a class whose loss or selector is another has to say so itself."""
+    """Whether a step may be made in parts (train.accumulate): True where `loss` is a mean over images, of terms of one
+    image each, and changes no state. Not inherited: a class with another loss or selector has to declare it itself."""
 
-    def __init__(self, model: nn.Module, hyper: Any, setup: Setup) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_conditions(cls.Hyper)
+
+    def __init__(self, model: nn.Module, hyper: Any, setup: Setup, labelled_loss: LabelledLoss | None = None) -> None:
+        """Build the method. labelled_loss: what `labelled_loss` computes instead of the mean cross-entropy."""
         super().__init__()
+        self._labelled_loss = F.cross_entropy if labelled_loss is None else labelled_loss
         self.model = model
         self.hyper = hyper
         self.setup = setup
@@ -188,21 +87,22 @@ class Method(nn.Module):
 
     def labelled_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of the labelled images: the mean cross-entropy of logits [B, K] against classes [B] or soft
-        targets [B, K]. Where `loss` calls this, another method can be built on this one and weight the images
-        (clid_mu's `base`): then the labelled images have to be the first rows of the first forward pass."""
-        return F.cross_entropy(logits, target)
+        targets [B, K], or the constructor's `labelled_loss`. Where `loss` calls this, another method can be built on
+        this one and weight the images (clid_mu's `base`): then the labelled images have to be the first rows of the
+        first forward pass."""
+        return self._labelled_loss(logits, target)
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        """One optimisation step. Override to steer it; use `autocast` and `descend`."""
+        """Make one optimisation step. An override uses `autocast` and `descend`."""
         if self.accumulate > 1:
             return self._step_in_parts(batch, optimizer)
         with self.autocast():
             terms = self.loss(batch)
-        self.descend(terms.total(), optimizer)
+        self.descend(terms, optimizer)
         return terms
 
     def after_step(self, batch: Batch) -> None:
-        """After the optimiser has moved the weights: averages that follow them. Call super() when overriding."""
+        """Update the averages that follow the weights, after the optimiser's step. Call super() when overriding."""
         self.ema.update(self.model)
 
     @property
@@ -212,12 +112,12 @@ class Method(nn.Module):
 
     @classmethod
     def views_for(cls, hyper: Any) -> Views:
-        """The views a step needs. `views`, unless hyper-parameters decide."""
+        """The views that a step needs: `views`, unless hyper-parameters decide."""
         return cls.views
 
     @classmethod
     def stream_sizes(cls, hyper: Any, batch_size: int) -> dict[str, int]:
-        """Images per step of each stream. `uratio` and `meta_batch_size` are the field's names for the ratios.
+        """Images per step of each stream, by the hyper-parameters `uratio` and `meta_batch_size` where they exist.
 
         (`meta_set_size` and `meta_source`, where a method declares them, say what meta batches are drawn from.)
         """
@@ -243,15 +143,15 @@ class Method(nn.Module):
     # -- what a subclass uses ----------------------------------------------------------------------------------------
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """bf16 where the trial runs mixed precision, else nothing."""
+        """Autocast to bf16 where the trial runs in mixed precision, else a null context."""
         if not self.setup.amp:
             return contextlib.nullcontext()
         return torch.autocast(self.setup.device.type, dtype=torch.bfloat16)
 
     def take_step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        """What the platform calls: `step` and `after_step`, watched where it is the step's turn."""
+        """Call `step` and `after_step`, with diagnostics of gradients every so many steps. The platform calls this."""
         compiled = getattr(self.model, "_compiled_call_impl", None) is not None
-        with self.watch.turn(batch.step, compiled) as found:
+        with self.watch.observe(batch.step, compiled) as found:
             terms = self.step(batch, optimizer)
         self.record_ratio(**found)
         self.after_step(batch)
@@ -262,10 +162,14 @@ class Method(nn.Module):
         length = share * self.setup.steps
         return min(1.0, step / length) if length > 0 else 1.0
 
-    def descend(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """zero_grad, backward, clip (where the trial asks for it), optimiser step."""
-        if Watch.open is not None:
-            Watch.open.look()
+    def descend(self, loss: Terms | Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Descend: zero_grad, backward, clip (where the trial asks for it), optimiser step.
+
+        loss: the terms of the step, or a scalar; only those of terms enter the diagnostics of gradients.
+        """
+        if isinstance(loss, Terms):
+            self.watch.compare(loss)
+            loss = loss.total()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._move(optimizer)
@@ -276,9 +180,9 @@ class Method(nn.Module):
         optimizer.step()
 
     def _step_in_parts(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        """The same step with the memory of a part of the batch: the mean of the parts' gradients moves the weights.
+        """Make the same step with the memory of a part of the batch: by the mean of the parts' gradients.
 
-        The gradient is that of the whole batch where `accumulates` holds and the model judges images one by one; batch
+        The gradient is that of the whole batch where `accumulates` holds and the model treats images one by one; batch
         normalisation takes its statistics from each part.
         """
         optimizer.zero_grad(set_to_none=True)
@@ -286,10 +190,8 @@ class Method(nn.Module):
         for part in batch.split(self.accumulate):
             with self.autocast():
                 terms = self.loss(part)
-            total = terms.total() / self.accumulate
-            if Watch.open is not None:
-                Watch.open.look()
-            total.backward()
+            self.watch.compare(terms)
+            (terms.total() / self.accumulate).backward()
             for name, term in terms.items():
                 value = term.detach() / self.accumulate
                 sums[name] = sums[name] + value if name in sums else value
@@ -297,22 +199,22 @@ class Method(nn.Module):
         return sums
 
     def record(self, **values: Tensor) -> None:
-        """Add scalar diagnostics to the running means read at the next evaluation. Device-side; never a host sync."""
+        """Add scalar diagnostics to the running means that the next evaluation reads. Never waits for the device."""
         for name, value in values.items():
             total, count = self._records.get(name, (None, 0))
             value = value.detach().float()
             self._records[name] = (value if total is None else total + value, count + 1)
 
     def record_ratio(self, **pairs: tuple[Tensor, Tensor]) -> None:
-        """As `record`, for a mean over some of the images: (sum, count). NaN where nothing was counted since the last
-        reading (no truth known, nothing selected)."""
+        """Add to means over some of the images: (sum, count). NaN where nothing was counted since the last reading (no
+        truth known, nothing selected)."""
         for name, (part, whole) in pairs.items():
             total, count = self._records.get(name, (None, 0))
             part = part.detach().float()
             self._records[name] = (part if total is None else total + part, count + whole.detach().float())
 
     def read_records(self) -> dict[str, float]:
-        """Means since the last call, and start anew. Waits for the device once."""
+        """Means since the last call; resets them. Waits for the device once."""
         found = {name: total / count for name, (total, count) in self._records.items()} | self.watch.read()
         self._records.clear()
         if not found:
@@ -328,17 +230,22 @@ class Method(nn.Module):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.load_extra_state(state)
 
-    # -- what the platform asks about a class ------------------------------------------------------------------------
+    # -- what the platform reads of a class ------------------------------------------------------------------------
 
     @classmethod
     def search_ranges(cls) -> dict[str, Range]:
-        """Hyper-parameters that declare a search range: what `auto` means in a sweep file."""
+        """Search ranges by hyper-parameter, where declared: what `auto` means in a sweep file."""
         found = {}
         for name, info in cls.Hyper.model_fields.items():
             extra = info.json_schema_extra
             if isinstance(extra, dict) and isinstance(extra.get("search"), Range):
                 found[name] = extra["search"]
         return found
+
+    @classmethod
+    def conditions(cls) -> Conditions:
+        """Conditions by hyper-parameter, where declared: the values of others at which it acts (`when` of `hyper`)."""
+        return conditions_of(cls.Hyper)
 
     @classmethod
     def summary(cls) -> str:

@@ -1,4 +1,4 @@
-"""Co-teaching: two networks, each learns what the other finds easy."""
+"""Co-teaching: two networks, each trained on the images of small loss under the other."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.base import Batch, Terms, Views, hyper
-from methods.parts.two_networks import TwoNetworks
+from methods.base import Batch, Method, Terms, Views, hyper
+from methods.parts.second_network import SecondNetwork
 from methods.ranges import uniform
 
 
-class CoTeaching(TwoNetworks):
+class CoTeaching(Method):
     """Two networks exchange the images of smallest loss in a batch (Han et al., 2018, arXiv 1804.06872).
 
     R(t) = 1 - forget_rate min(1, t / (forget_ramp N)), k = floor(R(t) B); D_1, D_2: the k images of smallest CE under
@@ -21,7 +21,7 @@ class CoTeaching(TwoNetworks):
     Costs two plain steps.
     """
 
-    class Hyper(TwoNetworks.Hyper):
+    class Hyper(Method.Hyper):
         forget_rate: float = hyper(
             0.2, search=uniform(0.05, 0.6), ge=0, lt=1, help="share of a batch that is left out: the noise rate"
         )
@@ -32,24 +32,35 @@ class CoTeaching(TwoNetworks):
     views = Views(labelled=("weak",))
     in_flight = ("model_ema", "forget_rate")
 
+    def build(self) -> None:
+        self.second = SecondNetwork(self.model, self.setup, self.hyper.model_ema)
+
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         x, y = batch.labelled.weak, batch.labelled.y
         with self.autocast():
-            losses = [F.cross_entropy(network(x), y, reduction="none") for network in (self.model, self.other)]
+            losses = [F.cross_entropy(network(x), y, reduction="none") for network in (self.model, self.second.model)]
         keep = self.kept(batch.step, len(y))
         easy = [each.detach().topk(keep, largest=False).indices for each in losses]
         self._record(batch, easy[0])
         terms = Terms(first=losses[0].gather(0, easy[1]).mean(), second=losses[1].gather(0, easy[0]).mean())
-        self.descend_both(terms["first"], terms["second"], optimizer)
+        self.descend(terms["first"], optimizer)
+        self.second.descend(terms["second"], optimizer, self.setup.grad_clip)
         return terms
 
+    def after_step(self, batch: Batch) -> None:
+        super().after_step(batch)
+        self.second.update_average()
+
     def kept(self, step: int, count: int) -> int:
-        """k: how many of `count` images count in this step; known on the host, so that shapes stay known."""
+        """Number k of `count` images that are kept in this step; known on the host, so that shapes are."""
         rate = self.hyper.forget_rate * self.ramp_up(step, self.hyper.forget_ramp)
         return max(1, int((1 - rate) * count))
 
     def _record(self, batch: Batch, easy: Tensor) -> None:
-        """label_precision: share of right labels among the selected; label_accuracy: among all. Known truth only."""
+        """Record label_precision, the share of right labels among the kept images, and label_accuracy, among all.
+
+        Images without a known truth do not count.
+        """
         y, true = batch.labelled.y, batch.labelled.true
         known, right = true >= 0, (true >= 0) & (y == true)
         self.record_ratio(

@@ -1,4 +1,4 @@
-"""ELR: remember what the network said before it learnt the wrong labels by heart."""
+"""ELR: regularise towards the predictions from before the network memorises wrong labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ELR(Method):
     L = (1/B) sum_i [CE(z_i, y_i) + lambda_t log(1 - <p_i, t_i>)]. The paper's: all of it, beta 0.7 and lambda_t 3
     (CIFAR-10) or 0.9 and 7 (CIFAR-100). The released code's: p within [1e-4, 1 - 1e-4], normalised in t. ELR+, with two
     networks, weight averages and MixUp, is not in here (model_ema evaluates the average). When: noisy labels and enough
-    epochs to learn them by heart; beta counts visits, so with few epochs take a smaller one.
+    epochs to memorise them; beta counts visits, so with few epochs take a smaller one.
     """
 
     class Hyper(Method.Hyper):

@@ -1,21 +1,20 @@
-"""FixMatch: guess on an easy view, learn on a hard one."""
+"""FixMatch: pseudo-labels from a weak view, trained on a strong view."""
 
 from __future__ import annotations
 
-import torch
-
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.parts.pseudo_labels import PseudoLabels
+from methods.parts.pseudo_labels import guess_on_weak_view
 from methods.parts.selectors import Fixed
 from methods.ranges import int_uniform, log_uniform, uniform
 
 
 class FixMatch(Method):
-    """Confident guesses on the weak view are labels of the strong view (Sohn et al., 2020, arXiv 2001.07685).
+    """Confident predictions of the weak view label the strong view (Sohn et al., 2020, arXiv 2001.07685).
 
     q_i = softmax(sg z(weak u_i)), y_i = argmax q_i, m_i = 1[max q_i >= threshold],
-    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i). The paper's: all of it. USB's (spec 7.4): one
-    forward of all views, so that they share batch statistics. When: few labels, many unlabelled images of one kind.
+    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i). The paper's: all of it. USB's: one forward of
+    all views, so that they share batch statistics (docs/semi_supervised.md, section 7.4). When: few labels, many
+    unlabelled images of one kind.
     """
 
     class Hyper(Method.Hyper):
@@ -31,10 +30,6 @@ class FixMatch(Method):
         self.selector = Fixed(self.hyper.threshold)
 
     def loss(self, batch: Batch) -> Terms:
-        labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
-        views = (labelled.weak, unlabelled.weak, unlabelled.strong)
-        logits, weak, strong = self.model(torch.cat(views)).split([len(view) for view in views])
-        guess = PseudoLabels.of(weak, self.selector, unlabelled.index)
-        guess.record(self, unlabelled)
-        labelled_loss = self.labelled_loss(logits, labelled.y)
-        return Terms(labelled=labelled_loss, unlabelled=self.hyper.lambda_u * guess.loss(strong))
+        seen = guess_on_weak_view(self, batch)
+        labelled_loss = self.labelled_loss(seen.labelled, batch.labelled.y)
+        return Terms(labelled=labelled_loss, unlabelled=self.hyper.lambda_u * seen.guess.loss(seen.strong))

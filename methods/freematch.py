@@ -1,11 +1,9 @@
-"""FreeMatch: thresholds that set themselves."""
+"""FreeMatch: thresholds that follow the confidence of the model."""
 
 from __future__ import annotations
 
-import torch
-
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.parts.pseudo_labels import PseudoLabels
+from methods.parts.pseudo_labels import guess_on_weak_view
 from methods.parts.selectors import make_selector
 from methods.ranges import int_uniform, log_uniform, uniform
 
@@ -16,8 +14,8 @@ class FreeMatch(Method):
     EMAs from 1/K, updated before masking: tau of mean max q, p of mean q, h of the histogram of y = argmax q;
     tau_c = tau p_c / max p, m_i = 1[max q_i >= tau_y]. L_f = sum_c Norm(p / h)_c log Norm(p_s / h_s)_c over
     the selected strong views. L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i) + lambda_f L_f.
-    The paper's: all of it. USB's (spec 7.6): lambda_f 0.001 (the paper's 0.01 to 0.05), clip_threshold 0.95 for SVHN.
-    When: very few labels; no threshold to tune.
+    The paper's: all of it. USB's (docs/semi_supervised.md, section 7.6): lambda_f 0.001 (the paper's 0.01 to 0.05),
+    clip_threshold 0.95 for SVHN. When: very few labels; no threshold to tune.
     """
 
     class Hyper(Method.Hyper):
@@ -36,13 +34,9 @@ class FreeMatch(Method):
         self.selector = make_selector("freematch", self.setup, self.hyper)
 
     def loss(self, batch: Batch) -> Terms:
-        labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
-        views = (labelled.weak, unlabelled.weak, unlabelled.strong)
-        logits, weak, strong = self.model(torch.cat(views)).split([len(view) for view in views])
-        guess = PseudoLabels.of(weak, self.selector, unlabelled.index)
-        guess.record(self, unlabelled)
+        seen = guess_on_weak_view(self, batch)
         return Terms(
-            labelled=self.labelled_loss(logits, labelled.y),
-            unlabelled=self.hyper.lambda_u * guess.loss(strong),
-            fairness=self.hyper.lambda_f * self.selector.fairness(strong, guess.mask),
+            labelled=self.labelled_loss(seen.labelled, batch.labelled.y),
+            unlabelled=self.hyper.lambda_u * seen.guess.loss(seen.strong),
+            fairness=self.hyper.lambda_f * self.selector.fairness(seen.strong, seen.guess.mask),
         )

@@ -15,7 +15,7 @@ class GCE(Method):
     """Generalised cross-entropy, (1 - p_y^q) / q: robust to wrong labels (Zhang & Sabuncu, 2018, arXiv 1805.07836).
 
     p_y: softmax of the given label. q -> 0 is cross-entropy, q = 1 the mean absolute error (up to a factor 2).
-    truncate = k > 0: images with p_y <= k cost the constant (1 - k^q) / q and teach nothing, once truncate_from of
+    truncate = k > 0: images with p_y <= k cost the constant (1 - k^q) / q and have no gradient, once truncate_from of
     the steps are done. The paper's: both; there pruning is decided once in ten epochs on all images, here in each step
     (our reading). When: a first answer to noisy labels, at the price of cross-entropy; large q learns slowly with many
     classes.
@@ -24,7 +24,7 @@ class GCE(Method):
     class Hyper(Method.Hyper):
         q: float = hyper(0.7, search=uniform(0.1, 1.0), gt=0, le=1, help="0 = cross-entropy, 1 = mean absolute error")
         truncate: float = hyper(
-            0.0, search=choice(0.0, 0.3, 0.5), ge=0, lt=1, help="least p_y that still teaches; 0 = no truncation"
+            0.0, search=choice(0.0, 0.3, 0.5), ge=0, lt=1, help="least p_y that still has a gradient; 0 = no truncation"
         )
         truncate_from: float = hyper(0.33, ge=0, le=1, help="part of the steps before truncation begins")
 

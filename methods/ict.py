@@ -1,4 +1,4 @@
-"""ICT: MixUp's interpolation-consistency form, for unlabelled images."""
+"""ICT: interpolation consistency, the form of MixUp for unlabelled images."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ICT(Method):
     Teacher theta' = EMA(theta) with model_ema. lam ~ Beta(alpha, alpha), pi a permutation:
     L = L_labelled + lambda_u w(t) mean_ik (p_theta(lam u + (1 - lam) u_pi)_ik - sg [lam p_theta'(u) + (1 - lam)
     p_theta'(u_pi)]_ik)^2, w(t) = clip(t / (ramp N), 0, 1). The paper's: all of it, with a sigmoid ramp over a quarter
-    of the epochs and lambda_u 100. Ours (spec 7.9): a linear ramp, one lam per batch, BN running statistics from the
-    labelled images only. When: unlabelled images without a trustworthy strong view.
+    of the epochs and lambda_u 100. Ours (docs/semi_supervised.md, section 7.9): a linear ramp, one lam per batch, BN
+    running statistics from the labelled images only. When: unlabelled images without a trustworthy strong view.
     """
 
     class Hyper(Method.Hyper):

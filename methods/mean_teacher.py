@@ -1,4 +1,4 @@
-"""Mean Teacher: agree with an average of yourself."""
+"""Mean Teacher: consistency with the average of the own weights."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ class MeanTeacher(Method):
 
     Teacher theta' = EMA(theta) with model_ema, which is also the model that is evaluated. u^1, u^2 two weak views:
     L = L_labelled + lambda_u w(t) mean_ik (p_theta(u_i^2)_k - sg p_theta'(u_i^1)_k)^2, w(t) = clip(t / (ramp N), 0, 1).
-    The paper's: the teacher, the squared error, a ramp (its sigmoid one). USB's (spec 7.3): linear ramp, lambda_u 50
-    for the mean over classes, BN running statistics from the labelled images only. Not repeated: USB's student, which
-    is the teacher's output and has no gradient. When: a steady second floor; model_ema 0 turns it into the Pi model.
+    The paper's: the teacher, the squared error, a ramp (its sigmoid one). USB's (docs/semi_supervised.md, section
+    7.3): linear ramp, lambda_u 50 for the mean over classes, BN running statistics from the labelled images only. Not
+    repeated: USB's student, which is the teacher's output and has no gradient. When: a second baseline for unlabelled
+    images; model_ema 0 turns it into the Pi model.
     """
 
     class Hyper(Method.Hyper):

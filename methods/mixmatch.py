@@ -1,4 +1,4 @@
-"""MixMatch: guess, sharpen, and mix everything with everything."""
+"""MixMatch: guess labels, sharpen them, and mix labelled with unlabelled images."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class MixMatch(Method):
     u^1, u^2 two weak views, q_i = sharpen(mean of their predictions, temperature). W = (x, u^1, u^2), targets (y, q,
     q): W' = lam W + (1 - lam) W_pi with lam = max(l, 1 - l), l ~ Beta(alpha, alpha); over the mixed images
     L = CE(first B) + lambda_u w(t) MSE(the others, mean over classes), w(t) = clip(t / (ramp N), 0, 1).
-    The paper's: all of it, but one lam per image, alpha 0.75, lambda_u 75. USB's (spec 7.8): one lam per step, alpha
-    0.5, lambda_u 100; guesses leave BN running statistics alone. As in both, the batch is interleaved so that each
-    forward of B images holds some of all kinds, and only the first one moves the running statistics. When: few labels
-    and no trustworthy strong view. Ours: lambda_u 25, since in short runs or with few classes 100 can end in one class.
+    The paper's: all of it, but one lam per image, alpha 0.75, lambda_u 75. USB's (docs/semi_supervised.md, section
+    7.8): one lam per step, alpha 0.5, lambda_u 100; guesses leave BN running statistics alone. As in both, the batch is
+    interleaved so that each forward of B images holds some of all kinds, and only the first one moves the running
+    statistics. When: few labels and no trustworthy strong view. Ours: lambda_u 25, since in short runs or with few
+    classes 100 can end in one class.
     """
 
     class Hyper(Method.Hyper):
@@ -59,7 +60,7 @@ class MixMatch(Method):
         return sharpen(mean, self.hyper.temperature)
 
     def _in_chunks(self, images: Tensor, size: int) -> Tensor:
-        """Logits of chunks of `size` images, every chunk a cross-section of all; BN learns from the first alone."""
+        """Logits of chunks of `size` images, of all kinds in each; only the first moves BN running statistics."""
         chunks = len(images) // size
         order = torch.arange(len(images), device=images.device).view(-1, chunks).T.reshape(-1)
         first, *others = images[order].split(size)

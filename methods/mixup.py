@@ -1,4 +1,4 @@
-"""MixUp on the labelled images."""
+"""MixUp: convex combinations of labelled images and of their labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ceiling for methods against label noise: the same training with the true labels."""
+"""Oracle: supervised training with the true labels, an upper bound for methods against label noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from methods.base import Batch, Method, Terms, Views
 
 
 class Oracle(Method):
-    """Cross-entropy on the true labels of the labelled images: a ceiling, not a method.
+    """Cross-entropy on the true labels of the labelled images: an upper bound, not a method to use.
 
     L = sum_j k_j CE(z_j, true_j) / max(1, sum_j k_j), k_j = 1 where the true label of image j is known. Only this
     method learns from true labels; everywhere else they serve diagnostics. Source: ours, as in every paper on noisy

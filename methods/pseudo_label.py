@@ -1,4 +1,4 @@
-"""Pseudo-Label: the model's confident guesses are labels."""
+"""Pseudo-Label: the model's confident predictions are labels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from methods.ranges import int_uniform, log_uniform, uniform
 
 
 class PseudoLabel(Method):
-    """Label the unlabelled images with the model's confident guesses (Lee, 2013), in the form of the USB benchmark.
+    """Label the unlabelled images with the model's confident predictions (Lee, 2013), in the form of the USB benchmark.
 
     z_i = f(weak u_i), y_i = argmax z_i, m_i = 1[max softmax z_i >= threshold], w(t) = clip(t / (ramp N), 0, 1),
-    L = L_labelled + lambda_u w(t) (1/M) sum_i m_i CE(z_i, y_i). The paper's: guesses as labels, ramped in. USB's
-    (spec 7.2): the threshold, one view for guess and loss, BN running statistics from the labelled images only.
-    When: a simple second floor; with few labels its own errors feed it, and FixMatch is better.
+    L = L_labelled + lambda_u w(t) (1/M) sum_i m_i CE(z_i, y_i). The paper's: predictions as labels, ramped in. USB's
+    (docs/semi_supervised.md, section 7.2): the threshold, one view for pseudo-label and loss, BN running statistics
+    from the labelled images only. When: a simple baseline for unlabelled images; with few labels it trains on its own
+    errors, and FixMatch is better.
     """
 
     class Hyper(Method.Hyper):

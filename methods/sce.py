@@ -1,4 +1,4 @@
-"""SCE: cross-entropy, and its mirror image that noisy labels cannot bend."""
+"""SCE: cross-entropy plus reverse cross-entropy, which is bounded under noisy labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SoftMatch: every guess counts, the doubtful ones less."""
+"""SoftMatch: every pseudo-label counts, with a weight by its confidence."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class SoftMatch(FixMatch):
 
     q'_i ~ q_i (1/K) / EMA(mean q), c_i = max q'_i, mu and var EMAs of c's mean and variance,
     m_i = exp(-min(c_i - mu, 0)^2 n_sigma^2 / (2 var)), the loss as FixMatch's with these m_i.
-    The paper's: all of it; uniform alignment q' shapes the weight only, y_i = argmax q_i. USB's (spec 7.7): initial
-    values 1/K and 1, updated before use, the unbiased variance. When: few labels; it wastes no image early on, and
-    lets more wrong guesses through than FlexMatch.
+    The paper's: all of it; uniform alignment q' shapes the weight only, y_i = argmax q_i. USB's
+    (docs/semi_supervised.md, section 7.7): initial values 1/K and 1, updated before use, the unbiased variance. When:
+    few labels; it uses all images early on, and lets more wrong pseudo-labels through than FlexMatch.
     """
 
     class Hyper(Method.Hyper):  # pyright: ignore[reportIncompatibleVariableOverride]: no threshold

@@ -1,12 +1,11 @@
-"""UDA: the prediction on an easy view, sharpened, is the target of a hard one."""
+"""UDA: the sharpened prediction of a weak view is the target of a strong view."""
 
 from __future__ import annotations
 
-import torch
 from torch.nn import functional as F
 
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.parts.pseudo_labels import PseudoLabels
+from methods.parts.pseudo_labels import guess_on_weak_view
 from methods.parts.selectors import Fixed
 from methods.ranges import int_uniform, log_uniform, uniform
 
@@ -16,8 +15,9 @@ class UDA(Method):
 
     q_i = softmax(sg z(weak u_i)), t_i = softmax(sg z(weak u_i) / temperature), m_i = 1[max q_i >= threshold],
     L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), t_i). The paper's: all of it but its annealing of the
-    labelled loss, which its image experiments leave out. USB's (spec 7.10): the numbers, one forward of all views; not
-    its targets, which its soft path leaves unsharpened. When: as FixMatch; softer targets forgive doubtful guesses.
+    labelled loss, which its image experiments leave out. USB's (docs/semi_supervised.md, section 7.10): the numbers,
+    one forward of all views; not its targets, which its soft path leaves unsharpened. When: as FixMatch; the targets
+    are softer where the prediction is uncertain.
     """
 
     class Hyper(Method.Hyper):
@@ -34,13 +34,10 @@ class UDA(Method):
         self.selector = Fixed(self.hyper.threshold)
 
     def loss(self, batch: Batch) -> Terms:
-        labelled, unlabelled = batch.labelled, batch.stream("unlabelled")
-        views = (labelled.weak, unlabelled.weak, unlabelled.strong)
-        logits, weak, strong = self.model(torch.cat(views)).split([len(view) for view in views])
-        guess = PseudoLabels.of(weak, self.selector, unlabelled.index)
-        guess.record(self, unlabelled)
-        target = (weak.detach() / self.hyper.temperature).softmax(dim=1)
-        each = F.cross_entropy(strong, target, reduction="none")
+        seen = guess_on_weak_view(self, batch)
+        target = (seen.weak.detach() / self.hyper.temperature).softmax(dim=1)
+        each = F.cross_entropy(seen.strong, target, reduction="none")
         return Terms(
-            labelled=self.labelled_loss(logits, labelled.y), unlabelled=self.hyper.lambda_u * (guess.mask * each).mean()
+            labelled=self.labelled_loss(seen.labelled, batch.labelled.y),
+            unlabelled=self.hyper.lambda_u * (seen.guess.mask * each).mean(),
         )

@@ -3,8 +3,8 @@
     python -m tests.architecture            rooms, arrows and what breaks a rule
     python -m tests.architecture PATH       the same of another checkout
 
-A room is a folder of `platform/`, the commands directly in it (`commands`), or `methods`. An arrow is an import of one room
-by another, wherever it stands: inside a function and under TYPE_CHECKING, too.
+A room is a folder of `platform/`, the commands directly in it (`commands`), or `methods`. An arrow is an import of one
+room by another, wherever it stands: inside a function and under TYPE_CHECKING, too.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def arrows(program: Program) -> dict[tuple[str, str], list[Import]]:
 
 
 def circles(program: Program) -> list[list[str]]:
-    """Files that import each other, directly or through others: strongly connected components, by Tarjan's algorithm."""
+    """Files that import each other, directly or through others: strongly connected components (Tarjan, 1972)."""
     targets: dict[str, list[str]] = defaultdict(list)
     for one in program.imports:
         targets[one.source].append(one.target)

@@ -1,1 +1,1 @@
-"""Shared pieces of methods: EMA, selectors, gates, centres, mixing, the CLID measure, meta-models."""
+"""Parts that several methods share: weight averages, selectors, pseudo-labels, centres, mixing, the CLID measure."""

@@ -1,4 +1,4 @@
-"""Batch normalisation of passes that must not touch the running statistics."""
+"""Batch normalisation in passes that must not move the running statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextlib.contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Train-mode forwards inside use batch statistics and leave the running ones alone (spec 7.0, "BN frozen")."""
+    """Make train-mode forwards inside use batch statistics and not move the running ones (docs/semi_supervised.md,
+    section 7.0)."""
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     for layer in layers:
         layer.track_running_stats = False
@@ -24,8 +25,8 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """BN layers of a model in eval mode use batch statistics inside, and leave the running ones alone: a teacher then
-    sees its batch as its student does."""
+    """Make BN layers of a model in eval mode use batch statistics inside, without moving the running ones: a teacher is
+    then normalised as its student is."""
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     modes = [layer.training for layer in layers]
     for layer in layers:

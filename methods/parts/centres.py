@@ -1,4 +1,4 @@
-"""Class centres in feature space, kept by an exponential moving average (Avg-Clustering of LayerMatch, reading A1)."""
+"""Class centres in feature space, by an exponential moving average (Avg-Clustering of LayerMatch, reading A1)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from methods.parts.precision import at_least_float32, full_precision
 
 
 class Centres(nn.Module):
-    """C [K, D]: EMA of the mean unit feature of each class; n [K]: total weight seen, 0 = no centre yet.
+    """Centres C [K, D], EMAs of the mean unit feature of each class, and n [K], the weight seen; 0 = no centre yet.
 
     The paper's definition was not available to us: form, loss and constants are our reading A1 of LayerMatch
-    (spec 3.2). In full precision whatever the step's precision; without host synchronisation; deterministic.
+    (docs/layermatch.md, section 3.2). In full precision whatever the step's precision; without host synchronisation;
+    deterministic.
     """
 
     def __init__(self, num_classes: int, dim: int, decay: float, device: torch.device, dtype: torch.dtype) -> None:
@@ -36,7 +37,10 @@ class Centres(nn.Module):
 
     @torch.no_grad()
     def update(self, sums: Tensor, counts: Tensor) -> None:
-        """C_k <- mean on first touch, else decay C_k + (1 - decay) mean; a class without members keeps its centre."""
+        """Set C_k <- mean where class k had no members before, else decay C_k + (1 - decay) mean.
+
+        A class without members keeps its centre.
+        """
         present, first = counts > 0, self.seen == 0
         mean = sums / torch.where(present, counts, 1)[:, None]
         moved = torch.where(first[:, None], mean, torch.lerp(mean, self.centres, self.decay))
@@ -44,13 +48,13 @@ class Centres(nn.Module):
         self.seen += counts
 
     def attract(self, features: Tensor, label: Tensor, mask: Tensor) -> Tensor:
-        """(1/N) sum_i m_i [1 - cos(features_i, sg C_label_i)]. A class without a centre yet attracts nothing."""
+        """Loss (1/N) sum_i m_i [1 - cos(features_i, sg C_label_i)]. A class without a centre yet attracts nothing."""
         with full_precision(features.device):
             cosine = F.cosine_similarity(at_least_float32(features), self.centres[label], dim=1)
             return (self._exists(label) * mask * (1 - cosine)).mean()
 
     def proto(self, features: Tensor, label: Tensor, mask: Tensor, temperature: float) -> Tensor:
-        """(1/N) sum_i m_i CE(cos(features_i, sg C) / temperature, label_i) over the classes that have a centre."""
+        """Loss (1/N) sum_i m_i CE(cos(features_i, sg C) / temperature, label_i) over the classes with a centre."""
         with full_precision(features.device):
             unit = F.normalize(at_least_float32(features), dim=1)
             logits = unit @ F.normalize(self.centres, dim=1).T / temperature

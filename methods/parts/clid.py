@@ -1,6 +1,7 @@
-"""CLID: how far the output layer's picture of a mini-batch is from the last hidden layer's (arXiv 2507.11807).
+"""CLID: divergence of the similarity graphs of a mini-batch in the output and in the last hidden layer (2507.11807).
 
-The paper's own formula was not available to us; this is the authors' released code (spec, section 1.2).
+The paper's own formula was not available to us; this is the authors' released code (docs/clid_mu.md,
+section 1.2).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ EPSILON = 1e-7
 
 
 def log_feature_graph(features: Tensor, temperature: float) -> Tensor:
-    """log Q [N, N]: row-wise log-softmax of max(cos(h_i, h_j) / temperature, 0), the diagonal included."""
+    """Feature graph log Q [N, N]: row-wise log-softmax of max(cos(h_i, h_j) / temperature, 0), with the diagonal."""
     unit = F.normalize(features, dim=1, eps=1e-12)
     return (unit @ unit.T / temperature).clamp(min=0).log_softmax(dim=1)
 
 
 def output_graph(logits: Tensor, normalizer_grad: bool = False) -> Tensor:
-    """P [N, N]: cosines of the softmax outputs, each row divided by its sum (a constant to the gradient by default)."""
+    """Output graph P [N, N]: cosines of softmax outputs over the sum of their row (a constant by default)."""
     unit = F.normalize(logits.softmax(dim=1), dim=1, eps=1e-12)
     similarity = unit @ unit.T
     normaliser = similarity.sum(dim=1, keepdim=True)

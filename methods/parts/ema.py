@@ -9,7 +9,7 @@ from torch import nn
 
 
 class ModelEMA(nn.Module):
-    """theta_bar <- d theta_bar + (1 - d) theta after each step; BN buffers are copied, not averaged (as USB does).
+    """Average theta_bar <- d theta_bar + (1 - d) theta after each step; BN buffers are copied (as in USB).
 
     d = min(decay, (1 + t) / (10 + t)): the usual warm-up, so that a short run is not an average of its random start
     (t counts updates). decay 0 keeps the copy equal to the model. `module` is in eval mode and needs no gradient.
@@ -28,11 +28,11 @@ class ModelEMA(nn.Module):
         self.updates += 1
         decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
         torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), 1 - decay)
-        for mine, live in zip(self.module.buffers(), model.buffers(), strict=True):
-            mine.copy_(live)
+        for averaged, live in zip(self.module.buffers(), model.buffers(), strict=True):
+            averaged.copy_(live)
 
     def train(self, mode: bool = True) -> ModelEMA:
-        """The averaged model is only ever evaluated: `method.train()` leaves it in eval mode."""
+        """Keep the averaged model in eval mode, also in `method.train()`: it is only evaluated."""
         super().train(mode)
         self.module.eval()
         return self

@@ -1,4 +1,4 @@
-"""Two kinds of losses: a mixture of two Gaussians says which images are probably labelled right."""
+"""Two-component Gaussian mixture of the losses: the probability that an image is labelled right."""
 
 from __future__ import annotations
 

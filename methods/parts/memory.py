@@ -1,4 +1,4 @@
-"""Memories with one entry per training image, written without races where a batch holds an image twice."""
+"""Rows of a batch to write to a memory with one entry per training image, where the batch holds an image twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def latest(index: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """For each row of a batch: the last row with the same index (and `keep`), and whether there is one.
+    """The last row of a batch with the same index (and `keep`) as each row, and whether there is one.
 
     index: [N] positions in the training set. keep: [N] booleans. Returns rows [N] and booleans [N]. Writing
     `value[rows]` to `memory[index]` then stores one value per image whatever the order of the writes: small sets repeat

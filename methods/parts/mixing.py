@@ -15,14 +15,14 @@ def sample_beta(alpha: float, generator: torch.Generator) -> Tensor:
 
 
 def mix(x: Tensor, y: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """x lam + x[pi] (1 - lam), y, y[pi], lam; one lam ~ Beta(alpha, alpha) and one permutation pi per batch."""
+    """Mixture x lam + x[pi] (1 - lam), y, y[pi], lam; one lam ~ Beta(alpha, alpha) and one permutation pi per batch."""
     lam = sample_beta(alpha, generator)
     order = torch.randperm(len(x), generator=generator, device=x.device)
     return torch.lerp(x[order], x, lam.to(x.dtype)), y, y[order], lam
 
 
 def mixed_targets(y: Tensor, other: Tensor, lam: Tensor, like: Tensor) -> Tensor:
-    """lam onehot(y) + (1 - lam) onehot(other): [N, K] for the logits `like`."""
+    """Targets lam onehot(y) + (1 - lam) onehot(other): [N, K] for the logits `like`."""
     classes = torch.arange(like.shape[1], device=y.device)  # not F.one_hot, which looks at the values
     dtype = torch.promote_types(like.dtype, torch.float32)
     first, second = ((label[:, None] == classes).to(dtype) for label in (y, other))
@@ -32,7 +32,7 @@ def mixed_targets(y: Tensor, other: Tensor, lam: Tensor, like: Tensor) -> Tensor
 def mix_near(x: Tensor, target: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Images [N, ...] and soft targets [N, K], each mixed with another; its own share is max(lam, 1 - lam).
 
-    So that a mixed image belongs to the kind (labelled, unlabelled) of the image it stands for (MixMatch 1905.02249).
+    A mixed image then belongs to the kind (labelled, unlabelled) of its first image (MixMatch, arXiv 1905.02249).
     """
     lam = sample_beta(alpha, generator)
     lam = torch.maximum(lam, 1 - lam)
@@ -42,11 +42,11 @@ def mix_near(x: Tensor, target: Tensor, alpha: float, generator: torch.Generator
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
-    """p_k^(1/T) / sum_j p_j^(1/T) of [N, K], in logarithms: no underflow at small temperatures."""
+    """Sharpened p_k^(1/T) / sum_j p_j^(1/T) of [N, K], in logarithms: no underflow at small temperatures."""
     tiny = torch.finfo(probabilities.dtype).tiny
     return (probabilities.clamp(min=tiny).log() / temperature).softmax(dim=1)
 
 
 def one_hot(label: Tensor, like: Tensor) -> Tensor:
-    """[N, K] of the classes [N], K and type those of `like` [M, K]. (torch's own looks at the values, and so waits.)"""
+    """One-hot vectors [N, K] of the classes [N], K and type those of `like` [M, K]. (F.one_hot would wait.)"""
     return torch.zeros(len(label), like.shape[1], dtype=like.dtype, device=like.device).scatter_(1, label[:, None], 1)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """bf16 and fp16 become float32; float32 and float64 stay."""
+    """`x` in float32 where it is bf16 or fp16; float32 and float64 stay."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def full_precision(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Switches autocast off for a block."""
+    """Switch autocast off inside."""
     return torch.autocast(device.type, enabled=False)

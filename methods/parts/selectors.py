@@ -1,37 +1,35 @@
-"""Selectors: how much each pseudo-label counts, a weight m in [0, 1] per unlabelled image.
+"""Selectors of pseudo-labels: a weight m in [0, 1] per unlabelled image.
 
-`make_selector(name, setup, hyper)` makes any of them; any can stand under any method that guesses hard labels.
+`make_selector(name, setup, hyper)` makes any of them; any fits any method with hard pseudo-labels.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from methods.parts.memory import latest
-
-if TYPE_CHECKING:
-    from methods.base import Setup
+from methods.types import Setup
 
 SelectorName = Literal["fixed", "none", "ramp", "flexmatch", "freematch", "softmatch"]
 
 
 class Selector(nn.Module):
-    """Base: `forward` sees one step's predictions and returns their weights; what it remembers is in its buffers."""
+    """Base class: `forward` maps the predictions of one step to their weights; state is in buffers."""
 
     def forward(self, probabilities: Tensor, index: Tensor) -> Tensor:
-        """probabilities: [N, K] of the weak view, without gradient. index: [N] as in Stream.index. Returns [N]."""
+        """Weights [N]. probabilities: [N, K] of the weak view, without gradient. index: [N] as in Stream.index."""
         raise NotImplementedError
 
     def fairness(self, logits: Tensor, mask: Tensor) -> Tensor:
-        """A loss on the strong view's logits [N, K] that goes with the selection; 0 for all but FreeMatch."""
+        """A loss on the strong view's logits [N, K] that belongs to the selection; 0 for all but FreeMatch."""
         return logits.new_zeros(())
 
 
 class Fixed(Selector):
-    """m_i = 1[max q_i >= threshold], the same threshold for every class and step (FixMatch, arXiv 2001.07685)."""
+    """Weight m_i = 1[max q_i >= threshold], one threshold for all classes and steps (FixMatch, arXiv 2001.07685)."""
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
@@ -42,14 +40,14 @@ class Fixed(Selector):
 
 
 class Everything(Selector):
-    """m_i = 1: every pseudo-label counts."""
+    """Weight m_i = 1: every pseudo-label counts."""
 
     def forward(self, probabilities: Tensor, index: Tensor) -> Tensor:
         return torch.ones_like(probabilities[:, 0])
 
 
 class Ramp(Selector):
-    """m_i = min(1, t / length) 1[max q_i >= threshold]: Pseudo-Label's ramp (Lee, 2013), t the selections so far."""
+    """Weight m_i = min(1, t / length) 1[max q_i >= threshold], t the calls so far (Pseudo-Label, Lee, 2013)."""
 
     def __init__(self, threshold: float, length: float, device: torch.device) -> None:
         super().__init__()
@@ -64,13 +62,13 @@ class Ramp(Selector):
         return weight.to(probabilities.dtype) * (probabilities.amax(dim=1) >= self.threshold)
 
 
-class FlexMatch(Selector):
-    """Thresholds follow how many images each class has won so far (Zhang et al., 2021, arXiv 2110.08263; spec 7.5).
+class FlexMatchSelector(Selector):
+    """Thresholds that grow with the confident images of each class (Zhang et al., 2021, arXiv 2110.08263).
 
     s_i in {-1, 0..K-1}: the last label with which image i passed the fixed threshold. sigma_c = #{s = c},
     beta_c = sigma_c / max(max_c sigma_c, #{s = -1}), tau_c = threshold beta_c / (2 - beta_c), m_i = 1[max q_i >= tau].
     The step's mask uses the memory from before the step. Until the first image passes every tau is 0: all count.
-    #{s = -1} counts unlabelled images only, not the whole index space.
+    #{s = -1} counts unlabelled images only, not the whole index space. (docs/semi_supervised.md, section 7.5)
     """
 
     def __init__(self, threshold: float, num_classes: int, num_train: int, num_unlabelled: int, device: torch.device):
@@ -80,7 +78,7 @@ class FlexMatch(Selector):
         self.label: Tensor
 
     def thresholds(self) -> Tensor:
-        """tau [K] from the memory as it stands."""
+        """Thresholds tau [K] from the current memory."""
         # scatter_add, not bincount: bincount waits for the device to learn its length.
         counts = torch.zeros(self.num_classes + 1, dtype=torch.long, device=self.label.device)
         counts = counts.scatter_add(0, self.label + 1, torch.ones_like(self.label))[1:]
@@ -97,11 +95,12 @@ class FlexMatch(Selector):
         return mask.to(probabilities.dtype)
 
 
-class FreeMatch(Selector):
-    """One threshold that follows the confidence, scaled per class (Wang et al., 2023, arXiv 2205.07246; spec 7.6).
+class FreeMatchSelector(Selector):
+    """One threshold that follows the confidence, scaled per class (Wang et al., 2023, arXiv 2205.07246).
 
     EMAs that start at 1 / K, of the mean confidence (tau), the mean prediction (p) and the histogram of the labels (h),
     updated before masking: tau_c = tau p_c / max p, m_i = 1[max q_i >= tau_y]. clip caps tau (0.95 for SVHN; 1 = off).
+    (docs/semi_supervised.md, section 7.6)
     """
 
     def __init__(self, decay: float, num_classes: int, device: torch.device, clip: float = 1.0) -> None:
@@ -127,7 +126,7 @@ class FreeMatch(Selector):
         """L_f = sum_c Norm(p / h)_c log(Norm(p_s / h_s)_c + 1e-12) over the selected images; 0 where there are none.
 
         p_s: mean softmax of the strong logits, which alone carries a gradient; h_s: histogram of their argmax; 1 / 0
-        counts as 0. Minimised: it keeps the strong view from predicting some classes never (spec 7.6).
+        counts as 0. Minimised: it keeps the strong view from never predicting some classes.
         """
         probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(dim=1)
         mask = mask.to(probabilities.dtype)
@@ -139,12 +138,13 @@ class FreeMatch(Selector):
         return torch.where(count > 0, (target * torch.log(found + 1e-12)).sum(), 0.0)
 
 
-class SoftMatch(Selector):
-    """A truncated Gaussian of the confidence instead of a threshold (Chen et al., 2023, arXiv 2301.10921; spec 7.7).
+class SoftMatchSelector(Selector):
+    """A truncated Gaussian of the confidence instead of a threshold (Chen et al., 2023, arXiv 2301.10921).
 
     p: EMA of the mean prediction, which the first step initialises; aligned q'_i ~ q_i (1 / K + 1e-6) / (p + 1e-6), for
     the weight only: labels come from q. mu, var: EMAs of mean and unbiased variance of max q', from 1 / K and 1; all
     updated before use. m_i = exp(-min(max q'_i - mu, 0)^2 n_sigma^2 / (2 var)).
+    (docs/semi_supervised.md, section 7.7)
     """
 
     def __init__(self, decay: float, n_sigma: float, num_classes: int, device: torch.device) -> None:
@@ -185,16 +185,16 @@ def make_selector(name: str, setup: Setup, hyper: Any) -> Selector:
     if name == "ramp":
         return Ramp(threshold, getattr(hyper, "ramp", 0.4) * setup.steps, setup.device)
     if name == "flexmatch":
-        return FlexMatch(threshold, setup.num_classes, setup.num_train, setup.num_unlabelled, setup.device)
+        return FlexMatchSelector(threshold, setup.num_classes, setup.num_train, setup.num_unlabelled, setup.device)
     if name == "freematch":
-        return FreeMatch(decay, setup.num_classes, setup.device, getattr(hyper, "clip_threshold", 1.0))
+        return FreeMatchSelector(decay, setup.num_classes, setup.device, getattr(hyper, "clip_threshold", 1.0))
     if name == "softmatch":
-        return SoftMatch(decay, getattr(hyper, "n_sigma", 2.0), setup.num_classes, setup.device)
+        return SoftMatchSelector(decay, getattr(hyper, "n_sigma", 2.0), setup.num_classes, setup.device)
     raise ValueError(f"no such selector: '{name}'; valid: {', '.join(get_args(SelectorName))}")
 
 
 def _histogram(label: Tensor, weight: Tensor, num_classes: int) -> Tensor:
-    """Share of the weight on each class [K]; 0 everywhere where no image weighs anything."""
+    """Share of the weight on each class [K]; 0 everywhere where all weights are 0."""
     classes = torch.arange(num_classes, device=label.device)
     sums = ((label[:, None] == classes) * weight[:, None]).sum(dim=0)
     return sums / sums.sum().clamp(min=torch.finfo(sums.dtype).tiny)

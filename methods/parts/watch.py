@@ -1,10 +1,10 @@
-"""A method from the inside while it trains: what each loss asks of the head and of the features, and what it guesses.
+"""Diagnostics during training: gradients of each loss to the head and the features, and quality of pseudo-labels.
 
-Every EVERY-th step is watched. Of each loss term only the gradient to the logits is computed, R = dL/dZ [N, K], which
-ends before the network; the rest is closed form (LayerMatch spec 2.4 and 8, items 2 to 4 and 9):
+Every EVERY-th step is observed. Of each loss term only the gradient to the logits is computed, R = dL/dZ [N, K], which
+ends before the network; the rest is closed form (docs/layermatch.md, sections 2.4 and 8, items 2 to 4 and 9):
 
-    head       grad_W L = R^T Phi: what the loss asks of the head, whether or not a gate lets it through
-    features   delta_i = R_i W: what it asks of the features of image i
+    head       grad_W L = R^T Phi: the gradient to the head, whether or not a gate lets it through
+    features   delta_i = R_i W: the gradient to the features of image i
 
 No random number is drawn and no number of the training is changed. Nothing waits for the device.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,29 +23,38 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from methods.parts.precision import full_precision
+from methods.types import Stream, Terms
 
-if TYPE_CHECKING:
-    from methods.base import Stream, Terms
-    from methods.parts.pseudo_labels import PseudoLabels
-
-__all__ = ["EVERY", "Watch"]
+__all__ = ["EVERY", "Guess", "Watch"]
 
 EVERY = 32
 
 COLUMNS = ("guesses", "confidence", "known", "right", "mask", "mask_known", "mask_right", "seen", "flipped")
-"""Sums over the guesses of each class since the last reading. mask: selection weights; known: with a known truth; seen:
-of images that were guessed before; flipped: those whose guess is another now."""
+"""Sums over the pseudo-labels of each class since the last reading. mask: selection weights; known: with a known truth;
+seen: of images that had a pseudo-label before; flipped: those whose pseudo-label has changed."""
 
 Pair = tuple[Tensor, Tensor]
 """(sum, count), as Method.record_ratio takes them."""
 
 
+class Guess(Protocol):
+    """Hard pseudo-labels of one step, as in parts/pseudo_labels.py."""
+
+    @property
+    def label(self) -> Tensor: ...
+    @property
+    def confidence(self) -> Tensor: ...
+    @property
+    def mask(self) -> Tensor: ...
+    @property
+    def trained(self) -> list[Tensor]: ...
+
+
 class Watch(nn.Module):
-    """Watches the steps of one method. `num_images` 0: it guesses no labels. Off, it does and remembers nothing."""
+    """Observer of the steps of one method. `num_images` 0: no pseudo-labels. Off, it does nothing and has no state."""
 
     guesses: Tensor | None
     latest: Tensor | None
-    open: ClassVar[Watch | None] = None  # the one that watches the step under way: a method may be built on another
 
     def __init__(self, on: bool, head: tuple[int, ...] | None, num_classes: int, num_images: int, device: torch.device):
         super().__init__()
@@ -59,49 +68,42 @@ class Watch(nn.Module):
 
     def _forget(self) -> None:
         self._calls: _HeadCalls | None = None
-        self._terms: Terms | None = None
-        self._labels: list[tuple[PseudoLabels, Tensor]] = []
+        self._labels: list[tuple[Guess, Tensor]] = []
         self._found: dict[str, Pair] = {}
 
-    # -- what a step tells -------------------------------------------------------------------------------------------
+    # -- called in a step -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def turn(self, step: int, compiled: bool) -> Iterator[dict[str, Pair]]:
-        """Around a step. What was found fills the dictionary, by name."""
+    def observe(self, step: int, compiled: bool) -> Iterator[dict[str, Pair]]:
+        """Observe the step inside, if it is an EVERY-th one; fills the dictionary, by name."""
         if not self.on or self.head is None or step % EVERY:
             yield {}
             return
-        self._calls, Watch.open = _HeadCalls(self.head), self
+        self._calls = _HeadCalls(self.head)
         try:
-            # A compiled model's layers cannot be looked at; this step runs as written.
+            # The layers of a compiled model cannot be observed; this step runs uncompiled.
             eager = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
             with eager, self._calls:
                 yield self._found
         finally:
-            Watch.open = None
             self._forget()
 
-    def terms(self, terms: Terms) -> None:
-        """The losses that are about to be minimised."""
-        self._terms = terms
-
-    def look(self) -> None:
-        """Just before the backward pass: the graph is complete."""
-        if self._calls is None or self._terms is None:
+    def compare(self, terms: Terms) -> None:
+        """Compare the gradients of the losses; call just before the backward pass, when the graph is complete."""
+        if self._calls is None:
             return
-        calls, terms = list(self._calls.found.values()), self._terms
-        self._calls.found.clear()  # what comes later in the step belongs to the next look
-        self._terms = None
+        calls = list(self._calls.found.values())
+        self._calls.found.clear()  # what comes later in the step belongs to the next comparison
         if calls:
             with full_precision(calls[0].logits.device):
-                self._found.update(_compare(calls, terms))
+                self._found.update(_compare_losses(calls, terms))
                 for guess, true in self._labels[-1:]:
-                    self._found.update(_split(calls, guess, true))
+                    self._found.update(_compare_right_and_wrong(calls, guess, true))
 
-    def pseudo_labels(self, guess: PseudoLabels, stream: Stream) -> None:
-        """At each step that guesses: one addition to the table."""
-        if Watch.open is not None:
-            Watch.open._labels.append((guess, stream.true))
+    def pseudo_labels(self, guess: Guess, stream: Stream) -> None:
+        """Add the pseudo-labels of a step to the sums."""
+        if self._calls is not None:
+            self._labels.append((guess, stream.true))
         if self.guesses is None or self.latest is None:
             return
         self._guessed = True
@@ -115,10 +117,10 @@ class Watch(nn.Module):
         rows = (torch.ones_like(mask), guess.confidence, known, right, mask, mask * known, mask * right, seen, flipped)
         self.guesses.index_add_(0, guess.label, torch.stack(rows, dim=1).to(self.guesses.dtype))
 
-    # -- what is read at an evaluation -------------------------------------------------------------------------------
+    # -- read at an evaluation -------------------------------------------------------------------------------
 
     def read(self) -> dict[str, Tensor]:
-        """What the guesses since the last reading were like, on the device; starts anew. 0 / 0 is NaN: nobody knows."""
+        """Quality of the pseudo-labels since the last reading, on the device; resets the sums. NaN where unknown."""
         if self.guesses is None or not self._guessed:
             return {}
         by_class = dict(zip(COLUMNS, self.guesses.unbind(dim=1), strict=True))
@@ -140,7 +142,7 @@ class Watch(nn.Module):
         return found
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        """What was saved with other diagnostics fits: the watch does not decide how a trial goes on."""
+        """Load a state that was saved with other diagnostics, too: they do not decide how a trial goes on."""
         state_dict, prefix = args[:2]
         for name, buffer in self.named_buffers(recurse=False):
             if (saved := state_dict.get(prefix + name)) is not None:
@@ -160,7 +162,7 @@ class _Call:
 
 
 class _HeadCalls(TorchFunctionMode):
-    """Notes every linear layer of the head's shape, however it is called (module, functional_call, F.linear).
+    """Recorder of calls of linear layers of the head's shape, by module, functional_call or F.linear.
 
     Where the same features pass twice, once cut off from the network (gates do that), the attached pass counts.
     """
@@ -194,8 +196,8 @@ def _head_gradient(gradients: list[Tensor], calls: list[_Call]) -> Tensor:
     return torch.stack([r.T @ call.features for r, call in zip(gradients, calls, strict=True)]).sum(dim=0)
 
 
-def _compare(calls: list[_Call], terms: Terms) -> dict[str, Pair]:
-    """Labelled against unlabelled loss, as they are weighted."""
+def _compare_losses(calls: list[_Call], terms: Terms) -> dict[str, Pair]:
+    """Norms and cosine of the labelled and the unlabelled loss's head gradients, as the losses are weighted."""
     found, norms, heads = {}, {}, {}
     one = torch.ones((), device=calls[0].logits.device)
     for name in ("labelled", "unlabelled"):
@@ -211,9 +213,9 @@ def _compare(calls: list[_Call], terms: Terms) -> dict[str, Pair]:
     return found
 
 
-def _split(calls: list[_Call], guess: PseudoLabels, true: Tensor) -> dict[str, Pair]:
-    """The unlabelled loss, without its weight, as a sum over right and over wrong guesses; and what the images of the
-    wrong ones would ask for with their true labels (the oracle). Nothing where the guesses were not trained on."""
+def _compare_right_and_wrong(calls: list[_Call], guess: Guess, true: Tensor) -> dict[str, Pair]:
+    """Gradients of the unlabelled loss, without its weight, over right and over wrong pseudo-labels; and those of the
+    wrong ones' images with their true labels (the oracle). Empty where the pseudo-labels were not trained on."""
     if not guess.trained:
         return {}
     logits = guess.trained[-1]
@@ -239,10 +241,10 @@ def _split(calls: list[_Call], guess: PseudoLabels, true: Tensor) -> dict[str, P
 
 
 def _feature_gradients(gradients: list[Tensor], calls: list[_Call]) -> Tensor:
-    """R_i W for the images of all calls, [M, D]; zero rows where the loss does not see an image."""
+    """R_i W for the images of all calls, [M, D]; zero rows where the loss does not depend on an image."""
     return torch.cat([r @ call.weight for r, call in zip(gradients, calls, strict=True)])
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Along the last axis; 0 where one of them is 0."""
+    """Cosine along the last axis; 0 where one of them is 0."""
     return F.cosine_similarity(a, b, dim=-1, eps=1e-20)

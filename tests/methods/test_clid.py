@@ -1,4 +1,4 @@
-"""The CLID measure: golden vectors and properties of the specification."""
+"""The CLID measure: golden vectors and properties (docs/clid_mu.md, sections 1.3 and 1.4)."""
 
 from __future__ import annotations
 

@@ -11,9 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from methods.clid_mu.hypergradient import (
+    VirtualStep,
+    exact_reverse,
+    learning_rates,
+    virtual_forward,
+    virtual_parameters,
+)
+from methods.clid_mu.meta_models import WNet, sum_normalised
 from methods.parts.clid import EPSILON, clid, log_feature_graph, output_graph
-from methods.parts.hypergradient import VirtualStep, exact_reverse, learning_rates, virtual_forward, virtual_parameters
-from methods.parts.meta_models import WNet, sum_normalised
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
 
 
@@ -103,7 +109,10 @@ def test_meta_gradient_against_central_differences(normalizer_grad):
 
 
 def test_meta_gradient_is_that_of_the_unpruned_double_backward():
-    """Scheme 1 = scheme 0 (spec 8.4 test 3): backward() through everything, of which phi's part is kept."""
+    """Scheme 1 = scheme 0, backward() through everything, of which phi's part is kept.
+
+    (docs/clid_mu.md, section 8.4, test 3)
+    """
     problem = MetaProblem(False)
     _, pruned = problem.exact()
     problem.meta_loss(virtual_parameters(problem.model, problem.train_loss(), problem.rates)).backward()

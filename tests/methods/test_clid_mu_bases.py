@@ -10,9 +10,11 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from methods.clid_mu import BASES, ClidMu
-from methods.parts.hypergradient import SCHEMES
-from methods.parts.layers import check_layers, parse_layers
+from methods.base import Terms
+from methods.clid_mu import ClidMu
+from methods.clid_mu.hyper_parameters import BASES
+from methods.clid_mu.hypergradient import SCHEMES
+from methods.clid_mu.layers import check_layers, parse_layers
 from platform.conformance.no_sync import NoHostSync
 from platform.core.registry import METHODS
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
@@ -52,14 +54,14 @@ def test_the_meta_model_sees_the_features_and_targets_of_the_labelled_images(bas
     """The features kept from the base's forward pass are those that its labelled logits were made of."""
     method = make(base, meta_model=meta_model)
     batch, seen = ToyBatches(method, wrong=0.3).next(0), {}
-    judge, loss = method.weighting.judge, method.weighting.loss
-    method.weighting.judge = lambda s, g: seen.setdefault("judged", []).append(s) or judge(s, g)
+    output_for, loss = method.weighting.output_for, method.weighting.loss
+    method.weighting.output_for = lambda s, g: seen.setdefault("meta_inputs", []).append(s) or output_for(s, g)
     method.weighting.loss = lambda said, z, y: seen.setdefault("logits", []).append((z, y)) or loss(said, z, y)
     head = copy.deepcopy(method.model.head)
     method.step(batch, make_optimizer(method.model))
     logits, target = seen["logits"][-1]
-    torch.testing.assert_close(head(seen["judged"][-1].features), logits, rtol=1e-12, atol=1e-13)
-    assert torch.equal(seen["judged"][-1].target, target)
+    torch.testing.assert_close(head(seen["meta_inputs"][-1].features), logits, rtol=1e-12, atol=1e-13)
+    assert torch.equal(seen["meta_inputs"][-1].target, target)
     hard = target if target.ndim == 1 else None
     assert (hard is None) == (base == "mixup")
     if hard is not None:
@@ -70,7 +72,7 @@ def test_the_meta_model_sees_the_features_and_targets_of_the_labelled_images(bas
 
 @pytest.mark.parametrize("base", SEMI)
 def test_only_the_labelled_loss_is_weighted_and_without_normalising(base):
-    """Spec 7: L = mean_i(s_i c_i) + the base's own terms, untouched."""
+    """L = mean_i(s_i c_i) + the base's own terms, untouched (docs/clid_mu.md, section 7)."""
     method = make(base, meta_lr=1e-12)
     alone = METHODS.get(base)
     hyper = {key.removeprefix(f"{base}_"): value for key, value in EASY.get(base, {}).items()}
@@ -78,11 +80,12 @@ def test_only_the_labelled_loss_is_weighted_and_without_normalising(base):
     batch = ToyBatches(method, wrong=0.3).next(0)
     with torch.no_grad():
         expected = plain.loss(batch)
-    plain.labelled_loss = lambda z, y: (
-        method.weighting(F.cross_entropy(z, y, reduction="none").detach()) * F.cross_entropy(z, y, reduction="none")
-    ).mean()
-    fresh = alone(ToyModel(), alone.Hyper(**hyper), method.setup).train()
-    fresh.labelled_loss = plain.labelled_loss
+
+    def weighted_loss(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        losses = F.cross_entropy(z, y, reduction="none")
+        return (method.weighting(losses.detach()) * losses).mean()
+
+    fresh = alone(ToyModel(), alone.Hyper(**hyper), method.setup, labelled_loss=weighted_loss).train()
     weighted = fresh.loss(batch)
     found = method.step(batch, make_optimizer(method.model))
     assert set(found) == set(expected)
@@ -172,14 +175,9 @@ def test_the_averages_of_base_and_method_are_one():
 
 def test_a_base_that_hides_its_labelled_loss_is_named():
     method = make("fixmatch")
-    loss = method.base.loss
-    method.base.loss = lambda batch: type(loss(batch))(
-        labelled=F.cross_entropy(method.model(batch.labelled.x), batch.labelled.y)
-    )
-    hook, method.base.labelled_loss = method.base.labelled_loss, F.cross_entropy
+    method.base.loss = lambda batch: Terms(labelled=F.cross_entropy(method.model(batch.labelled.x), batch.labelled.y))
     with pytest.raises(TypeError, match="base: fixmatch"):
         method.step(ToyBatches(method).next(0), make_optimizer(method.model))
-    method.base.labelled_loss = hook
 
 
 # -- hyper-parameters --------------------------------------------------------------------------------------------------

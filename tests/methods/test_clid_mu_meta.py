@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.clid_mu import ClidMu
+from methods.clid_mu.layers import pooled, stage_outputs
+from methods.clid_mu.meta_models import VRI, WNet, meta_inputs
+from methods.clid_mu.meta_objectives import GOALS, label_loss, layered_clid
+from methods.clid_mu.small_loss import SmallLossSet, select_small_loss
+from methods.clid_mu.trust import auroc
 from methods.parts.clid import clid
-from methods.parts.layers import pooled, stage_outputs
-from methods.parts.meta_models import VRI, WNet, judged
-from methods.parts.meta_objectives import GOALS, label_loss, layered_clid
-from methods.parts.small_loss import SmallLossSet, select_small_loss
-from methods.parts.trust import auroc
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method, make_optimizer, make_setup, train
 
 
@@ -58,7 +58,7 @@ def test_vri_by_hand():
     generator = torch.Generator().manual_seed(3)
     z, h = torch.randn(9, CLASSES, generator=generator).double(), torch.randn(9, 5, generator=generator).double()
     y = torch.arange(9) % CLASSES
-    said = vri.judge(judged(z, h, y), torch.Generator().manual_seed(1))
+    said = vri.output_for(meta_inputs(z, h, y), torch.Generator().manual_seed(1))
     a = torch.cat([h, vri.embedding[y]], dim=1)
     for layer in vri.trunk:
         a = layer(a).tanh()
@@ -85,8 +85,10 @@ def test_vri_has_the_released_widths_and_start():
 def test_a_soft_target_that_is_one_class_is_that_class():
     vri = VRI(0, 5, CLASSES).double()
     y = torch.arange(6) % CLASSES
-    seen = [judged(torch.zeros(6, CLASSES).double(), torch.ones(6, 5).double(), t) for t in (y, F.one_hot(y).double())]
-    hard, soft = (vri.judge(s, torch.Generator().manual_seed(0)) for s in seen)
+    seen = [
+        meta_inputs(torch.zeros(6, CLASSES).double(), torch.ones(6, 5).double(), t) for t in (y, F.one_hot(y).double())
+    ]
+    hard, soft = (vri.output_for(s, torch.Generator().manual_seed(0)) for s in seen)
     torch.testing.assert_close(hard, soft)
     torch.testing.assert_close(vri.trust(hard, y), vri.trust(soft, F.one_hot(y).double()))
 
@@ -94,13 +96,13 @@ def test_a_soft_target_that_is_one_class_is_that_class():
 def test_the_real_step_of_vri_draws_anew_and_leaves_out_the_regulariser():
     method = make_method("clid_mu", meta_model="vri", vri_lambda=5.0, meta_lr=0.01)
     batch = ToyBatches(method, wrong=0.4).next(0)
-    judge, drawn, losses = method.weighting.judge, [], []
+    output_for, drawn, losses = method.weighting.output_for, [], []
 
     def spy(seen: Any, generator: torch.Generator) -> Tensor:
-        drawn.append(judge(seen, generator))
+        drawn.append(output_for(seen, generator))
         return drawn[-1]
 
-    method.weighting.judge = spy
+    method.weighting.output_for = spy
     method.weighting.loss = lambda said, z, y: losses.append((said, z, y)) or VRI.loss(method.weighting, said, z, y)
     terms = method.step(batch, make_optimizer(method.model))
     assert len(drawn) == 2 and not torch.equal(drawn[0], drawn[1]) and not drawn[1].requires_grad
@@ -208,7 +210,10 @@ def test_both_views_of_the_meta_images_are_one_batch():
 
 
 def test_the_selected_set_has_its_size_and_the_images_of_small_loss():
-    """Spec 8.4 test 5 (P1): exactly size // K images of each class, the chosen ones, not the whole set."""
+    """Exactly size // K images of each class, the chosen ones, not the whole set.
+
+    (docs/clid_mu.md, section 8.4, test 5, P1)
+    """
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, 10, (5000,), generator=generator)
     noisy = torch.rand(5000, generator=generator) < 0.4
@@ -286,7 +291,10 @@ def test_what_does_not_fit_a_selected_set_is_said_at_once():
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_a_warm_up_is_really_so_many_epochs(epochs):
-    """Spec 8.4 test 9 (P2): E passes over N labelled images are E ceil(N / B) plain steps, as supervised makes them."""
+    """E passes over N labelled images are E ceil(N / B) plain steps, as supervised makes them.
+
+    (docs/clid_mu.md, section 8.4, test 9, P2)
+    """
     method, batches, _ = with_images(meta_goal="clid", warmup_epochs=epochs, meta_lr=1.0)
     optimizer, start = make_optimizer(method.model), copy.deepcopy(method.weighting.state_dict())
     length = epochs * math.ceil(30 / 8)
@@ -328,8 +336,8 @@ def test_auroc_of_nothing_is_unknown():
 def test_the_last_trust_of_each_image_is_kept_and_judged():
     method = make_method("clid_mu", every=100)
     batches, optimizer = ToyBatches(method, wrong=0.4), make_optimizer(method.model)
-    method.weighting.judge = lambda seen, generator: (batches.true[index] == seen.target).double() + 0.5
-    for step in range(1, 5):  # not step 0, whose meta update this judge cannot take part in
+    method.weighting.output_for = lambda seen, generator: (batches.true[index] == seen.target).double() + 0.5
+    for step in range(1, 5):  # not step 0, whose meta update this output cannot take part in
         batch = batches.next(step)
         index = batch.labelled.index
         method.step(batch, optimizer)

@@ -13,8 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from methods.parts.clid import clid
-from methods.parts.hypergradient import (
+from methods.clid_mu.hypergradient import (
     SCHEMES,
     VirtualStep,
     cheapest_exact,
@@ -28,7 +27,8 @@ from methods.parts.hypergradient import (
     virtual_forward,
     virtual_parameters,
 )
-from methods.parts.meta_models import VRI, MetaModel, WNet, judged
+from methods.clid_mu.meta_models import VRI, MetaModel, WNet, meta_inputs
+from methods.parts.clid import clid
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method
 
 
@@ -74,10 +74,10 @@ def make_step(
     target = (F.one_hot(y, CLASSES) * 0.7 + F.one_hot(y.flip(0), CLASSES) * 0.3).double() if soft else y
     features, logits = model(x, with_features=True)
     weighting = make_meta_model(meta, features.shape[1])
-    seen = judged(logits, features, target)
+    seen = meta_inputs(logits, features, target)
 
     def train_loss(z: Tensor) -> Tensor:
-        said = weighting.judge(seen, torch.Generator().manual_seed(5))  # anew: several schemes use one step
+        said = weighting.output_for(seen, torch.Generator().manual_seed(5))  # anew: several schemes use one step
         return weighting.loss(said, z, target) + regulariser * weighting.regulariser(seen)
 
     step = VirtualStep(
@@ -196,13 +196,16 @@ def test_the_training_graph_serves_the_real_step_afterwards(name):
 
 @pytest.mark.parametrize("name", ["exact_reverse", "exact_forward"])
 def test_the_regulariser_of_vri_has_no_effect(name):
-    """Spec 8.4 test 4 (documents P11): R changes neither theta' nor the gradient to phi, though it depends on phi."""
+    """R changes neither theta' nor the gradient to phi, though it depends on phi.
+
+    (docs/clid_mu.md, section 8.4, test 4, P11)
+    """
     without, meta = make_step("vri", regulariser=0.0)
     strong, same = make_step("vri", regulariser=10.0)
     assert torch.equal(gradient(name, without), gradient(name, strong))
     virtual = [virtual_parameters(s.model, s.train_loss(s.logits), s.rates) for s in (without, strong)]
     assert all(torch.equal(virtual[0][key], virtual[1][key]) for key in virtual[0])
-    seen = judged(strong.logits, strong.features, torch.arange(12) % CLASSES)
+    seen = meta_inputs(strong.logits, strong.features, torch.arange(12) % CLASSES)
     moved = torch.autograd.grad(same.regulariser(seen), list(same.parameters()))
     assert parameters_to_vector(moved).norm() > 1e-3
     assert parameters_to_vector(meta.parameters()).equal(parameters_to_vector(same.parameters()))
@@ -269,7 +272,7 @@ def test_finite_difference_shrinks_its_error_with_the_square_of_the_radius(monke
     step, _ = make_step(model=smooth)
     exact = gradient("exact_forward", step)
     for radius in (0.04, 0.02):
-        monkeypatch.setattr("methods.parts.hypergradient.RADIUS", radius)
+        monkeypatch.setattr("methods.clid_mu.hypergradient.RADIUS", radius)
         errors.append((parameters_to_vector(finite_difference(step)[1]) - exact).norm())
     assert 3 < errors[0] / errors[1] < 5
 

@@ -1,4 +1,4 @@
-"""LayerMatch: the acceptance tests of its specification (section 10) that concern the gate and the centres."""
+"""LayerMatch: the acceptance tests of docs/layermatch.md, section 10, that concern the gate and the centres."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_4_without_a_labelled_loss_the_head_stands_still():
 
 
 def reference_update(centres, seen, decay, features, label, weight):
-    """The centre update of spec 3.2, sample by sample in NumPy."""
+    """The centre update of docs/layermatch.md, section 3.2, sample by sample in NumPy."""
     centres, seen = centres.copy(), seen.copy()
     for k in range(len(seen)):
         total, count = np.zeros(centres.shape[1]), 0.0

@@ -1,4 +1,7 @@
-"""The readings of Avg-Clustering (spec 3.2), any selector under any gate, and what holds for all of them (spec 10)."""
+"""The readings of Avg-Clustering, any selector under any gate, and what holds for all of them.
+
+docs/layermatch.md, sections 3.2 and 10.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from methods.parts.averages import AverageHyper, PredictionAverage
+from methods.layermatch.averages import AverageHyper, PredictionAverage
+from methods.layermatch.gates import GateHyper
 from methods.parts.centres import Centres
-from methods.parts.gates import GateHyper
 from methods.parts.selectors import SelectorName
 from platform.conformance.no_sync import NoHostSync
 from platform.core.registry import METHODS

@@ -1,4 +1,7 @@
-"""The gate of LayerMatch in all its forms: spec 2.4 (G0 to G10), 2.5, and acceptance tests 1 to 5 of section 10."""
+"""The gate of LayerMatch in all its forms, G0 to G10.
+
+docs/layermatch.md, sections 2.4 and 2.5, and acceptance tests 1 to 5 of its section 10.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.heads import gated_head, linear_gradient
+from methods.layermatch.heads import gated_head, linear_gradient
 from platform.core.registry import METHODS
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method, make_setup
 
@@ -269,7 +272,7 @@ vectors = st.integers(0, 2**31 - 1).map(lambda seed: torch.Generator().manual_se
 @given(vectors, st.sampled_from(["sign", "cosine", "project"]), st.floats(1e-3, 1e3))
 def test_the_judgement_hangs_on_the_angle_alone(generator, rule, scale):
     """Scaling the unlabelled loss scales what passes; what passes never works against the labels."""
-    from methods.parts.gates import _Judge
+    from methods.layermatch.gates import _GradientFilter
 
     gate: Any = gated("conflict").gate
     known, weight = (torch.randn(3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -277,7 +280,7 @@ def test_the_judgement_hangs_on_the_angle_alone(generator, rule, scale):
 
     def passed(gradient: Tensor) -> Tensor:
         live = weight.clone().requires_grad_()
-        (out,) = _Judge.apply(gate, rule, known, live)
+        (out,) = _GradientFilter.apply(gate, rule, known, live)
         return torch.autograd.grad(out, live, gradient)[0]
 
     once = passed(incoming)

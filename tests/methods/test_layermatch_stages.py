@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-from methods.parts.heads import scaled_step
-from methods.parts.stages import blocked_below, last_stages
+from methods.layermatch.blocked_stages import blocked_below, last_stages
+from methods.layermatch.heads import scaled_step
 from platform.core.registry import METHODS
 from platform.models import build
 from tests.methods.test_layermatch_gates import EXACT, FORMS, LAMBDA, STEP, B, gated, gradients
@@ -54,7 +54,7 @@ def test_without_batch_statistics_a_blocked_stage_learns_from_labels_alone(count
 
 
 def test_with_batch_statistics_weights_see_the_labelled_rows_only():
-    """Conv and batch norm against the formulas of spec 2.5, from what plain layers see; all else as in FixMatch."""
+    """Convolution and batch norm against the formulas of docs/layermatch.md, section 2.5; all else as in FixMatch."""
     method = gated("stages", model=small_cnn(), gate_stages=2)
     reference = make_method("fixmatch", model=small_cnn(), threshold=0.4, lambda_u=LAMBDA)
     seen: dict[str, tuple[Tensor, Tensor]] = {}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 from torch.nn import functional as F
 
+from methods.dividemix.network_pair import NetworkPair
 from methods.parts.loss_mixture import clean_probability
-from methods.parts.two_networks import Both
 from platform.core.registry import METHODS
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.data import open_dataset
@@ -97,7 +97,7 @@ def test_co_teaching_exchanges_the_easy_images():
     batch = ToyBatches(method, wrong=0.4).next(0)
     losses = [
         F.cross_entropy(network(batch.labelled.weak), batch.labelled.y, reduction="none").detach()
-        for network in (method.model, method.other)
+        for network in (method.model, method.second.model)
     ]
     easy = [each.argsort()[:4] for each in losses]
     assert set(easy[0].tolist()) != set(easy[1].tolist())
@@ -119,22 +119,22 @@ def test_the_second_network_follows_the_schedule_of_the_first(name):
     method = make_method(name)
     method.setup = dataclasses.replace(method.setup, grad_clip=1e-3)
     batches, optimizer = ToyBatches(method), make_optimizer(method.model)
-    before = [[p.detach().clone() for p in network.parameters()] for network in (method.model, method.other)]
+    before = [[p.detach().clone() for p in network.parameters()] for network in (method.model, method.second.model)]
     assert not all(torch.equal(a, b) for a, b in zip(*before, strict=True))  # another random start
     optimizer.param_groups[0]["lr"] = 0.0
     method.step(batches.next(0), optimizer)
-    for network, old in zip((method.model, method.other), before, strict=True):
+    for network, old in zip((method.model, method.second.model), before, strict=True):
         assert all(torch.equal(p, q) for p, q in zip(network.parameters(), old, strict=True))
     optimizer.param_groups[0]["lr"] = 0.01
     method.step(batches.next(1), optimizer)
-    for network, old in zip((method.model, method.other), before, strict=True):
+    for network, old in zip((method.model, method.second.model), before, strict=True):
         moved = torch.cat([(p - q).flatten() for p, q in zip(network.parameters(), old, strict=True)]).norm()
         assert 0 < moved < 1e-3  # lr 0.01, clipped at 1e-3, decay and momentum on top
 
 
 def test_two_networks_are_evaluated_as_one():
     first, second = ToyModel(0).eval(), ToyModel(1).eval()
-    both, x = Both(first, second), torch.randn(5, 1, 4, 4, dtype=torch.float64)
+    both, x = NetworkPair(first, second), torch.randn(5, 1, 4, 4, dtype=torch.float64)
     features, logits = both(x, with_features=True)
     torch.testing.assert_close(logits, (first(x) + second(x)) / 2)
     torch.testing.assert_close(both(x), logits)
@@ -147,7 +147,7 @@ def test_dividemix_is_evaluated_by_both_averages():
     batches = ToyBatches(method)
     train(method, batches, make_optimizer(method.model), last=3)
     x = batches.images[:4]
-    expected = (method.ema.module(x) + method.other_ema.module(x)) / 2
+    expected = (method.ema.module(x) + method.second.ema.module(x)) / 2
     torch.testing.assert_close(method.eval_model(x), expected)
 
 
@@ -181,7 +181,7 @@ def test_dividemix_refines_and_guesses(monkeypatch):
     method.clean[0, :], method.clean[1, :] = 0.2, 0.9  # network 1 trusts every label (by the second's losses), 2 none
     x1, x2 = batch.labelled.views
     with torch.no_grad():
-        p = [(net(torch.cat([x1, x2])).softmax(1).chunk(2)) for net in (method.model, method.other)]
+        p = [(net(torch.cat([x1, x2])).softmax(1).chunk(2)) for net in (method.model, method.second.model)]
     p = [(a + b) / 2 for a, b in p]
     seen = []
     original = method._loss

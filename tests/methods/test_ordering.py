@@ -1,4 +1,4 @@
-"""Acceptance test 11 of the LayerMatch specification: at a short budget, each step of the ladder is worth something."""
+"""At a short budget, supervised < Pseudo-Label < FixMatch (docs/layermatch.md, section 10, test 11)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_11_supervised_below_pseudo_label_below_fixmatch():
 @long
 @pytest.mark.skipif(not CIFAR.is_dir(), reason="CIFAR-10 is not at $KURABE_DATA/cifar10")
 def test_11_on_cifar_10_with_250_labels():
-    """As the specification has it. About 0.411, 0.419 and 0.437 (results/cifar10_250_labels.md)."""
+    """CIFAR-10, as in docs/layermatch.md, section 10. About 0.411, 0.419 and 0.437 (results/cifar10_250_labels.md)."""
     data = DataSettings.model_validate({"source": "parquet", "path": str(CIFAR)})
     train = TrainSettings(steps=1500, batch_size=32, lr=0.03, evaluations=1)
     supervised, pseudo_label, fixmatch = the_ladder((data, LabelSettings(per_class=25), train), uratio=2)

@@ -1,4 +1,7 @@
-"""Selectors against numbers computed by hand, with the order of their updates (LayerMatch spec 7.5-7.7, test 8)."""
+"""Selectors against numbers computed by hand, with the order of their updates.
+
+The order: docs/semi_supervised.md, sections 7.5 to 7.7; acceptance test 8 of docs/layermatch.md, section 10.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 
 from methods.parts.memory import latest
 from methods.parts.pseudo_labels import PseudoLabels
-from methods.parts.selectors import FlexMatch, FreeMatch, SelectorName, SoftMatch, make_selector
+from methods.parts.selectors import FlexMatchSelector, FreeMatchSelector, SelectorName, SoftMatchSelector, make_selector
 from platform.conformance.no_sync import NoHostSync
 from tests.methods.toy import make_setup
 
@@ -23,8 +26,8 @@ Q = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
 INDEX = torch.arange(3)
 
 
-def flexmatch(num_unlabelled: int, num_classes: int = 3) -> FlexMatch:
-    return FlexMatch(0.8, num_classes, num_train=100, num_unlabelled=num_unlabelled, device=CPU)
+def flexmatch(num_unlabelled: int, num_classes: int = 3) -> FlexMatchSelector:
+    return FlexMatchSelector(0.8, num_classes, num_train=100, num_unlabelled=num_unlabelled, device=CPU)
 
 
 def test_flexmatch_by_hand():
@@ -67,7 +70,7 @@ def test_latest_is_the_last_row_that_counts(rows):
 
 
 def test_freematch_by_hand():
-    selector = FreeMatch(0.5, 2, CPU)
+    selector = FreeMatchSelector(0.5, 2, CPU)
     mask = selector(Q, INDEX)
     tau = 0.5 * 0.5 + 0.5 * (0.9 + 0.6 + 0.7) / 3  # 0.6167: updated first, so that 0.6 fails; the old 0.5 would pass it
     torch.testing.assert_close(selector.tau, torch.tensor(tau))
@@ -80,7 +83,7 @@ def test_freematch_by_hand():
 
 
 def test_freematch_fairness_by_hand():
-    selector = FreeMatch(0.5, 2, CPU)
+    selector = FreeMatchSelector(0.5, 2, CPU)
     mask = selector(Q, INDEX)
     logits = torch.tensor([[0.8, 0.2], [0.01, 0.99], [0.4, 0.6]]).log().requires_grad_()
     loss = selector.fairness(logits, mask)
@@ -93,7 +96,7 @@ def test_freematch_fairness_by_hand():
 
 
 def test_freematch_fairness_of_nothing_or_of_one_class():
-    selector = FreeMatch(0.9, 3, CPU)
+    selector = FreeMatchSelector(0.9, 3, CPU)
     logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     nothing = selector.fairness(logits, torch.zeros(5))
     assert nothing == 0
@@ -104,13 +107,13 @@ def test_freematch_fairness_of_nothing_or_of_one_class():
 
 
 def test_freematch_clips_its_threshold():
-    selector = FreeMatch(0.0, 2, CPU, clip=0.95)
+    selector = FreeMatchSelector(0.0, 2, CPU, clip=0.95)
     selector(torch.tensor([[0.99, 0.01]]), INDEX[:1])
     assert selector.tau == pytest.approx(0.95)
 
 
 def test_softmatch_by_hand():
-    selector = SoftMatch(0.5, 2.0, 2, CPU)
+    selector = SoftMatchSelector(0.5, 2.0, 2, CPU)
     mask = selector(Q, INDEX)
     mean = (0.6, 0.4)  # the first step sets it
     torch.testing.assert_close(selector.p, torch.tensor(mean))
@@ -127,14 +130,14 @@ def test_softmatch_by_hand():
 
 
 def test_softmatch_aligns_the_weight_not_the_label():
-    selector = SoftMatch(0.5, 2.0, 2, CPU)
+    selector = SoftMatchSelector(0.5, 2.0, 2, CPU)
     q = torch.tensor([[0.95, 0.05], [0.55, 0.45]])  # aligned, the second image would be class 1
     assert PseudoLabels.of(q.log(), selector, INDEX[:2]).label.tolist() == [0, 0]
     assert (0.55 / 0.75) < (0.45 / 0.25)
 
 
 def test_a_single_image_has_a_variance_of_zero():
-    selector = SoftMatch(0.5, 2.0, 2, CPU)
+    selector = SoftMatchSelector(0.5, 2.0, 2, CPU)
     assert selector(Q[:1], INDEX[:1]).isfinite().all() and selector.var == 0.5
 
 

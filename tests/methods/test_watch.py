@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from methods.base import Batch, Terms
 from methods.parts.watch import EVERY
+from methods.supervised import Supervised
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method, make_optimizer, make_setup, train
 
 
@@ -166,3 +168,32 @@ def test_mixed_precision_is_watched_in_full():
     records = half.read_records()
     assert records["head_gradient_labelled"] == pytest.approx(exact["head_gradient_labelled"], rel=0.05)
     assert all(math.isfinite(value) for name, value in records.items() if "labelled" in name)
+
+
+class OwnStep(Supervised):
+    """A step that hands the sum of its terms to `descend`, as a scalar."""
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
+        terms = self.loss(batch)
+        self.descend(terms.total(), optimizer)
+        return terms
+
+
+def test_a_scalar_trains_alike_and_is_not_compared():
+    ends = []
+    for cls in (OwnStep, Supervised):
+        method = make_method(cls)
+        losses = train(method, ToyBatches(method), make_optimizer(method.model), last=3)
+        ends.append((losses, [p.tolist() for p in method.model.parameters()], set(method.read_records())))
+    assert ends[0][:2] == ends[1][:2]
+    assert ends[1][2] - ends[0][2] == {"head_gradient_labelled"}
+
+
+def test_a_step_within_a_step_of_another_method_is_not_compared():
+    """Each method has a watch of its own: only the method whose step is observed is looked at."""
+    outer, inner = make_method("supervised"), make_method("fixmatch", threshold=0.4)
+    batch, step = ToyBatches(inner).next(1), outer.step
+    outer.step = lambda *args: inner.step(batch, make_optimizer(inner.model)) and step(*args)
+    outer.take_step(ToyBatches(outer).next(0), make_optimizer(outer.model))
+    assert "head_gradient_labelled" in outer.read_records()
+    assert not [name for name in inner.read_records() if "gradient" in name]

@@ -1,4 +1,4 @@
-"""How much each training image is trusted, and whether rightly so."""
+"""Trust in the label of each training image, and how well it separates right from wrong labels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 class Trust(nn.Module):
-    """value: [images] the last trust of each training image, -1 = not seen yet; wrong: whether its given label is, -1 =
-    unknown. Both in the index space of Stream.index.
+    """Last trust of each training image: `value` [images], -1 = not seen yet; `wrong` [images]: whether the given label
+    is, -1 = unknown. Both in the index space of Stream.index.
 
     True labels are for these diagnostics alone. Under MixUp a mixture's trust is noted for its first image.
     """
@@ -27,7 +27,7 @@ class Trust(nn.Module):
 
     @torch.no_grad()
     def note(self, trust: Tensor, stream: Stream, method: Method) -> None:
-        """Keeps the trust [B] of a step's images; records the mean of right and of wrong labels (weight_clean,
+        """Store the trust [B] of a step's images; record its mean over right and over wrong labels (weight_clean,
         weight_noisy). Never waits for the device."""
         trust = at_least_float32(trust)
         known = stream.true >= 0
@@ -41,22 +41,22 @@ class Trust(nn.Module):
 
     @torch.no_grad()
     def read(self) -> dict[str, float]:
-        """weight_auroc: the chance that a right label is trusted more than a wrong one (0.5 = no better than drawing);
-        weight_clean_p10, _p50, _p90 and weight_noisy_...: their spread. NaN where there are none. Waits once."""
+        """Diagnostics weight_auroc, the probability that a right label has more trust than a wrong one (0.5 = random),
+        and weight_clean_p10, _p50, _p90 and weight_noisy_..., quantiles. NaN where there are none. Waits once."""
         seen = self.value >= 0
         groups = {"clean": self.value[seen & (self.wrong == 0)], "noisy": self.value[seen & (self.wrong == 1)]}
         values = {"weight_auroc": auroc(groups["clean"], groups["noisy"])}
         for name, group in groups.items():
-            marks = torch.tensor(QUANTILES, device=group.device)
+            quantiles = torch.tensor(QUANTILES, device=group.device)
             ordered = group.sort().values if len(group) else torch.full((1,), float("nan"), device=group.device)
-            places = (marks * (len(ordered) - 1)).round().long()
+            places = (quantiles * (len(ordered) - 1)).round().long()
             values |= {f"weight_{name}_p{round(100 * q)}": v for q, v in zip(QUANTILES, ordered[places], strict=True)}
         numbers = torch.stack([value.double() for value in values.values()]).tolist()
         return dict(zip(values, numbers, strict=True))
 
 
 def auroc(higher: Tensor, lower: Tensor) -> Tensor:
-    """The area under the ROC curve: P(h > l) + P(h = l) / 2 for h from `higher` [N], l from `lower` [M].
+    """Area under the ROC curve: P(h > l) + P(h = l) / 2 for h from `higher` [N], l from `lower` [M].
 
     NaN where either is empty. By sorting and searching: O((N + M) log M).
     """

@@ -1,4 +1,4 @@
-"""CLID-MU: learn which labels to trust from the agreement of two layers, without a clean label."""
+"""CLID-MU: weights of noisy labels by meta-learning on the agreement of two layers, without clean labels."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any
 
 import torch
-from pydantic import field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from methods.base import Batch, Method, Terms, Views, hyper
-from methods.fixmatch import FixMatch
-from methods.flexmatch import FlexMatch
-from methods.layermatch import LayerMatch
-from methods.mixup import MixUp
-from methods.parts.batch_norm import frozen_statistics
-from methods.parts.composition import base_hyper, with_bases
-from methods.parts.hypergradient import (
+from methods.base import Batch, Method, Terms, Views
+from methods.clid_mu.composition import base_hyper, with_bases
+from methods.clid_mu.hyper_parameters import BASES, META_VIEWS, ClidMuHyper
+from methods.clid_mu.hypergradient import (
     SCHEMES,
     VirtualStep,
     cheapest_exact,
@@ -29,92 +24,18 @@ from methods.parts.hypergradient import (
     linear_head,
     virtual_forward,
 )
-from methods.parts.layers import FEATURES, check_layers, parse_layers, stage_outputs
-from methods.parts.meta_models import VRI, Judged, MetaModel, WNet, judged
-from methods.parts.meta_objectives import SMALL_LOSS, Goal, label_loss, layered_clid
+from methods.clid_mu.layers import FEATURES, check_layers, parse_layers, stage_outputs
+from methods.clid_mu.meta_models import VRI, MetaInputs, MetaModel, WNet, meta_inputs
+from methods.clid_mu.meta_objectives import SMALL_LOSS, label_loss, layered_clid
+from methods.clid_mu.small_loss import SmallLossSet
+from methods.clid_mu.trust import Trust
+from methods.parts.batch_norm import frozen_statistics
 from methods.parts.precision import at_least_float32, full_precision
-from methods.parts.small_loss import SmallLossSet
-from methods.parts.trust import Trust
-from methods.ranges import choice, int_log_uniform, log_uniform, uniform
-from methods.supervised import Supervised
-from methods.uda import UDA
-
-BASES: dict[str, type[Method]] = {
-    "supervised": Supervised,
-    "mixup": MixUp,
-    "fixmatch": FixMatch,
-    "flexmatch": FlexMatch,
-    "uda": UDA,
-    "layermatch": LayerMatch,
-}
-META_VIEWS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong")}
-
-
-class ClidMuHyper(Method.Hyper):
-    """CLID-MU's own; `with_bases` adds those of each base as BASE_KEY (fixmatch_threshold, mixup_alpha, ...)."""
-
-    base: Literal["supervised", "mixup", "fixmatch", "flexmatch", "uda", "layermatch"] = hyper(
-        "supervised", help="the method whose labelled loss is weighted"
-    )
-    meta_model: Literal["wnet", "vri"] = hyper(
-        "wnet", search=choice("wnet", "vri"), help="a weight of each loss, or a rectifier of each logit"
-    )
-    meta_goal: Goal = hyper("clid", help="what judges the virtual step; ce reads true labels (an oracle)")
-    meta_lr: float = hyper(1e-5, search=log_uniform(1e-5, 1e-1), gt=0, help="learning rate of the meta-model")
-    meta_batch_size: int = hyper(100, search=int_log_uniform(50, 400), ge=2, help="images of a meta batch")
-    meta_set_size: int = hyper(1000, ge=2, help="images that meta batches are drawn from")
-    meta_source: Literal["training", "unlabelled", "held_out"] = hyper(
-        "training", help="where the meta set is drawn from; with few labels, unlabelled"
-    )
-    meta_view: Literal["weak", "strong", "both"] = hyper("weak", help="views of meta images; both = twice the rows")
-    temperature: float = hyper(0.5, search=uniform(0.1, 1.0), gt=0, help="CLID's temperature on feature cosines")
-    normalizer_grad: bool = hyper(
-        False, search=choice(False, True), help="differentiate CLID's row sums; off = as released"
-    )
-    layers: str = hyper(
-        FEATURES, help="hidden layers of CLID with weights: features, or for instance stage1=0.5, features=1"
-    )
-    normalise: Literal["auto", "sum", "none"] = hyper(
-        "auto", help="wnet: weights sum to 1, or not; auto = as released: none on top of unlabelled images, else sum"
-    )
-    vri_lambda: float = hyper(0.0, ge=0, help="vri: weight of its regulariser; without effect (see parts/meta_models)")
-    hypergradient: Literal["auto", "exact_reverse", "exact_forward", "finite_difference", "top_stage", "last_layer"] = (
-        hyper("auto", help="how the meta-gradient is computed; auto = the cheaper exact one")
-    )
-    every: int = hyper(1, ge=1, help="meta update every so many steps; 1 = as released")
-    warmup_epochs: int | None = hyper(
-        None, ge=0, help="passes over the labelled images without weights first; none = 10 for *_sloss, else 0"
-    )
-    reselect_epochs: int = hyper(1, ge=1, help="*_sloss: passes over the labelled images between two selections")
-
-    @property
-    def uses_truth(self) -> bool:
-        return self.meta_goal == "ce"
-
-    @field_validator("layers")
-    @classmethod
-    def _layers_parse(cls, value: str) -> str:
-        parse_layers(value)
-        return value
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        if self.meta_batch_size > self.meta_set_size:
-            raise ValueError(
-                f"meta_batch_size: {self.meta_batch_size} is larger than the meta set (meta_set_size: "
-                f"{self.meta_set_size}); at most that"
-            )
-        if self.meta_goal in SMALL_LOSS and self.meta_source != "training":
-            raise ValueError(f"meta_source: {self.meta_goal} selects among the training images; allowed: training")
-        if self.meta_source == "unlabelled" and self.meta_goal not in ("clid", "ce"):
-            raise ValueError(f"meta_source: {self.meta_goal} reads given labels; allowed: training, held_out")
-        base_hyper(self, self.base, BASES[self.base])
-        return self
 
 
 @dataclass
-class _Now:
-    """A step under way. x: what the network saw first. features: what its head saw first, [rows, D]."""
+class _CurrentStep:
+    """State of the current step. seen: the first input `x` of the network and `features` [rows, D] of its head."""
 
     batch: Batch
     optimizer: torch.optim.Optimizer
@@ -136,8 +57,8 @@ class ClidMu(Method):
     FixMatch, FlexMatch or UDA as there, the virtual step is of the labelled images alone, the unlabelled loss is not
     weighted and wnet's weights are not normalised. Ours: one training forward serves both steps where there are no
     unlabelled images, weak views where the release has strong ones, LayerMatch and MixUp as bases, the cheaper
-    meta-gradients (parts/hypergradient.py), more layers, `every`, meta sets drawn uniformly for all goals but *_sloss.
-    When: a medium or large part of the labels is wrong and nobody can say which. meta_lr decides: search it widely.
+    meta-gradients (hypergradient.py), more layers, `every`, meta sets drawn uniformly for all goals but *_sloss.
+    When: a medium or large part of the labels is wrong and it is unknown which. meta_lr decides: search it widely.
     Costs about 4 times a plain step, 1.3 to 2.2 with last_layer or every 5 (results/hypergradient.md).
     """
 
@@ -149,9 +70,8 @@ class ClidMu(Method):
     def build(self) -> None:
         settings, setup = self.hyper, self.setup
         base = BASES[settings.base]
-        self.base = base(self.model, base_hyper(settings, settings.base, base), setup)
-        self.base.ema = self.ema
-        self.base.labelled_loss = self._labelled_loss
+        self.base = base(self.model, base_hyper(settings, settings.base, base), setup, self._weighted_loss)
+        self.base.ema, self.base.watch = self.ema, self.watch
         self.generator.manual_seed(setup.seed ^ 1)  # what is drawn for the meta-model is not what the base draws
         self._shared = not base.views_for(self.base.hyper).unlabelled
         self._scheme = settings.hypergradient
@@ -179,13 +99,13 @@ class ClidMu(Method):
     # -- a step --------------------------------------------------------------------------------------------------------
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
-        self._now = self._begin(batch, optimizer)
-        with self.autocast(), self._attention(shared=True), self._watch():
+        self._current = self._begin(batch, optimizer)
+        with self.autocast(), self._attention(shared=True), self._first_inputs():
             terms = self.base.loss(batch)
-        if not self._now.weighted:
+        if not self._current.weighted:
             raise TypeError(f"base: {self.hyper.base} does not pass its labelled images through labelled_loss()")
-        del self._now
-        self.base.descend(terms.total(), optimizer)
+        del self._current
+        self.base.descend(terms, optimizer)
         return terms
 
     def after_step(self, batch: Batch) -> None:
@@ -195,8 +115,8 @@ class ClidMu(Method):
     def eval_model(self) -> nn.Module:
         return self.base.eval_model
 
-    def _begin(self, batch: Batch, optimizer: torch.optim.Optimizer) -> _Now:
-        """What is due at this step; selects the meta set anew where it is time."""
+    def _begin(self, batch: Batch, optimizer: torch.optim.Optimizer) -> _CurrentStep:
+        """State of a new step; selects the meta set anew where a selection is due."""
         settings, epoch = self.hyper, math.ceil(self.setup.num_labelled / len(batch.labelled.y))
         epochs = settings.warmup_epochs
         if epochs is None:
@@ -210,44 +130,44 @@ class ClidMu(Method):
         if self.meta_set is not None and since >= 0 and since % (settings.reselect_epochs * epoch) == 0:
             with self.autocast():
                 self.meta_set.select(self.model)
-        return _Now(batch, optimizer, meta_due=since >= 0 and since % settings.every == 0, warming_up=since < 0)
+        return _CurrentStep(batch, optimizer, meta_due=since >= 0 and since % settings.every == 0, warming_up=since < 0)
 
-    def _labelled_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The base's labelled loss, weighted; the meta-model learns first, where that is due."""
-        now = self._now
-        now.weighted = True
+    def _weighted_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Weighted labelled loss of the base, after an update of the meta-model where one is due."""
+        current = self._current
+        current.weighted = True
         with full_precision(logits.device):
-            if now.warming_up:
+            if current.warming_up:
                 return F.cross_entropy(at_least_float32(logits), target)
-            features = now.seen["features"][: len(target)]
-            seen = judged(logits, features, target)
-            if now.meta_due:
+            features = current.seen["features"][: len(target)]
+            seen = meta_inputs(logits, features, target)
+            if current.meta_due:
                 self._meta_step(logits, seen)
             with torch.no_grad():
-                said = self.weighting.judge(seen, self.generator)
-                self.trust.note(self.weighting.trust(said, target), now.batch.labelled, self)
-            return self.weighting.loss(said, at_least_float32(logits), target)
+                output = self.weighting.output_for(seen, self.generator)
+                self.trust.note(self.weighting.trust(output, target), current.batch.labelled, self)
+            return self.weighting.loss(output, at_least_float32(logits), target)
 
-    def _meta_step(self, logits: Tensor, seen: Judged) -> None:
-        now = self._now
-        x = now.seen["x"] if self._shared else now.batch.labelled.x
+    def _meta_step(self, logits: Tensor, seen: MetaInputs) -> None:
+        current = self._current
+        x = current.seen["x"] if self._shared else current.batch.labelled.x
         if not self._shared:  # a pass of its own over the labelled images is cheaper than one through all of them
             with self.autocast(), self._attention(shared=False), frozen_statistics(self.model):
                 features, logits = self.model(x, with_features=True)
-            seen = judged(logits, features, seen.target)
+            seen = meta_inputs(logits, features, seen.target)
         value, gradients = SCHEMES[self._scheme](self._virtual_step(x, logits, seen))
         for parameter, gradient in zip(self.weighting.parameters(), gradients, strict=True):
             parameter.grad = gradient
         self.meta_optimizer.step()
         self.record(meta_loss=value)
 
-    def _virtual_step(self, x: Tensor, logits: Tensor, seen: Judged) -> VirtualStep:
-        said = self.weighting.judge(seen, self.generator)
-        meta_x, meta_y = self._meta_batch(self._now.batch)
+    def _virtual_step(self, x: Tensor, logits: Tensor, seen: MetaInputs) -> VirtualStep:
+        output = self.weighting.output_for(seen, self.generator)
+        meta_x, meta_y = self._meta_batch(self._current.batch)
         hidden: dict[str, Tensor] = {}
 
         def train_loss(z: Tensor) -> Tensor:
-            loss = self.weighting.loss(said, at_least_float32(z), seen.target)
+            loss = self.weighting.loss(output, at_least_float32(z), seen.target)
             if self.hyper.vri_lambda:
                 loss = loss + self.hyper.vri_lambda * self.weighting.regulariser(seen)
             return loss
@@ -266,7 +186,7 @@ class ClidMu(Method):
             x=x,
             logits=logits,
             features=seen.features,
-            rates=learning_rates(self.model, self._now.optimizer),
+            rates=learning_rates(self.model, self._current.optimizer),
             train_loss=train_loss,
             meta_loss=lambda parameters: head_loss(*forward(parameters)),
             meta_features=lambda: forward({})[0],
@@ -295,9 +215,9 @@ class ClidMu(Method):
         return total
 
     @contextlib.contextmanager
-    def _watch(self) -> Iterator[None]:
-        """Keeps what the network and its head see first."""
-        seen = self._now.seen
+    def _first_inputs(self) -> Iterator[None]:
+        """Keep the first inputs of the network and of its head."""
+        seen = self._current.seen
 
         def keep(name: str):
             def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -305,8 +225,8 @@ class ClidMu(Method):
 
             return hook
 
-        watched = {"x": self.model, "features": self.model.get_submodule("head")}
-        handles = [module.register_forward_pre_hook(keep(name)) for name, module in watched.items()]
+        modules = {"x": self.model, "features": self.model.get_submodule("head")}
+        handles = [module.register_forward_pre_hook(keep(name)) for name, module in modules.items()]
         try:
             yield
         finally:
@@ -314,11 +234,11 @@ class ClidMu(Method):
                 handle.remove()
 
     def _attention(self, shared: bool) -> contextlib.AbstractContextManager[Any]:
-        """Fused attention has no second derivative: off where the pass will be differentiated twice."""
-        twice = self._scheme in ("exact_reverse", "top_stage") and self._now.meta_due and shared == self._shared
+        """Switch fused attention off where a pass is differentiated twice: it has no second derivative."""
+        twice = self._scheme in ("exact_reverse", "top_stage") and self._current.meta_due and shared == self._shared
         return sdpa_kernel(SDPBackend.MATH) if twice else contextlib.nullcontext()
 
-    # -- what the platform asks --------------------------------------------------------------------------------------
+    # -- what the platform reads --------------------------------------------------------------------------------------
 
     @classmethod
     def views_for(cls, hyper: Any) -> Views:

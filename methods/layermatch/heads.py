@@ -1,4 +1,4 @@
-"""The classifier at the end of a model: found, with gated parameters, its gradient, its learning rate."""
+"""The classifier of a model: access, gated parameters, closed-form gradient, a learning rate of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gated_head(
     W_gate = sg(W) + share (W - sg(W)), b likewise: the value is W's, the gradient to the features is unchanged. share 0
     is LayerMatch's Grad-ReLU (hard block), share 1 the plain head. Works for any head, not only linear ones: its
     parameters are gated, not what it makes of them. at: a head of the same form whose values stand in for W and b.
-    (LayerMatch spec 2.2 and 2.4 G1; `at` is its reading A3.)
+    (docs/layermatch.md, sections 2.2 and 2.4, G1; `at` is reading A3 of section 3.2.)
     """
     live = dict(head.named_parameters())
     frozen = {name: parameter.detach() for name, parameter in (at or head).named_parameters()}
@@ -36,7 +36,7 @@ def gated_head(
 
 
 def call_head(head: nn.Module, parameters: Mapping[str, Tensor], features: Tensor) -> Tensor:
-    """The head with other parameters."""
+    """Logits [N, K] of `features` [N, D] by the head with other parameters."""
     if type(head) is nn.Linear:  # a tenth of functional_call's time on the host
         return F.linear(features, parameters["weight"], parameters.get("bias"))
     return functional_call(head, dict(parameters), (features,))
@@ -59,7 +59,7 @@ def find_head(model: nn.Module, linear: str = "") -> nn.Module:
 @torch.no_grad()
 def linear_gradient(features: Tensor, logits: Tensor, y: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
     """Gradients of (1/N) sum_i weight_i CE(z_i, y_i) to a linear head: weight [K, D] = R^T Phi, bias [K] = column sums
-    of R, R = weight (softmax(Z) - Y) / N. (LayerMatch spec 2.4, G6.)"""
+    of R, R = weight (softmax(Z) - Y) / N. (docs/layermatch.md, section 2.4, G6)"""
     with full_precision(features.device):
         one_hot = y[:, None] == torch.arange(logits.shape[1], device=y.device)  # F.one_hot would look at y's values
         residual = at_least_float32(logits).softmax(dim=1) - one_hot.to(torch.float32)
@@ -80,8 +80,8 @@ def scaled_step(parameters: Iterable[nn.Parameter], factor: float) -> Iterator[N
         yield
         return
     moved: list[Tensor] = list(parameters)
+    before = [parameter.detach().clone() for parameter in moved]
+    yield
     with torch.no_grad():
-        before = [parameter.clone() for parameter in moved]
-        yield
         torch._foreach_lerp_(before, moved, factor)
         torch._foreach_copy_(moved, before)

@@ -1,13 +1,13 @@
-"""Meta objectives: what a virtual step is judged by, on a meta batch.
+"""Meta objectives: losses on a meta batch after a virtual step.
 
     clid        sum_l a_l H(P, Q_l) / sum_l a_l over the layers l: the outputs' graph against each layer's; no labels
     ce          cross-entropy with the true labels: an oracle, to compare with
     ce_noisy    cross-entropy with the given labels
     mae         mean of 1 - softmax(z)_y with the given labels
-    ce_sloss, mae_sloss     the same on images selected by small loss (parts/small_loss.py)
+    ce_sloss, mae_sloss     the same on images selected by small loss (small_loss.py)
 
 The release has clid with the last hidden layer alone; more layers and their weights are our reading: a graph Q_l is a
-constant to the gradient, so each adds a pull of the outputs towards its own layer's picture of the batch.
+constant to the gradient, so each pulls the outputs' graph towards that of its own layer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def layered_clid(
     temperature: float,
     normalizer_grad: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted mean of CLID over layers, and CLID of each; hidden: [N, D_l] by layer, labels unused."""
+    """Weighted mean of CLID over layers, and CLID of each; hidden: [N, D_l] by layer, labels unused."""
     each = {name: clid(hidden[name], logits, temperature, normalizer_grad) for name in weights}
     total = torch.stack([weight * each[name] for name, weight in weights.items()]).sum() / sum(weights.values())
     return total, {name: value.detach() for name, value in each.items()}

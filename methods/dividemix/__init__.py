@@ -1,4 +1,4 @@
-"""DivideMix: two networks tell each other which labels to believe, and treat the rest as unlabelled."""
+"""DivideMix: two networks divide the labels for each other into clean and noisy, and treat the noisy as unlabelled."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Batch, Stream, Terms, Views, hyper
+from methods.base import Batch, Method, Stream, Terms, Views, hyper
+from methods.dividemix.network_pair import NetworkPair
 from methods.parts.batch_norm import frozen_statistics
 from methods.parts.loss_mixture import clean_probability
 from methods.parts.memory import latest
 from methods.parts.mixing import mix_near, one_hot, sharpen
-from methods.parts.two_networks import Both, TwoNetworks
+from methods.parts.second_network import SecondNetwork
 from methods.ranges import log_uniform, uniform
 
 
-class DivideMix(TwoNetworks):
+class DivideMix(Method):
     """Divide the images by a mixture model of their losses, then MixMatch on both parts (Li et al., 2020, 2002.07394).
 
     Warm-up: L = CE + confidence_penalty mean_i sum_c p_ic log p_ic. Then once per epoch (host arithmetic says when; the
@@ -33,7 +34,7 @@ class DivideMix(TwoNetworks):
     When: much label noise and time: about four plain steps of twice the batch.
     """
 
-    class Hyper(TwoNetworks.Hyper):
+    class Hyper(Method.Hyper):
         warmup: float = hyper(
             0.1, search=uniform(0.03, 0.3), ge=0, le=1, help="part of the steps on all labels; an epoch at least"
         )
@@ -53,7 +54,7 @@ class DivideMix(TwoNetworks):
     in_flight = ("model_ema", "clean_threshold", "temperature", "alpha", "lambda_u")
 
     def build(self) -> None:
-        super().build()
+        self.second = SecondNetwork(self.model, self.setup, self.hyper.model_ema)
         shape, device = (2, self.setup.num_train), self.setup.device
         self.register_buffer("losses", torch.full(shape, -1.0, device=device))  # -1: not seen yet
         self.register_buffer("clean", torch.ones(shape, device=device))
@@ -62,7 +63,7 @@ class DivideMix(TwoNetworks):
 
     @property
     def eval_model(self) -> nn.Module:
-        return Both(self.ema.module, self.other_ema.module)
+        return NetworkPair(self.ema.module, self.second.ema.module)
 
     def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         epoch = math.ceil(self.setup.num_labelled / len(batch.labelled.y))
@@ -76,12 +77,18 @@ class DivideMix(TwoNetworks):
                 parts = self._divided(
                     batch.labelled, self.hyper.lambda_u * self.ramp_up(batch.step - start, self.hyper.ramp)
                 )
-        self.descend_both(parts[0].total(), parts[1].total(), optimizer)
+        self.watch.compare(parts[1])  # before the first network moves, while the graphs of both are complete
+        self.descend(parts[0].total(), optimizer)
+        self.second.descend(parts[1].total(), optimizer, self.setup.grad_clip)
         return Terms({name: (parts[0][name] + parts[1][name]) / 2 for name in parts[0]})
+
+    def after_step(self, batch: Batch) -> None:
+        super().after_step(batch)
+        self.second.update_average()
 
     def _warm_up(self, labelled: Stream) -> list[Terms]:
         found = []
-        for k, network in enumerate((self.model, self.other)):
+        for k, network in enumerate((self.model, self.second.model)):
             logits = network(labelled.views[0])
             each = F.cross_entropy(logits, labelled.y, reduction="none")
             self._remember(k, labelled.index, each)
@@ -91,7 +98,7 @@ class DivideMix(TwoNetworks):
         return found
 
     def _divided(self, labelled: Stream, weight: float) -> list[Terms]:
-        networks = (self.model, self.other)
+        networks = (self.model, self.second.model)
         guesses = [self._guess(network, labelled) for network in networks]
         y = one_hot(labelled.y, guesses[0])
         found = []
@@ -132,7 +139,7 @@ class DivideMix(TwoNetworks):
         self.losses[k].index_copy_(0, index, losses[latest(index)[0]].clamp(min=0).to(self.losses.dtype))
 
     def _record(self, labelled: Stream, kept: Tensor) -> None:
-        """label_precision: right labels among the kept ones; label_recall: kept ones among the right labels."""
+        """Record label_precision: right labels among the kept ones; label_recall: kept ones among the right labels."""
         known, right = labelled.true >= 0, (labelled.true >= 0) & (labelled.y == labelled.true)
         both = (right & kept).sum()
         self.record(kept_share=kept.float().mean())

@@ -1,10 +1,11 @@
-"""Blocking a loss from the weights of whole stages, while it still passes through them (LayerMatch spec 2.5, G8).
+"""Blocking a loss from the weights of whole stages, while its gradient still passes through them.
 
 In one forward over labelled and unlabelled images both losses share every layer. Here a layer's weights see a gradient
 from the first rows only: y = [f(x_first; W), f(x_rest; sg W)]. For a layer whose rows are independent (convolution,
 linear, layer normalisation) this costs no arithmetic. Batch normalisation keeps its statistics of all rows; only its
 scale and shift are told apart. Without batch statistics the gradient is that of the first rows' loss alone; with them,
-what the losses exchange through the statistics still reaches the weights (our reading; the spec checked linear layers).
+what the losses exchange through the statistics still reaches the weights (our reading). This is G8 of
+docs/layermatch.md, section 2.5.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
 
 @contextlib.contextmanager
 def blocked_below(layers: list[nn.Module], rows: int) -> Iterator[None]:
-    """Inside, the layers' weights get gradients from the first `rows` rows of their inputs only."""
+    """Give the layers' weights gradients from the first `rows` rows of their inputs only, inside."""
     for layer in layers:
         plain = layer.forward
         split = _split_norm if isinstance(layer, _BatchNorm) else functools.partial(_split, plain)

@@ -2,8 +2,8 @@
 
 For a head z = h(phi; W, b) and an unlabelled loss L_u the head's gradient becomes grad L_labelled + alpha lambda_u
 grad L_u; the value of the logits and the gradient to the features stay those of the plain head. Alpha may be a number,
-depend on time, on the image, on the class, on chance, or on whether the two gradients agree. The paper (LayerMatch,
-arXiv 2406.14207) blocks: alpha = 0. All else is our reading (spec 2.4, G0 to G10; the letters are its rows).
+depend on time, on the image, on the class, on a random draw, or on whether the two gradients agree. The paper
+(LayerMatch, arXiv 2406.14207) blocks: alpha = 0. All else is our reading: G0 to G10 of docs/layermatch.md, section 2.4.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from methods.base import Method, Setup, hyper
-from methods.parts.heads import Share, call_head, find_head, gated_head, linear_gradient
+from methods.layermatch.heads import Share, call_head, find_head, gated_head, linear_gradient
 from methods.parts.memory import latest
 from methods.parts.pseudo_labels import PseudoLabels
 from methods.ranges import choice, int_uniform, log_uniform, uniform
 
 
 class GateHyper(Method.Hyper):
-    """Settings of a gate. Each belongs to the modes that its help names and means nothing in the others."""
+    """Settings of a gate."""
 
     gate_mode: Literal[
         "hard",
@@ -48,42 +48,77 @@ class GateHyper(Method.Hyper):
         search=choice(0.0, 0.1, 0.3, 1.0),
         ge=0,
         le=1,
+        when={"gate_mode": "scalar"},
         help="scalar: share of L_u that trains the head; 1 = FixMatch",
     )
     gate_schedule: Literal["open_linear", "open_cosine", "close_linear", "close_cosine", "block_until"] = hyper(
         "block_until",
         search=choice("open_linear", "open_cosine", "close_linear", "close_cosine", "block_until"),
+        when={"gate_mode": "schedule"},
         help="schedule: the share rises 0 to 1, falls 1 to 0, or is 0 and then 1",
     )
     gate_time: float = hyper(
-        0.5, search=uniform(0.05, 1.0), ge=0, le=1, help="schedule: part of the steps after which it has ended"
+        0.5,
+        search=uniform(0.05, 1.0),
+        ge=0,
+        le=1,
+        when={"gate_mode": "schedule"},
+        help="schedule: part of the steps after which it has ended",
     )
     gate_sample: Literal["threshold", "power"] = hyper(
         "threshold",
         search=choice("threshold", "power"),
+        when={"gate_mode": "sample"},
         help="sample: 1[confidence >= gate_threshold], or its power",
     )
     gate_threshold: float = hyper(
-        0.99, search=uniform(0.9, 0.9999), ge=0, le=1, help="sample: confidence from which an image trains the head"
+        0.99,
+        search=uniform(0.9, 0.9999),
+        ge=0,
+        le=1,
+        when={"gate_sample": "threshold"},
+        help="sample: confidence from which an image trains the head",
     )
-    gate_power: float = hyper(4.0, search=log_uniform(1.0, 32.0), ge=0, help="sample: exponent of the confidence")
+    gate_power: float = hyper(
+        4.0,
+        search=log_uniform(1.0, 32.0),
+        ge=0,
+        when={"gate_sample": "power"},
+        help="sample: exponent of the confidence",
+    )
     gate_target: float = hyper(
         0.5,
         search=uniform(0.1, 1.0),
         ge=0,
+        when={"gate_mode": "class"},
         help="class: opens once this part of the images that it should have carry its pseudo-label",
     )
-    gate_keep: float = hyper(0.5, search=uniform(0.0, 1.0), ge=0, le=1, help="random: probability of letting through")
+    gate_keep: float = hyper(
+        0.5,
+        search=uniform(0.0, 1.0),
+        ge=0,
+        le=1,
+        when={"gate_mode": "random"},
+        help="random: probability of letting through",
+    )
     gate_grain: Literal["rows", "entries"] = hyper(
-        "rows", search=choice("rows", "entries"), help="random: what is drawn, whole classes or single weights"
+        "rows",
+        search=choice("rows", "entries"),
+        when={"gate_mode": "random"},
+        help="random: what is drawn, whole classes or single weights",
     )
     gate_conflict: Literal["sign", "cosine", "project"] = hyper(
         "sign",
         search=choice("sign", "cosine", "project"),
+        when={"gate_mode": "conflict"},
         help="conflict: open where the gradients agree, by how much they agree, or without the part that disagrees",
     )
     gate_stages: int = hyper(
-        1, search=int_uniform(1, 3), ge=1, help="stages: how many stages before the head are blocked like it"
+        1,
+        search=int_uniform(1, 3),
+        ge=1,
+        when={"gate_mode": "stages"},
+        help="stages: how many stages before the head are blocked like it",
     )
     head_lr_factor: float = hyper(
         1.0, search=log_uniform(0.3, 10.0), gt=0, help="learning rate of the head, in units of the others' (any mode)"
@@ -92,8 +127,8 @@ class GateHyper(Method.Hyper):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a gate may look at in a step. features: [B, D], logits: [B, K], y: [B] of the labelled images; guess, index:
-    of the [N] unlabelled ones."""
+    """Tensors of a step that a gate may depend on. features: [B, D], logits: [B, K], y: [B] of the labelled images;
+    guess, index: of the [N] unlabelled ones."""
 
     step: int
     features: Tensor
@@ -107,7 +142,7 @@ class Evidence:
 
 
 class Gate(nn.Module):
-    """Base, and the constant share: G0 (hard) and G1 (scalar)."""
+    """Base class, and the constant share: G0 (hard) and G1 (scalar)."""
 
     linear: ClassVar[bool] = False
     """Whether the gate's form needs a linear head."""
@@ -124,11 +159,11 @@ class Gate(nn.Module):
         return 0.0 if self.settings.gate_mode in ("hard", "stages") else self.settings.gate
 
     def readings(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Diagnostics of the last step as (sum, count). A share that is a setting is none."""
+        """Diagnostics of the last step as (sum, count); none where the share is a setting."""
         return {}
 
 
-class Schedule(Gate):
+class ScheduleGate(Gate):
     """G2: the share follows the training's progress t / (gate_time N)."""
 
     def share(self, head: nn.Module, evidence: Evidence) -> float:
@@ -141,7 +176,7 @@ class Schedule(Gate):
         return progress if name.startswith("open") else 1 - progress
 
 
-class Sample(Gate):
+class SampleGate(Gate):
     """G3: z_i = h(phi_i; sg W) + alpha_i [v_i - sg v_i], v_i = h(sg phi_i; W), alpha_i = 1[c_i >= tau] or c_i^gamma."""
 
     def forward(self, head: nn.Module, features: Tensor, evidence: Evidence, at: nn.Module | None = None) -> Tensor:
@@ -159,8 +194,8 @@ class Sample(Gate):
         return {"gate_open": ((self._open * self._weight).sum(), self._weight.sum())}
 
 
-class Rows(Gate):
-    """Base of the gates with a share per class: the head's parameters have one row each."""
+class RowGate(Gate):
+    """Base class of the gates with a share per class: the head's parameters have one row each."""
 
     def __init__(self, head: nn.Module, settings: Any, setup: Setup, generator: torch.Generator) -> None:
         super().__init__(head, settings, setup, generator)
@@ -170,7 +205,7 @@ class Rows(Gate):
                 raise ValueError(f"gate_mode: '{mode}' needs a head with one row per class; its {name} has other rows")
 
     def by_row(self, head: nn.Module, share: Tensor) -> dict[str, Share]:
-        """share: [K]."""
+        """Share by parameter of the head, from the share [K] of each class."""
         self._open = share
         return {name: share.view(-1, *[1] * (p.ndim - 1)).to(p.dtype) for name, p in head.named_parameters()}
 
@@ -178,7 +213,7 @@ class Rows(Gate):
         return {"gate_open": (self._open.sum(), torch.full_like(self._open, 1.0).sum())}
 
 
-class PerClass(Rows):
+class ClassGate(RowGate):
     """G4: row k is open once the images that carry pseudo-label k reach gate_target times their expected number.
 
     An image carries the label that it was last selected with; the expected number is N_u times the class's part of the
@@ -207,7 +242,7 @@ class PerClass(Rows):
         return self.by_row(head, open_)
 
 
-class Random(Rows):
+class RandomGate(RowGate):
     """G5: each row (or each weight) passes with probability gate_keep, drawn anew in every step."""
 
     def share(self, head: nn.Module, evidence: Evidence) -> Mapping[str, Share]:
@@ -222,7 +257,7 @@ class Random(Rows):
         return torch.bernoulli(chance, generator=self.generator)
 
 
-class OneOfTwo(Gate):
+class OneOfTwoGate(Gate):
     """G7: weight_only blocks W alone, bias_only b alone."""
 
     linear = True
@@ -237,15 +272,15 @@ class OneOfTwo(Gate):
         return {name: 0.0 if name == blocked else 1.0 for name, _ in head.named_parameters()}
 
 
-class Mirror(Gate):
+class MirrorGate(Gate):
     """G9, the control: the unlabelled loss trains the head alone, no gradient of it reaches the features."""
 
     def forward(self, head: nn.Module, features: Tensor, evidence: Evidence, at: nn.Module | None = None) -> Tensor:
         return gated_head(head, features.detach(), 1.0, at)
 
 
-class Conflict(Gate):
-    """G6: how much passes hangs on the angle between the head's two gradients, g_l of L_labelled and g_u of L_u.
+class ConflictGate(Gate):
+    """G6: how much passes depends on the angle between the head's two gradients, g_l of L_labelled and g_u of L_u.
 
     sign: alpha = 1[<g_l, g_u> > 0]. cosine: alpha = ReLU(cos(g_l, g_u)). project, in alpha's place:
     g_u - min(0, <g_l, g_u>) / |g_l|^2 g_l. W and b are one vector. g_l is the closed form (softmax(Z) - Y)^T Phi / B of
@@ -263,7 +298,7 @@ class Conflict(Gate):
         live = dict(head.named_parameters())
         known = linear_gradient(evidence.features, evidence.logits, evidence.y)
         reference = [known[name].to(parameter.dtype) for name, parameter in live.items()]
-        passed = _Judge.apply(self, self.settings.gate_conflict, *reference, *live.values())
+        passed = _GradientFilter.apply(self, self.settings.gate_conflict, *reference, *live.values())
         frozen = {name: parameter.detach() for name, parameter in (at or head).named_parameters()}
         gated = {name: frozen[name] + (p - p.detach()) for name, p in zip(live, passed, strict=True)}
         return call_head(head, gated, features)
@@ -273,11 +308,11 @@ class Conflict(Gate):
         return {"gate_open": (self.opened, one), "gate_cosine": (self.cosine, one)}
 
 
-class _Judge(torch.autograd.Function):
+class _GradientFilter(torch.autograd.Function):
     """Identity on the head's parameters whose backward lets through what agrees with the reference gradients."""
 
     @staticmethod
-    def forward(ctx: Any, gate: Conflict, rule: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, gate: ConflictGate, rule: str, *tensors: Tensor) -> tuple[Tensor, ...]:
         count = len(tensors) // 2
         ctx.gate, ctx.rule = gate, rule
         ctx.save_for_backward(*tensors[:count])
@@ -288,8 +323,8 @@ class _Judge(torch.autograd.Function):
         reference = ctx.saved_tensors
         tiny = torch.finfo(gradients[0].dtype).tiny
         product = torch.stack([(g * r).sum() for g, r in zip(gradients, reference, strict=True)]).sum()
-        mine, known = (torch.stack([(g * g).sum() for g in part]).sum() for part in (gradients, reference))
-        cosine = product / (mine.sqrt() * known.sqrt()).clamp_min(tiny)
+        arriving, known = (torch.stack([(g * g).sum() for g in part]).sum() for part in (gradients, reference))
+        cosine = product / (arriving.sqrt() * known.sqrt()).clamp_min(tiny)
         passed: tuple[Tensor, ...]
         if ctx.rule == "project":
             excess = product.clamp_max(0) / known.clamp_min(tiny)
@@ -305,15 +340,15 @@ class _Judge(torch.autograd.Function):
 GATES: dict[str, type[Gate]] = {
     "hard": Gate,
     "scalar": Gate,
-    "schedule": Schedule,
-    "sample": Sample,
-    "class": PerClass,
-    "random": Random,
-    "conflict": Conflict,
-    "weight_only": OneOfTwo,
-    "bias_only": OneOfTwo,
-    "stages": Gate,  # the head hard; parts/stages.py does the rest
-    "mirror": Mirror,
+    "schedule": ScheduleGate,
+    "sample": SampleGate,
+    "class": ClassGate,
+    "random": RandomGate,
+    "conflict": ConflictGate,
+    "weight_only": OneOfTwoGate,
+    "bias_only": OneOfTwoGate,
+    "stages": Gate,  # the head hard; blocked_stages.py does the rest
+    "mirror": MirrorGate,
 }
 
 

@@ -1,6 +1,7 @@
-"""Meta-models: small networks that say how much a training image counts, or how its logits are to be read.
+"""Meta-models: small networks that weight the loss of a training image, or rectify its logits.
 
-A meta-model sees constants only (losses, features, labels), so the training loss depends on it through what it says.
+The inputs of a meta-model are constants (losses, features, labels), so the training loss depends on its parameters only
+through its output.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from methods.parts.precision import at_least_float32
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The labelled images of a step as a meta-model sees them; none of it carries a gradient.
+class MetaInputs:
+    """Inputs of a meta-model for the labelled images of a step; none of them carries a gradient.
 
     losses: [B] cross-entropies. features: [B, D]. target: [B] classes, or [B, K] soft targets.
     """
@@ -29,33 +30,34 @@ class Judged:
 
 
 class MetaModel(nn.Module):
-    """Base. `judge` speaks, `loss` is the training loss under what it said, `trust` one number per image of it."""
+    """Base class. `output_for` each image, the training `loss` with the outputs, and the `trust` in each label."""
 
-    def judge(self, seen: Judged, generator: torch.Generator) -> Tensor:
-        """What the meta-model says of each image, differentiable in its parameters; draws come from `generator`."""
+    def output_for(self, seen: MetaInputs, generator: torch.Generator) -> Tensor:
+        """Output for each image, differentiable in the meta-model's parameters; `generator` gives random numbers."""
         raise NotImplementedError
 
-    def loss(self, said: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        """The training loss, a scalar."""
+    def loss(self, output: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        """Training loss, a scalar, with these outputs."""
         raise NotImplementedError
 
-    def trust(self, said: Tensor, target: Tensor) -> Tensor:
-        """[B], larger = more trusted; comparable within a batch and, roughly, between batches."""
+    def trust(self, output: Tensor, target: Tensor) -> Tensor:
+        """Trust [B] in each label, larger = more; comparable within a batch and, roughly, between batches."""
         raise NotImplementedError
 
-    def regulariser(self, seen: Judged) -> Tensor:
-        """A term of the training loss that depends on the meta-model alone; 0 unless it has one."""
+    def regulariser(self, seen: MetaInputs) -> Tensor:
+        """Term of the training loss that depends on the meta-model alone; 0 by default."""
         return seen.losses.new_zeros(())
 
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
-        """The one that the released code moves it with."""
+        """Optimiser of the meta-model, that of the released code."""
         raise NotImplementedError
 
 
 class WNet(MetaModel):
     """V_phi: per-sample loss [N] -> (0, 1) [N]; Linear(1, 100), ReLU, Linear(100, 1), sigmoid (MW-Net, 1902.07379).
 
-    L = sum_i w_i c_i with w = s / sum s, or with normalise "none" L = (1/B) sum_i s_i c_i (CLID-MU spec 2.2 and 7).
+    L = sum_i w_i c_i with w = s / sum s, or with normalise "none" L = (1/B) sum_i s_i c_i (docs/clid_mu.md,
+    sections 2.2 and 7).
     PyTorch's default initialisation, drawn from `seed` and not from the global generator.
     """
 
@@ -74,16 +76,16 @@ class WNet(MetaModel):
         losses = losses.to(self.first.weight.dtype)
         return self.last(self.first(losses[:, None]).relu()).sigmoid()[:, 0]
 
-    def judge(self, seen: Judged, generator: torch.Generator) -> Tensor:
+    def output_for(self, seen: MetaInputs, generator: torch.Generator) -> Tensor:
         scores = self(seen.losses)
         return sum_normalised(scores) if self.normalise == "sum" else scores / len(scores)
 
-    def loss(self, said: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        return (said * F.cross_entropy(logits, target, reduction="none")).sum()
+    def loss(self, output: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        return (output * F.cross_entropy(logits, target, reduction="none")).sum()
 
-    def trust(self, said: Tensor, target: Tensor) -> Tensor:
-        """The weight in units of 1 / B."""
-        return said * len(said)
+    def trust(self, output: Tensor, target: Tensor) -> Tensor:
+        """Weight in units of 1 / B."""
+        return output * len(output)
 
     def optimizer(self, lr: float) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=lr, weight_decay=5e-4)
@@ -95,9 +97,9 @@ class VRI(MetaModel):
     (mu_i, s_i): heads on a trunk D + 64 -> 1024 -> 512 -> 512 with tanh, of the features and a 64-d embedding of the
     label. The regulariser R = mean[s_p - s_q + (exp(2 s_q) + (mu_q - mu_p)^2) / (2 exp(2 s_p)) - 1/2], p with zeros in
     place of the embedding, reads exp(s) as the deviation where the sampler has exp(s / 2); it depends on phi alone, so
-    it moves neither theta' nor the meta-gradient: inert, kept because it is released (CLID-MU spec 2.3). Xavier-normal
-    weights, zero biases; of the embedding, unit normal (PyTorch's default: our reading). A soft target is embedded as
-    the mean of its classes' embeddings (the release has a linear map there: the same up to its bias).
+    it moves neither theta' nor the meta-gradient: inert, kept because it is released (docs/clid_mu.md, section 2.3).
+    Xavier-normal weights, zero biases; of the embedding, unit normal (PyTorch's default: our reading). A soft target is
+    embedded as the mean of its classes' embeddings (the release has a linear map there: the same up to its bias).
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class VRI(MetaModel):
         self.log_variance = _xavier(sizes[-1], num_classes, generator)
 
     def forward(self, features: Tensor, embedded: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and s, each [B, K]."""
+        """Mean mu and logarithm of the variance s, each [B, K]."""
         hidden = torch.cat([features.to(embedded.dtype), embedded], dim=1)
         for layer in self.trunk:
             hidden = layer(hidden).tanh()
@@ -121,21 +123,21 @@ class VRI(MetaModel):
     def embed(self, target: Tensor) -> Tensor:
         return self.embedding[target] if target.ndim == 1 else target.to(self.embedding.dtype) @ self.embedding
 
-    def judge(self, seen: Judged, generator: torch.Generator) -> Tensor:
+    def output_for(self, seen: MetaInputs, generator: torch.Generator) -> Tensor:
         mean, log_variance = self(seen.features, self.embed(seen.target))
         noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
         return (mean + (log_variance / 2).exp() * noise).sigmoid()
 
-    def loss(self, said: Tensor, logits: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(said * logits, target)
+    def loss(self, output: Tensor, logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output * logits, target)
 
-    def trust(self, said: Tensor, target: Tensor) -> Tensor:
-        """The rectifier of the label's own logit."""
+    def trust(self, output: Tensor, target: Tensor) -> Tensor:
+        """Rectifier of the label's own logit."""
         if target.ndim == 1:
-            return said.gather(1, target[:, None])[:, 0]
-        return (said * target).sum(dim=1)
+            return output.gather(1, target[:, None])[:, 0]
+        return (output * target).sum(dim=1)
 
-    def regulariser(self, seen: Judged) -> Tensor:
+    def regulariser(self, seen: MetaInputs) -> Tensor:
         embedded = self.embed(seen.target)
         mean_q, s_q = self(seen.features, embedded)
         mean_p, s_p = self(seen.features, torch.zeros_like(embedded))
@@ -154,12 +156,15 @@ def _xavier(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
 
 
 def sum_normalised(scores: Tensor) -> Tensor:
-    """w_i = s_i / sum_k s_k, with the gradient through the sum; w = s where the sum is 0 (CLID-MU spec 2.2)."""
+    """Weights w_i = s_i / sum_k s_k, with the gradient through the sum; w = s where the sum is 0.
+
+    (docs/clid_mu.md, section 2.2)
+    """
     total = scores.sum()
     return scores / torch.where(total == 0, torch.ones_like(total), total)
 
 
-def judged(logits: Tensor, features: Tensor, target: Tensor) -> Judged:
-    """Constants of one step, in full precision."""
+def meta_inputs(logits: Tensor, features: Tensor, target: Tensor) -> MetaInputs:
+    """Inputs of a meta-model from one step, in full precision."""
     logits, features = at_least_float32(logits.detach()), at_least_float32(features.detach())
-    return Judged(F.cross_entropy(logits, target, reduction="none"), features, target)
+    return MetaInputs(F.cross_entropy(logits, target, reduction="none"), features, target)

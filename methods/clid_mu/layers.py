@@ -1,4 +1,4 @@
-"""Hidden layers of a model by name: which ones, with what weight, and what they make of a batch."""
+"""Hidden layers of a model by name, their weights and their outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FEATURES = "features"
 def parse_layers(text: str) -> dict[str, float]:
     """Weights by layer of "features", "stage1, features" or "stage1=0.5, features=1"; a weight left out is 1.
 
-    Raises ValueError, in words, for what is no such list.
+    Raises ValueError where `text` is no such list.
     """
     weights: dict[str, float] = {}
     for part in text.split(","):
@@ -35,7 +35,7 @@ def parse_layers(text: str) -> dict[str, float]:
 
 
 def check_layers(model: nn.Module, weights: Mapping[str, float]) -> None:
-    """Raises ValueError, with the nearest name, where the model has no stage of a name."""
+    """Raise ValueError, with the nearest name, where the model has no stage of a name."""
     valid = [FEATURES, *getattr(model, "stages", ())]
     for name in weights:
         if name not in valid:
@@ -46,7 +46,7 @@ def check_layers(model: nn.Module, weights: Mapping[str, float]) -> None:
 
 @contextlib.contextmanager
 def stage_outputs(model: nn.Module, names: list[str]) -> Iterator[dict[str, Tensor]]:
-    """Inside, the dictionary holds each named stage's output of the last forward, constant and pooled to [N, D]."""
+    """Collect each named stage's output of the last forward inside, constant and pooled to [N, D], by name."""
     found: dict[str, Tensor] = {}
 
     def keep(name: str):
@@ -64,7 +64,7 @@ def stage_outputs(model: nn.Module, names: list[str]) -> Iterator[dict[str, Tens
 
 
 def pooled(output: Tensor) -> Tensor:
-    """[N, D]: the mean over pixels of [N, D, H, W], or over tokens of [N, T, D]."""
+    """Mean [N, D] over the pixels of [N, D, H, W], or over the tokens of [N, T, D]."""
     if output.ndim == 4:
         return output.mean(dim=(2, 3))
     return output.mean(dim=1) if output.ndim == 3 else output.flatten(1)

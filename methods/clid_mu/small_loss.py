@@ -1,4 +1,4 @@
-"""Selection by small loss: images whose label a half-trained model believes (Arazo et al., 2019; DivideMix, 2020)."""
+"""Selection by small loss: images whose label fits a half-trained model (Arazo et al., 2019; DivideMix, 2020)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.base import Setup
 from methods.parts.loss_mixture import clean_probability
 from methods.parts.precision import at_least_float32
+from methods.types import Setup
 
 
 def select_small_loss(losses: Tensor, y: Tensor, counts: Sequence[int], size: int) -> Tensor:
     """Places in `losses` [N] of the size // K images of each class with the highest probability of being clean, ties
-    by smaller loss (CLID-MU spec 2.4; the mixture is fitted to losses scaled to [0, 1], as DivideMix does).
+    by smaller loss (docs/clid_mu.md, section 2.4; the mixture is fitted to losses scaled to [0, 1], as DivideMix does).
 
     y: [N] given labels in 0..K-1. counts: images of each class in y, known to the host so that shapes are. A class with
     fewer images than its share gives all it has. Returns [M] int64, without repetition.
@@ -34,16 +34,16 @@ def select_small_loss(losses: Tensor, y: Tensor, counts: Sequence[int], size: in
 
 
 class SmallLossSet(nn.Module):
-    """The meta set of the *_sloss goals: positions of the selected images, selected anew on demand.
+    """Meta set of the *_sloss goals: positions of the selected images.
 
-    (The released code trains on the whole noisy set instead: spec 8.1 P1.) Raises ValueError at once where the platform
-    gives no access to all labelled images, or where a meta batch would be larger than the set.
+    (The released code trains on the whole noisy set instead: docs/clid_mu.md, section 8.1, P1.) Raises ValueError at
+    once where the platform gives no access to all labelled images, or where a meta batch would be larger than the set.
     """
 
     def __init__(self, setup: Setup, size: int, batch_size: int) -> None:
         super().__init__()
         if setup.labelled_images is None:
-            raise ValueError("meta_goal: selection by small loss looks at all labelled images, which are not at hand")
+            raise ValueError("meta_goal: selection by small loss looks at all labelled images, which are not available")
         self.images, self.counts, self.size, self.batch_size = (
             setup.labelled_images,
             setup.label_counts,
@@ -63,7 +63,7 @@ class SmallLossSet(nn.Module):
 
     @torch.no_grad()
     def select(self, model: nn.Module, chunk: int = 512) -> None:
-        """Cross-entropy of every labelled image, plain view and eval mode, then the selection. Draws nothing."""
+        """Select anew, by the cross-entropy of every labelled image in plain view and eval mode. Draws nothing."""
         images, training = self.images, model.training
         model.eval()
         generator = torch.Generator(images.index.device)  # plain views draw nothing from it

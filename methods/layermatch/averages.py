@@ -1,9 +1,9 @@
 """Avg-Clustering of LayerMatch: its settings, and the averages that are not class centres.
 
 The paper (arXiv 2406.14207) says that consistent outputs are integrated so that features find stable centres sooner;
-its formula was not available. The readings (spec 3.2): A1 centres of features (parts/centres.py), A2 an average
-prediction of each image, A3 averaged rows of the classifier, A4 the averaged network as labeller, and A1 with A3. All
-are ours.
+its formula was not available. The readings (docs/layermatch.md, section 3.2): A1 centres of features
+(parts/centres.py), A2 an average prediction of each image, A3 averaged rows of the classifier, A4 the averaged network
+as labeller, and A1 with A3. All are ours.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from methods.parts.memory import latest
 from methods.parts.precision import at_least_float32, full_precision
 from methods.ranges import choice, log_uniform, uniform
 
+CENTRES = ("attract", "proto", "attract_rows", "proto_rows")
+"""Values of centre_mode that keep class centres."""
+
 
 class AverageHyper(Method.Hyper):
-    """Settings of Avg-Clustering. Each belongs to the modes that its help names."""
+    """Settings of Avg-Clustering."""
 
     centre_mode: Literal["attract", "proto", "predictions", "rows", "teacher", "attract_rows", "proto_rows", "off"] = (
         hyper(
@@ -30,38 +33,76 @@ class AverageHyper(Method.Hyper):
         )
     )
     centre_ema: float = hyper(
-        0.99, search=uniform(0.9, 0.9995), ge=0, lt=1, help="attract, proto: EMA coefficient of the centres"
+        0.99,
+        search=uniform(0.9, 0.9995),
+        ge=0,
+        lt=1,
+        when={"centre_mode": CENTRES},
+        help="attract, proto: EMA coefficient of the centres",
     )
     centre_weight: float = hyper(
-        0.5, search=log_uniform(0.01, 2.0), ge=0, help="attract, proto: weight of the centre loss"
+        0.5,
+        search=log_uniform(0.01, 2.0),
+        ge=0,
+        when={"centre_mode": CENTRES},
+        help="attract, proto: weight of the centre loss",
     )
-    centre_temperature: float = hyper(0.1, search=log_uniform(0.05, 0.5), gt=0, help="proto: temperature")
+    centre_temperature: float = hyper(
+        0.1,
+        search=log_uniform(0.05, 0.5),
+        gt=0,
+        when={"centre_mode": ("proto", "proto_rows")},
+        help="proto: temperature",
+    )
     centre_ramp: float = hyper(
-        0.02, search=uniform(0.0, 0.1), ge=0, le=1, help="attract, proto: part of the steps that ramps centre_weight up"
+        0.02,
+        search=uniform(0.0, 0.1),
+        ge=0,
+        le=1,
+        when={"centre_mode": CENTRES},
+        help="attract, proto: part of the steps that ramps centre_weight up",
     )
     labelled_weight: float = hyper(
-        1.0, search=choice(0.0, 1.0, 5.0), ge=0, help="attract, proto: weight of labelled images in the centres"
+        1.0,
+        search=choice(0.0, 1.0, 5.0),
+        ge=0,
+        when={"centre_mode": CENTRES},
+        help="attract, proto: weight of labelled images in the centres",
     )
     view_agreement: bool = hyper(
-        True, search=choice(True, False), help="attract, proto: centres take only images whose two views agree"
+        True,
+        search=choice(True, False),
+        when={"centre_mode": CENTRES},
+        help="attract, proto: centres take only images whose two views agree",
     )
     prediction_ema: float = hyper(
-        0.5, search=uniform(0.2, 0.9), ge=0, lt=1, help="predictions: EMA coefficient per visit of an image"
+        0.5,
+        search=uniform(0.2, 0.9),
+        ge=0,
+        lt=1,
+        when={"centre_mode": "predictions"},
+        help="predictions: EMA coefficient per visit of an image",
     )
     prediction_share: float = hyper(
         1.0,
         search=uniform(0.0, 1.0),
         ge=0,
         le=1,
+        when={"centre_mode": "predictions"},
         help="predictions: part of the average in the label; rest: the current",
     )
     average_ema: float = hyper(
-        0.999, search=uniform(0.99, 0.9999), ge=0, lt=1, help="rows, teacher: EMA coefficient of the averaged weights"
+        0.999,
+        search=uniform(0.99, 0.9999),
+        ge=0,
+        lt=1,
+        when={"centre_mode": ("rows", "teacher", "attract_rows", "proto_rows")},
+        help="rows, teacher: EMA coefficient of the averaged weights",
     )
 
     @property
     def centre_form(self) -> str:
-        """How centres pull: attract, proto, or "" where none do."""
+        """Form of the centre loss: attract, proto, or "" without centres."""
         form = self.centre_mode.removesuffix("_rows")
         return form if form in ("attract", "proto") else ""
 

@@ -1,7 +1,7 @@
-"""The meta-gradient: how the meta loss after one virtual SGD step depends on the meta-model that shaped that step.
+"""Meta-gradient: the gradient of the meta loss after one virtual SGD step to the meta-model's parameters.
 
 theta' = theta - lr grad_theta L(z(theta); phi), and phi enters L through per-image functions of constants, so with
-v = lr grad_theta' M and z. = J_theta z v (spec 8.3, checked there and here against double backward)
+v = lr grad_theta' M and z. = J_theta z v (docs/clid_mu.md, section 8.3; tested against double backward)
 
     dM/dphi = grad_phi S,  S(phi) = - < grad_z L(z; phi), z. >
 
@@ -46,7 +46,7 @@ def learning_rates(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
 
 
 def virtual_parameters(model: nn.Module, loss: Tensor, rates: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
-    """theta' = theta - lr grad_theta loss: plain SGD, without momentum or decay, by name.
+    """Parameters theta' = theta - lr grad_theta loss: plain SGD, without momentum or decay, by name.
 
     Differentiable in what `loss` depends on. The graph of `loss` is kept: the real step can use it a second time.
     """
@@ -64,7 +64,7 @@ def virtual_forward(model: nn.Module, parameters: dict[str, Tensor], x: Tensor) 
 
 @dataclass(frozen=True)
 class VirtualStep:
-    """One virtual step and what is asked of it.
+    """One virtual step: its inputs, its losses and the parameters of the meta-model.
 
     x: [B, ...] the training images. logits, features: of `x` at the model's weights, in train mode; logits with their
     graph, features [B, D] constant. rates: as learning_rates. train_loss: of logits [B, K]; depends on phi.
@@ -86,14 +86,14 @@ class VirtualStep:
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def logit_gradient(self) -> Tensor:
-        """grad_z L(z; phi), [B, K], differentiable in phi; it knows nothing of the network."""
+        """Gradient grad_z L(z; phi), [B, K], differentiable in phi; it does not depend on the network."""
         logits = at_least_float32(self.logits.detach()).requires_grad_()
         (gradient,) = torch.autograd.grad(self.train_loss(logits), logits, create_graph=True)
         return gradient
 
 
 def exact_reverse(step: VirtualStep) -> tuple[Tensor, Gradients]:
-    """By double backward, of which only the part that leads to phi is computed (spec 8.3, scheme 1).
+    """Double backward, of which only the part that leads to phi is computed (docs/clid_mu.md, section 8.3, scheme 1).
 
     The training forward and the meta loss have to be twice differentiable: no fused attention.
     """
@@ -104,7 +104,7 @@ def exact_reverse(step: VirtualStep) -> tuple[Tensor, Gradients]:
 
 
 def exact_forward(step: VirtualStep) -> tuple[Tensor, Gradients]:
-    """z. by forward-mode differentiation: exact, without a second derivative (spec 8.3, scheme 2).
+    """Forward-mode z.: exact, without a second derivative (docs/clid_mu.md, section 8.3, scheme 2).
 
     The network must give the same logits twice, so no dropout (see `repeats`).
     """
@@ -123,7 +123,7 @@ def exact_forward(step: VirtualStep) -> tuple[Tensor, Gradients]:
 
 @functools.cache
 def _load_forward_mode() -> None:
-    """torch loads its formulas at the first use, a fifth of a second, and warns of its own old code there."""
+    """Load torch's forward-mode formulas, which takes a fifth of a second at the first use, without its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         with forward_ad.dual_level():
@@ -131,7 +131,8 @@ def _load_forward_mode() -> None:
 
 
 def finite_difference(step: VirtualStep) -> tuple[Tensor, Gradients]:
-    """z. by a central difference of two passes without graph (spec 8.3, scheme 3). As exact_forward, no dropout."""
+    """Central difference for z., of two passes without graph (docs/clid_mu.md, section 8.3, scheme 3). As
+    exact_forward, without dropout."""
     loss, direction = _descent(step)
     length = torch.stack([v.square().sum() for v in direction.values()]).sum().sqrt()
     reach = RADIUS / torch.where(length == 0, torch.ones_like(length), length)
@@ -149,7 +150,10 @@ def finite_difference(step: VirtualStep) -> tuple[Tensor, Gradients]:
 
 
 def top_stage(step: VirtualStep) -> tuple[Tensor, Gradients]:
-    """exact_reverse of a step that moves the last stage and the head only (as FaMUS, arXiv 2104.15092): biased."""
+    """exact_reverse of a step that moves only the last stage and the head (as FaMUS, arXiv 2104.15092): biased.
+
+    (docs/clid_mu.md, section 8.3, scheme 5)
+    """
     prefixes = tuple(f"{name}." for name in top_modules(step.model))
     with sdpa_kernel(SDPBackend.MATH):
         rates = {name: rate for name, rate in step.rates.items() if name.startswith(prefixes)}
@@ -160,10 +164,11 @@ def top_stage(step: VirtualStep) -> tuple[Tensor, Gradients]:
 
 
 def last_layer(step: VirtualStep) -> tuple[Tensor, Gradients]:
-    """Exact for a step that moves the linear head only (spec 8.3, scheme 6): one pass without graph, no backward.
+    """Exact gradient of a step that moves the linear head only: one pass without graph, no backward.
 
     W' = W - lr G^T H, b' = b - lr sum G with G = grad_z L(z; phi), z_meta = H_meta W'^T + b'. Biased, and about 2 to 7
     times smaller than the whole gradient: take a larger meta_lr. Raises ValueError without a linear head.
+    (docs/clid_mu.md, section 8.3, scheme 6)
     """
     head = linear_head(step.model)
     with torch.no_grad():
@@ -189,10 +194,10 @@ SCHEMES: dict[str, Callable[[VirtualStep], tuple[Tensor, Gradients]]] = {
 
 
 def cheapest_exact(model: nn.Module, device: torch.device) -> str:
-    """What `auto` stands for: the faster of the two exact schemes, as measured (results/hypergradient.md).
+    """Name of the faster of the two exact schemes, as measured (results/hypergradient.md): the scheme `auto`.
 
     On a CPU forward mode takes about 0.8 of the time of double backward on convolutional networks, and no less on
-    Vision Transformers. On a GPU, where we have not measured, double backward: forward mode cannot use bf16 there.
+    Vision Transformers. On a GPU, which we have not measured, double backward: forward mode cannot use bf16 there.
     """
     layers = list(model.modules())
     convolutions, linear = (
@@ -209,7 +214,7 @@ def repeats(model: nn.Module) -> bool:
 
 
 def linear_head(model: nn.Module) -> nn.Linear:
-    """Raises ValueError, naming the hyper-parameter, where the model's head is not one linear layer."""
+    """The head of the model. Raises ValueError, naming the hyper-parameter, where it is not one linear layer."""
     head = getattr(model, "head", None)
     if not isinstance(head, nn.Linear):
         kind = type(head).__name__
@@ -259,7 +264,7 @@ def _descent(step: VirtualStep) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def _against(step: VirtualStep, tangent: Tensor) -> Gradients:
-    """grad_phi S for z. = tangent."""
+    """Gradient grad_phi S for z. = tangent."""
     with full_precision(tangent.device):
         s = -(step.logit_gradient() * at_least_float32(tangent)).sum()
         return torch.autograd.grad(s, step.phi)
