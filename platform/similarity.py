@@ -168,10 +168,10 @@ def _check_data(winners: list[Winner]) -> None:
 def _features(winners: list[Winner]) -> tuple[dict[Path, dict[str, np.ndarray]], int]:
     """By checkpoint and stage, [N, channels]; and N."""
     found: dict[Path, dict[str, np.ndarray]] = {}
-    first, images = winners[0], None
+    first = winners[0]
     for winner in winners:
         if winner.checkpoint not in found:
-            found[winner.checkpoint], images = _look(winner, images)
+            found[winner.checkpoint] = _look(winner)
         here, there = found[first.checkpoint], found[winner.checkpoint]
         if list(here) != list(there):
             models = f"{first.row.spec.model} has {', '.join(here)}; {winner.row.spec.model} has {', '.join(there)}"
@@ -180,20 +180,20 @@ def _features(winners: list[Winner]) -> tuple[dict[Path, dict[str, np.ndarray]],
     return found, len(next(iter(found[first.checkpoint].values())))
 
 
-def _look(winner: Winner, images: Any) -> tuple[dict[str, np.ndarray], Any]:
-    """The model's features on the fixed images; and the images on the device, for the next winner."""
+def _look(winner: Winner) -> dict[str, np.ndarray]:
+    """The model's features on the fixed images, [N, channels] by stage."""
     import numpy as np
     import torch
 
     from platform.core.spec import derive_seed
     from platform.training.diagnostics.probe import stage_features
 
-    trial = _bring_back(winner, images)
+    trial = _bring_back(winner)
     count = len(trial.dataset.test)
     chosen = np.sort(np.random.default_rng(derive_seed(0, "similarity")).permutation(count)[:IMAGES])
     places = torch.from_numpy(chosen).to(trial.device)
     probe = trial.batches.normalise(trial.images.test.index_select(0, places))
-    return stage_features(_network(trial.method.eval_model), probe), trial.images
+    return stage_features(_network(trial.method.eval_model), probe)
 
 
 def _network(model: nn.Module) -> nn.Module:
@@ -201,7 +201,7 @@ def _network(model: nn.Module) -> nn.Module:
     return next((part for part in model.modules() if isinstance(getattr(part, "stages", None), tuple)), model)
 
 
-def _bring_back(winner: Winner, images: Any) -> Any:
+def _bring_back(winner: Winner) -> Any:
     """The winner's Trial with its trained weights: what it needs to train on is left out, so any device will do."""
     import torch
 
@@ -209,15 +209,16 @@ def _bring_back(winner: Winner, images: Any) -> Any:
     from platform.core.registry import METHODS
     from platform.training import checkpoint
     from platform.training.trial import Trial
-    from platform.training.trial_data import load_data
+    from platform.training.trial_data import PROCESS_DATA
 
     spec, where = winner.row.spec, winner.name
     quiet = spec.model_copy(update={"train": spec.train.model_copy(update={"diagnostics": "off", "compile": "off"})})
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         cls = METHODS.get(winner.method)
-        dataset, plan = load_data(spec)
-        trial = Trial(quiet, dataset, plan, cls, device, images=images)
+        dataset, plan = PROCESS_DATA.load(spec)
+        trial = Trial(quiet, dataset, plan, cls, device, images=PROCESS_DATA.images)
+        PROCESS_DATA.images = trial.images  # the next winner's trial uses them, too
         trial.method.load_state_dict(checkpoint.read(winner.checkpoint, spec.key, device)["method"])
     except (UnknownPlugin, BrokenPlugin) as error:
         hint = "it has to be where it was when the sweep ran: python -m platform.catalog lists all"

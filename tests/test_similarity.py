@@ -17,7 +17,7 @@ from platform.core.registry import METHODS
 from platform.core.row import Row
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.training.trial import Trial
-from platform.training.trial_data import load_data
+from platform.training.trial_data import PROCESS_DATA
 
 RESOLVED = {"name": "t", "methods": ["supervised", "fixmatch"], "select": "noisy_val_accuracy"}
 
@@ -34,7 +34,7 @@ def trained(folder: Path, ledger: Ledger, method: str, study: int, **changes: ob
         labels=LabelSettings(per_class=4),
         seeds=dict.fromkeys(AXES, study),
     )
-    dataset, plan = load_data(spec)
+    dataset, plan = PROCESS_DATA.load(spec)
     spec = spec.model_copy(update={"data_hash": dataset.fingerprint, "labels_hash": plan.sha256})
     trial = Trial(spec, dataset, plan, METHODS.get(method))
     row = Row(spec.key, method, f"{method}/{study}", study, 0, {}, spec)

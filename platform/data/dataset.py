@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
+
+__all__ = ["Augment", "Dataset", "Image", "Images", "LabelPlan", "Split"]
+
+Image = bytes | Path | np.ndarray | None
+"""An encoded image (bytes, or a file's path), a raw one ([C, H, W] uint8), or None: the row has none."""
+
+Images = Sequence[Image] | np.ndarray
+"""Images of a split before they are decoded."""
+
+ImagesT = TypeVar("ImagesT", bound=Images, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -20,13 +33,15 @@ class Augment:
 
 
 @dataclass
-class Split:
-    """images: [N, C, H, W] uint8 (a read-only memory map). labels, true_labels: [N] int64, -1 = none.
+class Split(Generic[ImagesT]):
+    """One part of a dataset, a row per image: as a source read it, or decoded.
 
-    `columns`: further label columns by name (for noise `column:NAME`). `ids`: a name per image a person can find again.
+    images: of a source, a sequence of `Image` or one uint8 array [N, C, H, W] or [N, H, W]; of a `Dataset`, [N, C, H,
+    W] uint8 (a read-only memory map). labels, true_labels: [N] int64, -1 = none. columns: further label columns by
+    name (for noise `column:NAME`). ids: a name per image by which a person can find it again.
     """
 
-    images: np.ndarray
+    images: ImagesT
     labels: np.ndarray
     true_labels: np.ndarray | None = None
     columns: dict[str, np.ndarray] = field(default_factory=dict)
@@ -42,8 +57,8 @@ class Dataset:
 
     name: str
     class_names: tuple[str, ...]
-    train: Split
-    test: Split
+    train: Split[np.ndarray]
+    test: Split[np.ndarray]
     augment: Augment
     sha256: str
     extra: np.ndarray | None = None

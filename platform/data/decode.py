@@ -21,7 +21,7 @@ from PIL import ImageOps
 
 from platform.core.errors import Problem, UserError
 from platform.core.files import atomic
-from platform.data.sources.source import Image
+from platform.data.dataset import Image, Images
 
 Channels = Literal["auto", "rgb", "gray"]
 Tick = Callable[[int], None]
@@ -66,7 +66,7 @@ class NpyFile:
 
 
 def decode(
-    images: Sequence[Image] | np.ndarray,
+    images: Images,
     ids: Sequence[str],
     path: Path,
     size: int | None,
@@ -100,7 +100,7 @@ def _copy(images: np.ndarray, path: Path, tick: Tick) -> Decoded:
 
 
 def _decode(
-    images: Sequence[Image] | np.ndarray,
+    images: Images,
     ids: Sequence[str],
     path: Path,
     size: int | None,
@@ -192,9 +192,7 @@ def _pixels(image: Pillow.Image, size: int | None, gray: bool) -> np.ndarray:
     return pixels[None] if gray else pixels.transpose(2, 0, 1)
 
 
-def _common_shape(
-    images: Sequence[Image] | np.ndarray, ids: Sequence[str], size: int | None, gray: bool
-) -> tuple[int, int, int]:
+def _common_shape(images: Images, ids: Sequence[str], size: int | None, gray: bool) -> tuple[int, int, int]:
     if size is not None:
         return (1 if gray else 3, size, size)
     reasons = []
@@ -207,7 +205,7 @@ def _common_shape(
     raise UserError(Problem(f"none of the {len(images)} images can be read", "data.path", hint=listing))
 
 
-def _looks_gray(images: Sequence[Image] | np.ndarray) -> bool:
+def _looks_gray(images: Images) -> bool:
     """By up to 64 evenly spaced images; a colour image met later starts the decoding anew."""
     for i in np.unique(np.linspace(0, len(images) - 1, 64).astype(int)):
         try:

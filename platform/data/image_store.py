@@ -13,7 +13,6 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,13 @@ from pydantic import ValidationError
 from platform.core.errors import Problem, UserError, did_you_mean
 from platform.core.plugins import BrokenPlugin, UnknownPlugin
 from platform.core.registry import SOURCES
-from platform.core.spec import DataSettings, derive_seed
-from platform.data import cache, draw
-from platform.data.dataset import Dataset, Split
+from platform.core.spec import DataSettings
+from platform.data import cache
+from platform.data.dataset import Dataset, Images, Split
 from platform.data.decode import Channels, decode, drop_rows
 from platform.data.progress_bar import ProgressBar, progress_bar
-from platform.data.sources.source import Image, Reading, Rows, Source
+from platform.data.sources.source import Reading, Source
+from platform.data.splits import name_images, prepare, select
 
 FORMAT = 1  # raise it when the same files would be decoded to other arrays
 
@@ -108,151 +108,46 @@ def _build(folder: Path, source: Source, settings: DataSettings, seed: int, bar:
     if held:  # what a killed process left
         for left in folder.parent.glob(f".{folder.name}.*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
-    reading = _prepare(source, settings, seed)
+    reading = prepare(source, settings, seed)
     cache.publish(folder, lambda temporary: _write(temporary, reading, source, settings, bar))
-
-
-def _prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
-    """Everything that needs no pixel: truth, the test part, the limit, notes."""
-    reading = source.read()
-    notes = list(reading.notes)
-    train, test = reading.train, reading.test
-    _name_rows(train, "train")
-    if len(train) == 0:
-        raise UserError(Problem("there is no training image", "data.path"))
-    if test is None:
-        train, test = _draw_test(train, source.options.test_fraction, seed)
-        notes.append(f"test part: {len(test):,} of {len(train) + len(test):,} images, drawn by the data seed")
-    _name_rows(test, "test")
-    if not source.local:
-        train.true_labels, test.true_labels = train.labels, test.labels
-    test = _judged_test(test, notes)
-    unlabelled = int((train.labels < 0).sum())
-    if unlabelled:
-        notes.append(f"{unlabelled:,} of {len(train):,} training images have no label: they are used as unlabelled")
-    empty = sorted(set(range(len(reading.class_names))) - set(np.unique(train.labels).tolist()))
-    if empty:
-        listing = ", ".join(reading.class_names[c] for c in empty[:10]) + (", ..." if len(empty) > 10 else "")
-        notes.append(f"{len(empty)} classes without a labelled training image: {listing}")
-    extra = reading.extra
-    if settings.limit is not None:
-        train = _limit(train, settings.limit, derive_seed(seed, "limit", "train"))
-        test = _limit(test, settings.limit, derive_seed(seed, "limit", "test"))
-        if extra is not None and len(extra) > settings.limit:
-            extra = pick_images(extra, np.arange(settings.limit))
-        notes.append(f"limited to {len(train):,} training and {len(test):,} test images (data.limit)")
-    return Reading(train, test, reading.class_names, extra, tuple(notes))
-
-
-def _name_rows(rows: Rows, split: str) -> None:
-    if rows.ids is None:
-        rows.ids = [f"{split}/{i}" for i in range(len(rows))]
-
-
-def _truth(rows: Rows) -> np.ndarray:
-    """The best known label of each row: the true one, else the given one."""
-    if rows.true_labels is None:
-        return rows.labels
-    return np.where(rows.true_labels >= 0, rows.true_labels, rows.labels)
-
-
-def _draw_test(rows: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
-    truth = _truth(rows)
-    usable = np.flatnonzero(truth >= 0)
-    if len(usable) < 2:
-        raise UserError(Problem(f"only {len(usable)} images have a label: no test part can be drawn", "data.path"))
-    count = min(max(1, round(fraction * len(usable))), len(usable) - 1)
-    chosen = draw.stratified(truth, count, derive_seed(seed, "test"), usable)
-    rest = np.setdiff1d(np.arange(len(rows)), chosen)
-    return pick(rows, rest), pick(rows, chosen)
-
-
-def _judged_test(test: Rows, notes: list[str]) -> Rows:
-    """Test images are judged by the truth where it is known; those without any label cannot be."""
-    truth = _truth(test)
-    known = np.flatnonzero(truth >= 0)
-    if len(known) == 0:
-        what = f"none of the {len(test):,} test images has a label" if len(test) else "there is no test image"
-        raise UserError(Problem(f"{what}: nothing can be measured", "data.path"))
-    if test.true_labels is not None and (truth != test.labels)[known].any():
-        notes.append("test images are judged by their true labels")
-    if len(known) < len(test):
-        notes.append(f"{len(test) - len(known):,} of {len(test):,} test images have no label and were left out")
-    return (
-        pick(replace(test, labels=truth, columns={}), known)
-        if len(known) < len(test)
-        else replace(test, labels=truth, columns={})
-    )
-
-
-def _limit(rows: Rows, limit: int, seed: int) -> Rows:
-    return rows if len(rows) <= limit else pick(rows, draw.stratified(_truth(rows), limit, seed))
-
-
-class _Picked(Sequence[Image]):
-    """Some images of a sequence, fetched when they are decoded."""
-
-    def __init__(self, images: Sequence[Image], positions: np.ndarray) -> None:
-        self._images, self._positions = images, positions
-
-    def __len__(self) -> int:
-        return len(self._positions)
-
-    def __getitem__(self, i: Any) -> Any:
-        return self._images[int(self._positions[i])]
-
-
-def pick_images(images: Sequence[Image] | np.ndarray, positions: np.ndarray) -> Sequence[Image] | np.ndarray:
-    return images[positions] if isinstance(images, np.ndarray) else _Picked(images, positions)
-
-
-def pick(rows: Rows, positions: np.ndarray) -> Rows:
-    """The rows at `positions`."""
-    return Rows(
-        images=pick_images(rows.images, positions),
-        labels=rows.labels[positions],
-        true_labels=None if rows.true_labels is None else rows.true_labels[positions],
-        columns={name: values[positions] for name, values in rows.columns.items()},
-        ids=None if rows.ids is None else [rows.ids[i] for i in positions],
-    )
 
 
 def _write(folder: Path, reading: Reading, source: Source, settings: DataSettings, bar: ProgressBar) -> None:
     """Decode everything into `folder`. meta.json comes last and lists the size of each file."""
     assert reading.test is not None
-    parts: dict[str, Rows] = {"train": reading.train, "test": reading.test}
+    parts: dict[str, Split[Images]] = {"train": reading.train, "test": reading.test}
     if reading.extra is not None and len(reading.extra):
         nothing = np.full(len(reading.extra), -1, dtype=np.int64)
-        parts["extra"] = Rows(reading.extra, nothing)
-        _name_rows(parts["extra"], "extra")
+        parts["extra"] = Split(reading.extra, nothing)
+        name_images(parts["extra"], "extra")
     notes, bad = list(reading.notes), {}
     size: int | None = getattr(source.options, "image_size", None)
     channels: Channels = getattr(source.options, "channels", "auto")
     shapes: dict[str, tuple[int, ...]] = {}
     bar.start(f"decoding {settings.source}", sum(map(len, parts.values())))
-    for name, rows in parts.items():
+    for name, split in parts.items():
         if name != "train" and channels == "auto":
             channels = "gray" if shapes["train"][1] == 1 else "rgb"
         path = folder / f"{name}.npy"
-        _check_space(folder, rows, size)
-        result = decode(rows.images, rows.ids or [], path, size, channels, bar.tick)
-        bad.update({rows.ids[i]: reason for i, reason in sorted(result.bad.items())})  # type: ignore[index]
+        _check_space(folder, split, size)
+        result = decode(split.images, split.ids or [], path, size, channels, bar.tick)
+        bad.update({split.ids[i]: reason for i, reason in sorted(result.bad.items())})  # type: ignore[index]
         shapes[name] = result.shape
         if result.bad and settings.on_bad_image == "skip":
-            keep = np.setdiff1d(np.arange(len(rows)), list(result.bad))
-            parts[name] = pick(rows, keep)
+            keep = np.setdiff1d(np.arange(len(split)), list(result.bad))
+            parts[name] = select(split, keep)
             shapes[name] = drop_rows(path, result.shape, keep)
     _judge_bad(bad, sum(map(len, parts.values())), settings, notes)
     _check_shapes(shapes)
     _write_tables(folder, parts, shapes, reading.class_names, notes)
 
 
-def _check_space(folder: Path, rows: Rows, size: int | None) -> None:
+def _check_space(folder: Path, split: Split[Images], size: int | None) -> None:
     """Early notice where the size is known beforehand; elsewhere the failing write says it."""
-    if isinstance(rows.images, np.ndarray):
-        cache.require_space(folder, rows.images.nbytes)
+    if isinstance(split.images, np.ndarray):
+        cache.require_space(folder, split.images.nbytes)
     elif size is not None:
-        cache.require_space(folder, len(rows) * size * size)
+        cache.require_space(folder, len(split) * size * size)
 
 
 def _judge_bad(bad: dict[str, str], total: int, settings: DataSettings, notes: list[str]) -> None:
@@ -278,20 +173,20 @@ def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
 
 
 def _write_tables(
-    folder: Path, parts: dict[str, Rows], shapes: dict[str, Any], class_names: Sequence[str], notes: list[str]
+    folder: Path, parts: dict[str, Split[Images]], shapes: dict[str, Any], class_names: Sequence[str], notes: list[str]
 ) -> None:
     arrays: dict[str, np.ndarray] = {}
     for name in ("train", "test"):
-        rows = parts[name]
-        arrays[f"{name}/labels"] = rows.labels.astype(np.int64)
-        if rows.true_labels is not None:
-            arrays[f"{name}/true_labels"] = rows.true_labels.astype(np.int64)
-        for column, values in rows.columns.items():
+        split = parts[name]
+        arrays[f"{name}/labels"] = split.labels.astype(np.int64)
+        if split.true_labels is not None:
+            arrays[f"{name}/true_labels"] = split.true_labels.astype(np.int64)
+        for column, values in split.columns.items():
             arrays[f"{name}/columns/{column}"] = values.astype(np.int64)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType] - any name could be allow_pickle
     (folder / "labels.npz").write_bytes(buffer.getvalue())
-    (folder / "ids.json").write_text(json.dumps({name: rows.ids for name, rows in parts.items()}))
+    (folder / "ids.json").write_text(json.dumps({name: split.ids for name, split in parts.items()}))
     meta = {
         "format": FORMAT,
         "class_names": list(class_names),

@@ -63,7 +63,7 @@ def save_plan(plan: LabelPlan, path: Path | str) -> None:
     texts = {"sha256": plan.sha256, "settings": plan.settings, "notes": json.dumps(plan.notes)}
     buffer = io.BytesIO()
     arrays.update({name: np.array(text) for name, text in texts.items()})
-    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType] - as in store.py
+    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType] - as in image_store.py
     with cache.disk_errors("cannot write the label plan"):
         cache.write_atomically(Path(path), buffer.getvalue())
 
@@ -123,7 +123,7 @@ def _noisy(dataset: Dataset, labels: LabelSettings, seed: int) -> tuple[np.ndarr
     return given, before if train.true_labels is None else train.true_labels.astype(np.int64)
 
 
-def _column(train: Split, name: str, num_classes: int) -> np.ndarray:
+def _column(train: Split[np.ndarray], name: str, num_classes: int) -> np.ndarray:
     if name not in train.columns:
         has = sorted(train.columns)
         hint = did_you_mean(name, has) if has else "the data have no further label column"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from collections.abc import Iterator
 from typing import Any
@@ -15,13 +14,13 @@ from torch.nn import functional as F
 from methods.parts.clid import clid
 from platform.data.batches import Batches
 from platform.data.dataset import Dataset, LabelPlan
+from platform.training.clid_batch import CLID_IMAGES, CLID_TEMPERATURE, clid_positions
 from platform.training.clid_ensemble import SIZES, ClidEnsemble
 from platform.training.diagnostics.calibration import calibration
+from platform.training.preserved_state import preserve_state
 
-__all__ = ["CLID_IMAGES", "CLID_TEMPERATURE", "Evaluator", "as_it_was", "clid_positions"]
+__all__ = ["Evaluator"]
 
-CLID_IMAGES = 256
-CLID_TEMPERATURE = 0.5
 SPREAD_OVER = 5  # evaluations
 
 
@@ -59,7 +58,7 @@ class Evaluator:
         diverged: the test logits are not kept for later evaluations. Waits for the device once, and for the copy of
         the test logits where they are kept. Modes of the modules and random states are as before.
         """
-        with as_it_was(model, self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
+        with preserve_state(model, self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits = self._logits(model, self.batches.plain(self.val, self.size))
             test = self._logits(model, self.batches.test(self.size))
             features = self._clid(model)
@@ -116,27 +115,8 @@ class Evaluator:
         return torch.full((), float("nan"), device=self.device)
 
 
-def clid_positions(val: np.ndarray) -> np.ndarray:
-    """The images of the fixed CLID batch: evenly spaced, so that a sorted validation part gives all classes."""
-    count = min(CLID_IMAGES, len(val))
-    return val[np.linspace(0, len(val) - 1, count).astype(np.int64)] if count else val
-
-
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of the known labels that are hit. Logits that are not finite predict nothing."""
     known = labels >= 0
     hit = (logits.argmax(dim=1) == labels) & logits.isfinite().all(dim=1) & known
     return hit.sum().double() / known.sum()
-
-
-@contextlib.contextmanager
-def as_it_was(model: nn.Module, device: torch.device, training: bool = False) -> Iterator[None]:
-    """Inside, the model is in eval (or training) mode; afterwards its modes and the random states are as they were."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

@@ -17,8 +17,9 @@ from methods.base import Batch, Method, Setup
 from platform.core.errors import Problem, UserError
 from platform.core.rungs import evaluation_steps
 from platform.core.spec import TrialSpec, derive_seed
-from platform.data.batches import Batches, DeviceImages
+from platform.data.batches import Batches
 from platform.data.dataset import Dataset, LabelPlan
+from platform.data.device_images import DeviceImages
 from platform.models import build
 from platform.training import checkpoint
 from platform.training.accumulation import check_parts

@@ -1,234 +1,21 @@
-"""Streams: every image once per pass, one order for all methods, exact resume, hidden true labels, no waiting."""
+"""Batches of a trial: the meta set, all labelled images, exact resume, evaluation, no waiting for the device."""
 
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from methods.base import Batch, Stream, Views
+from methods.base import Views
 from platform.core.errors import UserError
-from platform.data.batches import Batches, DeviceImages, Order, statistics
-from platform.data.dataset import Augment, Dataset, LabelPlan, Split
+from platform.data.batches import Batches
+from tests.data.small_batches import DEVICES, SIZES, asked, make, make_dataset, make_plan, same
 
-ALL = Views(labelled=("weak",), unlabelled=("weak", "strong"), meta=("plain", "strong"))
-SIZES = {"labelled": 16, "unlabelled": 28, "meta": 10}
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
-
-
-def make_dataset(channels: int = 3, size: int = 12, extra: int = 0, sha256: str = "a" * 64) -> Dataset:
-    """200 training, 30 test images, all different, with labels that noise has changed at every fifth image."""
-    rng = np.random.default_rng(7)
-
-    def images(count: int) -> np.ndarray:
-        base = rng.integers(0, 180, (count, channels, 1, 1))
-        return (base + rng.integers(0, 76, (count, channels, size, size))).astype(np.uint8)
-
-    labels = rng.integers(0, 4, 200)
-    return Dataset(
-        name="made",
-        class_names=("a", "b", "c", "d"),
-        train=Split(images(200), labels),
-        test=Split(images(30), rng.integers(0, 4, 30)),
-        augment=Augment(pad=2),
-        sha256=sha256,
-        extra=images(extra) if extra else None,
-    )
-
-
-def make_plan(dataset: Dataset, known: bool = True) -> LabelPlan:
-    """40 labelled, 40 held out, the rest and the images without label unlabelled."""
-    true = dataset.train.labels
-    given = np.where(np.arange(200) % 5 == 0, (true + 1) % 4, true)
-    order = np.random.default_rng(1).permutation(200)
-    val, rest = np.sort(order[:40]), np.sort(order[40:])
-    extra = 0 if dataset.extra is None else len(dataset.extra)
-    unlabelled = np.concatenate([rest, 200 + np.arange(extra)])
-    return LabelPlan(rest[:40], unlabelled, val, given, true if known else None, "p")
-
-
-def make(views: Views = ALL, sizes: dict[str, int] = SIZES, seed: int = 0, **options: Any) -> Batches:
-    dataset = options.pop("dataset", None) or make_dataset()
-    plan = options.pop("plan", None) or make_plan(dataset)
-    return Batches(dataset, plan, views, sizes, options.pop("device", "cpu"), seed, **options)
-
-
-def tensors(batch: Batch) -> Iterator[Tensor]:
-    for stream in (batch.labelled, batch.unlabelled, batch.meta):
-        if stream is not None:
-            yield from (*stream.views, stream.y, stream.true, stream.index)
-
-
-def same(one: Batch, other: Batch) -> bool:
-    pairs = list(zip(tensors(one), tensors(other), strict=True))
-    return len(pairs) > 0 and all(torch.equal(a, b) for a, b in pairs)
-
-
-def asked(stream: Stream | None) -> Stream:
-    assert stream is not None
-    return stream
-
-
-# -- index streams ---------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=40, deadline=None)
-@given(pool=st.integers(1, 50), counts=st.lists(st.integers(0, 120), min_size=1, max_size=8), seed=st.integers(0, 99))
-def test_every_position_comes_once_per_pass(pool: int, counts: list[int], seed: int) -> None:
-    positions = torch.arange(pool) * 3 + 1
-    order = Order(positions, torch.Generator().manual_seed(seed))
-    taken = [order.take(count) for count in counts]
-    assert [len(t) for t in taken] == counts
-    sequence = torch.cat(taken)
-    for one_pass in sequence.split(pool):
-        assert len(one_pass.unique()) == len(one_pass)
-        assert torch.isin(one_pass, positions).all()
-    whole = Order(positions, torch.Generator().manual_seed(seed)).take(sum(counts))
-    assert torch.equal(sequence, whole), "how many are taken at a time changes the order"
-
-
-@settings(max_examples=40, deadline=None)
-@given(pool=st.integers(1, 40), before=st.integers(0, 130), after=st.integers(1, 130))
-def test_an_order_goes_on_where_it_was_saved(pool: int, before: int, after: int) -> None:
-    order = Order(torch.arange(pool), torch.Generator().manual_seed(5))
-    order.take(before)
-    state = order.state_dict()
-    expected = order.take(after)
-    other = Order(torch.arange(pool), torch.Generator().manual_seed(6))
-    other.load_state_dict(state)
-    assert torch.equal(other.take(after), expected)
-    assert other.passes == order.passes
-
-
-def test_passes_differ() -> None:
-    order = Order(torch.arange(30), torch.Generator().manual_seed(0))
-    assert not torch.equal(order.take(30), order.take(30))
-
-
-def test_a_batch_may_be_larger_than_its_pool() -> None:
-    index = make(sizes={**SIZES, "labelled": 64}).next(0, 10).labelled.index
-    assert len(index) == 64
-    assert (index.unique(return_counts=True)[1] >= 1).all() and len(index.unique()) == 40
-
-
-# -- pairing ---------------------------------------------------------------------------------------------------------
-
-
-def test_labelled_images_and_views_do_not_depend_on_what_else_is_asked_for() -> None:
-    alone = make(Views(labelled=("weak",)), {"labelled": 16, "unlabelled": 0, "meta": 0})
-    among = make()
-    for step in range(8):
-        one, other = alone.next(step, 8).labelled, among.next(step, 8).labelled
-        assert torch.equal(one.index, other.index) and torch.equal(one.weak, other.weak)
-
-
-def test_a_view_does_not_depend_on_the_others_of_its_stream() -> None:
-    one = asked(make(Views(unlabelled=("weak", "strong"))).next(0, 8).unlabelled)
-    other = asked(make(Views(unlabelled=("strong", "plain", "weak"))).next(0, 8).unlabelled)
-    assert torch.equal(one.strong, other.strong) and torch.equal(one.weak, other.weak)
-
-
-def test_the_same_view_twice_is_drawn_twice() -> None:
-    stream = asked(make(Views(unlabelled=("weak", "weak"))).next(0, 8).unlabelled)
-    assert stream.names == ("weak", "weak")
-    assert not torch.equal(stream.views[0], stream.views[1])
-
-
-def test_the_batch_size_does_not_change_the_order() -> None:
-    small, large = make(sizes={**SIZES, "labelled": 8}), make(sizes={**SIZES, "labelled": 24})
-    sequence = torch.cat([small.next(step, 9).labelled.index for step in range(9)])
-    assert torch.equal(sequence, torch.cat([large.next(step, 9).labelled.index for step in range(3)]))
-
-
-def test_the_seed_decides() -> None:
-    assert same(make(seed=3).next(0, 8), make(seed=3).next(0, 8))
-    one, other = make(seed=3).next(0, 8), make(seed=4).next(0, 8)
-    assert not torch.equal(one.labelled.index, other.labelled.index)
-
-
-# -- what a step sees ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_views_come_in_the_order_asked_for_as_floats(channels: int) -> None:
-    batches = make(dataset=make_dataset(channels))
-    batch = batches.next(3, 12)
-    assert (batch.step, batch.progress) == (3, 0.25)
-    for stream, names, size in (
-        (batch.labelled, ALL.labelled, 16),
-        (asked(batch.unlabelled), ALL.unlabelled, 28),
-        (asked(batch.meta), ALL.meta, 10),
-    ):
-        assert stream.names == names and len(stream.views) == len(names)
-        assert stream.index.dtype == stream.y.dtype == stream.true.dtype == torch.int64
-        for view in stream.views:
-            assert view.shape == (size, channels, 12, 12) and view.dtype == torch.float32
-            levels = view * torch.tensor(batches.images.statistics.std)[:, None, None]
-            levels += torch.tensor(batches.images.statistics.mean)[:, None, None]
-            assert levels.min() > -1e-3 and levels.max() < 255 + 1e-3
-            assert (levels - levels.round()).abs().max() < 1e-3
-
-
-def test_streams_nobody_asked_for_are_not_made() -> None:
-    batches = make(Views(labelled=("weak",)), {"labelled": 16, "unlabelled": 0, "meta": 0})
-    batch = batches.next(0, 8)
-    assert batch.unlabelled is None and batch.meta is None
-
-
-def test_labels_are_the_given_ones_and_unlabelled_images_have_none() -> None:
-    dataset = make_dataset()
-    plan = make_plan(dataset)
-    batch = make(dataset=dataset, plan=plan).next(0, 8)
-    for stream in (batch.labelled, asked(batch.meta)):
-        assert np.array_equal(stream.y.numpy(), plan.given[stream.index.numpy()])
-        assert np.isin(stream.index.numpy(), plan.labelled).all()
-    unlabelled = asked(batch.unlabelled)
-    assert (unlabelled.y == -1).all()
-    assert plan.true is not None
-    assert np.array_equal(unlabelled.true.numpy(), plan.true[unlabelled.index.numpy()])
-    assert (batch.labelled.y != batch.labelled.true).any(), "noise reaches the labels"
-
-
-def test_true_labels_nobody_knows_are_minus_one() -> None:
-    dataset = make_dataset()
-    batch = make(dataset=dataset, plan=make_plan(dataset, known=False)).next(0, 8)
-    assert (batch.labelled.true == -1).all() and (batch.labelled.y >= 0).all()
-
-
-def test_images_without_label_follow_the_training_images() -> None:
-    dataset = make_dataset(extra=50)
-    batches = make(Views(unlabelled=("plain",)), {"labelled": 4, "unlabelled": 210}, dataset=dataset)
-    stream = asked(batches.next(0, 8).unlabelled)
-    assert dataset.extra is not None
-    both = np.concatenate([dataset.train.images, dataset.extra])
-    index = stream.index.numpy()
-    assert index.max() >= 200 and len(np.unique(index)) == 210
-    assert torch.equal(stream.x, batches.normalise(torch.from_numpy(both[index])))
-    assert (stream.true[stream.index >= 200] == -1).all() and (stream.true[stream.index < 200] >= 0).all()
-
-
-def test_weak_views_are_not_flipped_where_that_does_not_suit_the_images() -> None:
-    dataset = make_dataset()
-    plan, views = make_plan(dataset), Views(labelled=("plain", "weak"))
-    for flip in (True, False):
-        batches = make(views, dataset=dataset, plan=plan, augment=Augment(pad=0, flip=flip))
-        stream = batches.next(0, 8).labelled
-        flipped = (stream.views[1] != stream.views[0]).flatten(1).any(1)
-        assert flipped.any() == flip
-        assert torch.equal(stream.views[1][flipped], stream.views[0][flipped].flip(3))
-
-
-# -- the meta set ----------------------------------------------------------------------------------------------------
+# -- the meta set ------------------------------------------------------------------------------------------------------
 
 
 META = Views(meta=("plain",))
@@ -292,7 +79,7 @@ def test_all_labelled_images_can_be_looked_at_without_moving_the_streams() -> No
     assert same(batches.next(0, 8), alone.next(0, 8))
 
 
-# -- resume ----------------------------------------------------------------------------------------------------------
+# -- resume ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -324,53 +111,7 @@ def test_a_state_of_other_views_is_refused() -> None:
         make().load_state_dict(state)
 
 
-# -- normalisation, sharing, evaluation ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_normalised_training_images_have_mean_zero_and_deviation_one(channels: int) -> None:
-    dataset = make_dataset(channels)
-    x = make(dataset=dataset).normalise(torch.from_numpy(dataset.train.images))
-    assert x.dtype == torch.float32
-    assert x.mean((0, 2, 3)).abs().max() < 1e-5
-    assert (x.var((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
-
-
-def test_statistics_are_of_evenly_spaced_images_and_exact() -> None:
-    images = make_dataset().train.images
-    found = statistics(images, largest=21)
-    chosen = images[np.linspace(0, 199, 21).astype(int)].astype(np.float64)
-    np.testing.assert_allclose(found.mean, chosen.mean((0, 2, 3)), rtol=1e-12)
-    np.testing.assert_allclose(found.std, chosen.std((0, 2, 3)), rtol=1e-9)
-    assert found == statistics(images, largest=21)
-    assert statistics(images, largest_bytes=21 * images[0].nbytes) == found
-
-
-def test_a_channel_without_contrast_does_not_divide_by_zero() -> None:
-    assert statistics(np.full((5, 1, 8, 8), 3, dtype=np.uint8)).std == (1.0,)
-
-
-def test_images_are_handed_from_trial_to_trial() -> None:
-    first = make()
-    again = make(images=first.images)
-    assert again.images is first.images
-    assert same(again.next(0, 8), make().next(0, 8))
-    assert make(dataset=make_dataset(sha256="b" * 64), images=first.images).images is not first.images
-    assert make(dataset=make_dataset(extra=5), images=first.images).images is not first.images
-
-
-def test_on_a_cpu_the_memory_map_itself_is_used(tmp_path: Path) -> None:
-    dataset = make_dataset()
-    np.save(tmp_path / "images.npy", dataset.train.images)
-    dataset.train.images = np.load(tmp_path / "images.npy", mmap_mode="r")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        images = DeviceImages(dataset, "cpu")
-        batch = make(dataset=dataset, images=images).next(0, 8)
-    assert images.train.data_ptr() == dataset.train.images.ctypes.data
-    assert same(batch, make().next(0, 8))
-
-
+# -- evaluation --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("size", [1, 7, 30, 64])
 def test_evaluation_goes_through_all_images_in_order(size: int) -> None:
     dataset = make_dataset(extra=6)
@@ -400,27 +141,7 @@ def test_channels_last_changes_the_layout_only() -> None:
     assert same(last, first)
 
 
-# -- errors ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_stream_without_images_is_an_error_of_the_label_settings() -> None:
-    dataset = make_dataset()
-    plan = make_plan(dataset)
-    empty = LabelPlan(plan.labelled, plan.unlabelled[:0], plan.val, plan.given, plan.true, "p")
-    with pytest.raises(UserError, match="unlabelled") as caught:
-        make(dataset=dataset, plan=empty)
-    assert caught.value.problems[0].key == "labels"
-    make(Views(), dataset=dataset, plan=empty)  # who asks for none needs none
-
-
-def test_an_unknown_view_or_source_is_refused() -> None:
-    with pytest.raises(ValueError, match="'medium'; a view is one of plain, weak, strong"):
-        make(Views(labelled=("medium",)))
-    with pytest.raises(ValueError, match="'test'"):
-        make(meta_source="test")  # type: ignore[arg-type]
-
-
-# -- never waiting for the device ------------------------------------------------------------------------------------
+# -- never waiting for the device --------------------------------------------------------------------------------------
 
 
 class Watch(TorchDispatchMode):

@@ -19,7 +19,7 @@ from tests.data.conftest import opened
 NAMES = ["cifar10", "cifar100", "csv", "digits", "fashion_mnist", "image_folder", "parquet", "stl10", "svhn"]
 PLUGIN = '''
 import numpy as np
-from platform.data.sources.source import Reading, Rows, Source
+from platform.data.sources.source import Reading, Source, Split
 from pydantic import Field
 
 class Stripes(Source):
@@ -33,7 +33,7 @@ class Stripes(Source):
         images = np.zeros((len(labels), 1, 4, 4), np.uint8)
         images[labels == 1, :, ::2] = 200
         half = len(labels) // 2
-        return Reading(Rows(images[:half], labels[:half]), Rows(images[half:], labels[half:]), ("plain", "striped"))
+        return Reading(Split(images[:half], labels[:half]), Split(images[half:], labels[half:]), ("plain", "striped"))
 '''
 
 

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 
 from methods.base import Method, hyper
+from platform.core.registry import METHODS
 from platform.models import build
 from tests.methods.test_clid_mu_meta import ToyImages
 from tests.methods.toy import (

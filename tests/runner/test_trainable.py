@@ -20,6 +20,7 @@ from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings,
 from platform.runner.guards import worker_state
 from platform.runner.guards.worker_state import resident
 from platform.runner.tune.trainable import TrialTrainable, _selectable
+from platform.training.trial_data import TrialData
 
 
 def test_no_rule_ever_sees_the_test_set():
@@ -73,7 +74,7 @@ HUNGRY = HEAD.format(
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`play(source)` runs a trial to its end in the process so far, or in a `new` one; the results of its steps."""
     monkeypatch.setattr("platform.runner.tune.trainable.die_with_parent", lambda: None)
-    monkeypatch.setattr("platform.training.trial_data.LOADED", {})
+    monkeypatch.setattr("platform.training.trial_data.PROCESS_DATA", TrialData())
     monkeypatch.setattr(ray, "get_actor", lambda name: None)
     (tmp_path / "TOKEN").write_text("here")
     threads = torch.get_num_threads()

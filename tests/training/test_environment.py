@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import platform as standard
-from platform.training.environment import MALLOC, worker_environment
+from platform.training.environment import MALLOC, ROOT, python_path, worker_environment
 
 PROBE = """
 import resource, ctypes
@@ -39,3 +39,10 @@ def test_freed_memory_is_kept():
 
 def test_threads():
     assert worker_environment(3)["OMP_NUM_THREADS"] == "3" and worker_environment(0)["OMP_NUM_THREADS"] == "1"
+
+
+def test_the_repository_comes_first_on_the_python_path_and_only_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/elsewhere", str(ROOT), ""]))
+    assert python_path().split(os.pathsep) == [str(ROOT), "/elsewhere"]
+    monkeypatch.delenv("PYTHONPATH")
+    assert python_path() == str(ROOT) and (ROOT / "platform" / "training" / "environment.py").is_file()

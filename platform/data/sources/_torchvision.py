@@ -14,7 +14,7 @@ import numpy as np
 from platform.core.errors import Problem, UserError
 from platform.core.files import DISK_FULL
 from platform.data import cache
-from platform.data.sources.source import Rows, Source
+from platform.data.sources.source import Images, Source, Split
 
 _TIMEOUT = 30  # seconds without an answer; torchvision itself would wait for ever
 _NOT_WRITABLE = (*DISK_FULL, errno.EACCES, errno.EROFS)
@@ -82,7 +82,7 @@ class TorchvisionSource(Source):
             socket.setdefaulttimeout(before)
 
 
-def rows(images: Any, labels: Sequence[int] | np.ndarray, channels_last: bool = False) -> Rows:
-    """Rows of torchvision's arrays: [N, C, H, W] or [N, H, W], or [N, H, W, C] with `channels_last`."""
+def split(images: Any, labels: Sequence[int] | np.ndarray, channels_last: bool = False) -> Split[Images]:
+    """A split of torchvision's arrays: [N, C, H, W] or [N, H, W], or [N, H, W, C] with `channels_last`."""
     pixels = np.asarray(images)
-    return Rows(pixels.transpose(0, 3, 1, 2) if channels_last else pixels, np.asarray(labels, dtype=np.int64))
+    return Split(pixels.transpose(0, 3, 1, 2) if channels_last else pixels, np.asarray(labels, dtype=np.int64))

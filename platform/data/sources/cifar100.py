@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from platform.data.sources._torchvision import TorchvisionSource, rows
+from platform.data.sources._torchvision import TorchvisionSource, split
 from platform.data.sources.source import Reading
 
 
@@ -11,5 +11,5 @@ class Cifar100(TorchvisionSource):
 
     def read(self) -> Reading:
         train, test = self.load(train=True), self.load(train=False)
-        parts = [rows(part.data, part.targets, channels_last=True) for part in (train, test)]
+        parts = [split(part.data, part.targets, channels_last=True) for part in (train, test)]
         return Reading(*parts, class_names=tuple(train.classes))

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from platform.core.errors import Problem, UserError, did_you_mean
 from platform.data.classes import encode, name_classes, try_encode
-from platform.data.sources.source import LocalOptions, Reading, Rows, Source
+from platform.data.sources.source import Images, LocalOptions, Reading, Source, Split
 
 SPLITS = ("train", "test", "unlabelled")
 
@@ -77,9 +77,9 @@ class Csv(Source):
         used = {"path", "split", "true_label", options.label_column}
         columns = {name: try_encode(values, class_names) for name, values in table.items() if name not in used}
 
-        def part(name: str) -> Rows:
+        def part(name: str) -> Split[Images]:
             rows = np.flatnonzero(split == name)
-            return Rows(
+            return Split(
                 images=[folder / table["path"][i] for i in rows],
                 labels=labels[rows],
                 true_labels=None if true_labels is None else true_labels[rows],

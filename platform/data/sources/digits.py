@@ -8,7 +8,7 @@ import numpy as np
 
 from platform.data import draw
 from platform.data.dataset import Augment
-from platform.data.sources.source import Reading, Rows, Source
+from platform.data.sources.source import Reading, Source, Split
 
 TEST_IMAGES = 360
 
@@ -30,7 +30,7 @@ class Digits(Source):
         labels = np.asarray(bunch["target"], dtype=np.int64)
         test = draw.stratified(labels, TEST_IMAGES, seed=0)
         train = np.setdiff1d(np.arange(len(labels)), test)
-        parts = [Rows(pixels[rows], labels[rows], ids=[f"digits/{i}" for i in rows]) for rows in (train, test)]
+        parts = [Split(pixels[rows], labels[rows], ids=[f"digits/{i}" for i in rows]) for rows in (train, test)]
         return Reading(*parts, class_names=tuple("0123456789"))
 
     def augment(self, image_shape: tuple[int, int, int]) -> Augment:

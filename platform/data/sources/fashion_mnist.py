@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platform.data.sources._torchvision import TorchvisionSource, rows
+from platform.data.sources._torchvision import TorchvisionSource, split
 from platform.data.sources.source import Reading
 
 
@@ -23,5 +23,5 @@ class FashionMnist(TorchvisionSource):
 
     def read(self) -> Reading:
         train, test = self.load(train=True), self.load(train=False)
-        parts = [rows(part.data, part.targets) for part in (train, test)]
+        parts = [split(part.data, part.targets) for part in (train, test)]
         return Reading(*parts, class_names=tuple(train.classes))

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from platform.core.errors import Problem, UserError
-from platform.data.sources.source import LocalOptions, Reading, Rows, Source
+from platform.data.sources.source import Images, LocalOptions, Reading, Source, Split
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 UNLABELLED = ("unlabelled", "unlabeled")
@@ -60,16 +60,16 @@ class ImageFolder(Source):
         if unknown:
             text = f"classes in test/ that train/ does not have: {', '.join(unknown[:10])}"
             raise UserError(Problem(text, "data.path", hint=f"train/ has: {', '.join(class_names[:20])}"))
-        parts = {split: self._rows(images, class_names) for split, images in listing.items()}
+        parts = {split: self._to_split(images, class_names) for split, images in listing.items()}
         return Reading(
             parts["train"], parts.get("test"), tuple(class_names), extra=self._extra() or None, notes=self._notes()
         )
 
-    def _rows(self, images: list[tuple[Path, str]], class_names: list[str]) -> Rows:
+    def _to_split(self, images: list[tuple[Path, str]], class_names: list[str]) -> Split[Images]:
         position = {name: i for i, name in enumerate(class_names)}
         labels = np.array([position[name] for _, name in images], dtype=np.int64)
         files = [file for file, _ in images]
-        return Rows(files, labels, ids=[os.path.relpath(file, self.options.path) for file in files])
+        return Split(files, labels, ids=[os.path.relpath(file, self.options.path) for file in files])
 
     def _notes(self) -> tuple[str, ...]:
         others = [f for split in ("train", "test") if (folder := self._folder(split)) for f in _others(folder)]

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from platform.core.errors import Problem, UserError, did_you_mean
 from platform.data.classes import encode, name_classes, try_encode
-from platform.data.sources.source import Image, LocalOptions, Reading, Rows, Source
+from platform.data.sources.source import Image, Images, LocalOptions, Reading, Source, Split
 
 
 class Parquet(Source):
@@ -47,10 +47,10 @@ class Parquet(Source):
     def read(self) -> Reading:
         tables = {split: _table(shards) for split in ("train", "test") if (shards := self._shards(split))}
         class_names = self._class_names(tables)
-        parts = {split: self._rows(table, split, class_names) for split, table in tables.items()}
+        parts = {split: self._to_split(table, split, class_names) for split, table in tables.items()}
         return Reading(parts["train"], parts.get("test"), class_names)
 
-    def _rows(self, table: Any, split: str, class_names: tuple[str, ...]) -> Rows:
+    def _to_split(self, table: Any, split: str, class_names: tuple[str, ...]) -> Split[Images]:
         options, where = self.options, f"{split} part of {self.options.path}"
         true_column = options.true_label_column
         label_column = options.label_column
@@ -61,7 +61,7 @@ class Parquet(Source):
         used = {options.image_column, true_column, label_column}
         others = {name: try_encode(table[name].to_pylist(), class_names) for name in _plain(table) if name not in used}
         images = _Images(_column(table, options.image_column, "data.image_column", where), options.path)
-        return Rows(
+        return Split(
             images=images,
             labels=labels[label_column],
             true_labels=labels.get(true_column) if true_column else None,

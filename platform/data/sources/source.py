@@ -7,46 +7,26 @@ source is one file in this folder with one subclass of `Source` that defines `re
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from platform.core.errors import Problem, UserError
-from platform.data.dataset import Augment
+from platform.data.dataset import Augment, Image, Images, Split
 
-Image = bytes | Path | np.ndarray | None
-"""An encoded image (bytes, or a file's path), a raw one ([C, H, W] uint8), or None: the row has none."""
-
-
-@dataclass
-class Rows:
-    """One split, not yet decoded. `images` is a sequence of `Image` or one uint8 array [N, C, H, W] or [N, H, W].
-
-    labels, true_labels, columns: [N] int64, -1 = none. ids: a name per image a person can find again.
-    """
-
-    images: Sequence[Image] | np.ndarray
-    labels: np.ndarray
-    true_labels: np.ndarray | None = None
-    columns: dict[str, np.ndarray] = field(default_factory=dict)
-    ids: list[str] | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
+__all__ = ["Image", "Images", "LocalOptions", "Reading", "Source", "Split"]
 
 
 @dataclass
 class Reading:
     """What a source read. `test` None: the store draws `test_fraction` of the rows, stratified, by the data seed."""
 
-    train: Rows
-    test: Rows | None
+    train: Split[Images]
+    test: Split[Images] | None
     class_names: tuple[str, ...]
-    extra: Sequence[Image] | np.ndarray | None = None
+    extra: Images | None = None
     notes: tuple[str, ...] = ()
 
 

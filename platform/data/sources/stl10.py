@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from platform.data.sources._torchvision import TorchvisionSource, rows
+from platform.data.sources._torchvision import TorchvisionSource, split
 from platform.data.sources.source import Reading, Source
 
 
@@ -24,5 +24,5 @@ class Stl10(TorchvisionSource):
     def read(self) -> Reading:
         train, test = self.load(split="train"), self.load(split="test")
         extra = self.load(split="unlabeled").data if self.options.unlabelled else None
-        parts = [rows(part.data, part.labels) for part in (train, test)]
+        parts = [split(part.data, part.labels) for part in (train, test)]
         return Reading(*parts, class_names=tuple(train.classes), extra=extra)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from platform.data.sources._torchvision import TorchvisionSource, rows
+from platform.data.sources._torchvision import TorchvisionSource, split
 from platform.data.sources.source import Reading, Source
 
 
@@ -36,7 +36,7 @@ class Svhn(TorchvisionSource):
             self.dataset_class(str(self.downloads), split=part, download=True)
 
     def read(self) -> Reading:
-        train, test = (rows(part.data, part.labels) for part in map(self._load_part, ("train", "test")))
+        train, test = (split(part.data, part.labels) for part in map(self._load_part, ("train", "test")))
         extra = self._load_part("extra").data if self.options.extra else None
         return Reading(train, test, class_names=tuple("0123456789"), extra=extra)
 

@@ -124,12 +124,12 @@ class TrialTrainable(tune.Trainable):
         self._spec = TrialSpec(**config["spec"])
         self._rule = get_rule(config["select"])
         cls = self._method(self._spec)
-        dataset, plan = trial_data.load_data(self._spec)
+        data = trial_data.PROCESS_DATA
+        dataset, plan = data.load(self._spec)
         self._checkpoints = Checkpoints(Path(config["folder"]), config["token"], config["store"], *config["room"])
-        images = trial_data.LOADED.get("images")
-        self._trial = Trial(self._spec, dataset, plan, cls, config["device"], images, self._in_parts())
+        self._trial = Trial(self._spec, dataset, plan, cls, config["device"], data.images, self._in_parts())
         self._trial.interrupted = self._checkpoints.stop_asked
-        trial_data.LOADED["images"] = self._trial.images  # the next trial of this actor finds them on the device
+        data.images = self._trial.images  # the next trial of this actor finds them on the device
         self._iterator = self._trial.reports()
         self._outcome: str | None = None
         saved = self._load()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
+from methods.base import Method
+from platform.data.batches import Batches
+from platform.data.dataset import Dataset, LabelPlan
 from platform.training.diagnostics.drift import Drift
-
-if TYPE_CHECKING:
-    from methods.base import Method
-    from platform.data.batches import Batches
-    from platform.data.dataset import Dataset, LabelPlan
+from platform.training.diagnostics.probe import ProbeImages
 
 __all__ = ["Diagnostics"]
 
@@ -33,11 +32,7 @@ class Diagnostics:
         amp: bool,
     ) -> None:
         self.drift = None if level == "off" else Drift(method)
-        self.probe = None
-        if level == "full":
-            from platform.training.diagnostics.probe import ProbeImages
-
-            self.probe = ProbeImages(dataset, plan, batches, seed, amp)
+        self.probe = ProbeImages(dataset, plan, batches, seed, amp) if level == "full" else None
 
     def __call__(self, method: Method, compiled: bool = False) -> dict[str, float]:
         """By name, without diag/. Waits for the device."""

@@ -14,9 +14,10 @@ from methods.parts.clid import clid
 from platform.core.spec import derive_seed
 from platform.data.batches import Batches
 from platform.data.dataset import Dataset, LabelPlan
+from platform.training.clid_batch import CLID_IMAGES, CLID_TEMPERATURE, clid_positions
 from platform.training.diagnostics.features import Probe, cluster_quality, density, head_gap
-from platform.training.diagnostics.stages import stage_gradients
-from platform.training.evaluation import CLID_IMAGES, CLID_TEMPERATURE, as_it_was, clid_positions
+from platform.training.diagnostics.stage_gradients import stage_gradients
+from platform.training.preserved_state import preserve_state
 
 __all__ = ["FEATURES", "ProbeImages", "stage_features"]
 
@@ -78,7 +79,7 @@ class ProbeImages:
         test = self.batches.normalise(self.batches.images.test.index_select(0, self._tensor(self.query)))
         found = []
         for x, true in ((next(training), self.reference_true), (test, self.query_true)):
-            with torch.no_grad(), as_it_was(model, self.device), self._autocast():
+            with torch.no_grad(), preserve_state(model, self.device), self._autocast():
                 features, logits = model(x, with_features=True)
             found.append(Probe(features.float().cpu().numpy(), true, logits.argmax(dim=1).cpu().numpy()).known())
         return found[0], found[1]
@@ -122,7 +123,7 @@ def _stage_outputs(model: nn.Module, images: Tensor) -> tuple[dict[str, Tensor],
 
     hooks = [model.get_submodule(name).register_forward_hook(note(name)) for name in getattr(model, "stages", ())]
     try:
-        with as_it_was(model, images.device):
+        with preserve_state(model, images.device):
             features, logits = model(images, with_features=True)
     finally:
         for hook in hooks:

@@ -24,7 +24,7 @@ from platform.training.diagnostics.calibration import calibration
 from platform.training.diagnostics.drift import Drift
 from platform.training.diagnostics.features import linear_cka
 from platform.training.diagnostics.names import TABLE, meaning
-from platform.training.diagnostics.stages import stage_gradients, stages
+from platform.training.diagnostics.stage_gradients import stage_gradients, stages
 from platform.training.trial import Trial
 from tests.training.conftest import make_spec
 

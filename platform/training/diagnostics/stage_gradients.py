@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.parts.batch_norm import frozen_statistics
-from platform.training.evaluation import as_it_was
+from platform.training.preserved_state import preserve_state
 
 __all__ = ["stage_gradients", "stages"]
 
@@ -58,7 +58,7 @@ def stage_gradients(
     weak, strong, true = unlabelled
     groups = stages(model)
     parameters = [p for group in groups.values() for p in group]
-    with as_it_was(model, next(model.parameters()).device, training=True), frozen_statistics(model), autocast:
+    with preserve_state(model, next(model.parameters()).device, training=True), frozen_statistics(model), autocast:
         with torch.no_grad():
             guess = model(weak).argmax(dim=1)
         losses = [F.cross_entropy(model(labelled[0]).float(), labelled[1])]
