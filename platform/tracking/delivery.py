@@ -119,7 +119,7 @@ class Delivery:
     # -- the experiment ----------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        """The experiment, its page and what it has of runs; each once."""
+        """Open the experiment, write its page and fetch its runs; each once."""
         if not self._experiment_id:
             self._open_experiment()
         if not self._has_page:
@@ -183,7 +183,7 @@ class Delivery:
     # -- one run -----------------------------------------------------------------------------------------------------
 
     def _bring(self, content: RunContent) -> None:
-        """All that is missing in one log_batch, as far as MLflow's limits allow; the status last."""
+        """Send all that is missing in one log_batch, as far as MLflow's limits allow; the status last."""
         closing = content.closing()
         run = self._find(content.key)
         if run is None or closing is None or not run.holds(closing):

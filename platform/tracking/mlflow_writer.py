@@ -18,10 +18,10 @@ from pathlib import Path
 from platform.core.errors import UserError
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
 from platform.core.row import Row, SweepInfo, winner
-from platform.core.uri import DEFAULT, absolute, problem, redact, scrub, sqlite_path
+from platform.core.uri import DEFAULT, absolute, problem, redact, sqlite_path
 from platform.tracking import connection
 from platform.tracking.delivery import Delivery, passes, wait_seconds
-from platform.tracking.run_content import Artifact, StudyContent
+from platform.tracking.run_content import Artifact, StudyContent, settings_files
 from platform.tracking.undelivered import Undelivered
 
 FLUSH_SECONDS = 1.0
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class MlflowListener:
-    """Writes a sweep into `uri`; what cannot be delivered is by the next run of the same command.
+    """Writes a sweep into `uri`; what cannot be delivered now is delivered by the next run of the same command.
 
     folder: of the sweep, where its ledger lies. `notify` is called, from the writer's thread, with one line for the
     person at the screen.
@@ -54,8 +54,8 @@ class MlflowListener:
         self._stop = threading.Event()
         self._failures = 0
         self._refused: set[str] = set()  # runs of which MLflow refused something for good
-        self._said_undelivered = False
-        self._texts: tuple[Artifact, ...] = ()
+        self._reported_undelivered = False
+        self._settings: tuple[Artifact, ...] = ()
         self._info: SweepInfo | None = None
         if wrong := problem(uri):
             raise UserError(wrong)
@@ -89,23 +89,22 @@ class MlflowListener:
                 self._wake.notify()
 
     def _sweep_started(self, info: SweepInfo, rows: list[Row]) -> None:
-        """The studies, and what MLflow lacks of rows that have ended. One that goes on comes when it does."""
+        """Begin with the studies and the rows that have ended; a row that goes on is delivered once it has started."""
         file = sqlite_path(self.uri)
         artifacts = file.parent / "mlflow_artifacts" / info.name if file is not None else None
         self._info = info
         self._delivery = Delivery(self.uri, info, artifacts)
-        resolved, provenance = connection.as_yaml(scrub(info.resolved)), connection.as_json(scrub(info.provenance))
-        self._texts = (Artifact("sweep.yaml", text=resolved), Artifact("provenance.json", text=provenance))
+        self._settings = settings_files(info)
         for study in info.studies:
-            self._undelivered.note_study(StudyContent(info, study, self._texts))
+            self._undelivered.note_study(StudyContent(info, study, self._settings))
         for row in rows:
             self._undelivered.note_row(row, waits=row.outcome is not None)
         self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
         self._thread.start()
-        atexit.register(self._say_undelivered)
+        atexit.register(self._report_undelivered)
 
     def _sweep_ended(self, rows: list[Row]) -> None:
-        """Bring everything to MLflow, rows of earlier sessions included, or leave it to the next run."""
+        """Deliver everything, rows of earlier sessions included, or leave it to the next run."""
         info = self._info
         if info is None:
             return
@@ -130,7 +129,7 @@ class MlflowListener:
                 self._stop.set()
         if self._thread is not None:
             self._thread.join(GIVE_UP_SECONDS)
-        self._say_undelivered()
+        self._report_undelivered()
         if (file := sqlite_path(self.uri)) is not None and file.exists():
             connection.fold_log(file)
 
@@ -144,7 +143,7 @@ class MlflowListener:
         ended = ended and all(row.outcome not in (None, "preempted") for row in rows)
         best = winner(rows, info.maximise)
         status = "FINISHED" if ended else "KILLED"
-        self._undelivered.note_study(StudyContent(info, study, self._texts + files, status, best))
+        self._undelivered.note_study(StudyContent(info, study, self._settings + files, status, best))
 
     # -- the writer's thread -----------------------------------------------------------------------------------------
 
@@ -160,13 +159,13 @@ class MlflowListener:
                 if closing and not len(self._undelivered):
                     return
                 continue
-            self._say_once(error)
+            self._report_failure(error)
             if closing and time.monotonic() - self._closed_at > GIVE_UP_SECONDS:
                 return
             self._pause(wait_seconds(self._failures))
 
     def _flush(self) -> BaseException | None:
-        """Deliver what waits now; the answer is the error that stopped it."""
+        """Deliver what waits now. Returns the error that stopped it."""
         assert self._delivery is not None
         for content in self._undelivered.take():
             if self._stop.is_set():
@@ -179,7 +178,7 @@ class MlflowListener:
                     self._undelivered.give_back()
                     self._failures += 1
                     return error
-                self._refusal(content.key, error)
+                self._report_refusal(content.key, error)
             else:
                 self._undelivered.delivered(content.key)
                 self._recovered()
@@ -190,8 +189,8 @@ class MlflowListener:
             self.notify(f"MLflow at {self.shown} answers again; what had to wait is being delivered.")
         self._failures = 0
 
-    def _refusal(self, key: str, error: BaseException) -> None:
-        """Said once for each run, which is then tried once more: somebody may have deleted it, and it is made anew."""
+    def _report_refusal(self, key: str, error: BaseException) -> None:
+        """Report it once for each run, and try that once more: one that somebody deleted is made anew."""
         if key in self._refused:
             self._undelivered.delivered(key)
             return
@@ -199,7 +198,7 @@ class MlflowListener:
         self._undelivered.give_back(key)
         self.notify(f"MLflow refused entries of {key}: {_reason(error)}")
 
-    def _say_once(self, error: BaseException) -> None:
+    def _report_failure(self, error: BaseException) -> None:
         if self._failures == 1:
             self.notify(
                 f"MLflow at {self.shown} does not take entries ({_reason(error)[:200]}). "
@@ -207,7 +206,7 @@ class MlflowListener:
             )
 
     def _pause(self, seconds: float) -> None:
-        """Between two attempts; the end of the sweep cuts a long one short."""
+        """Wait between two attempts; the end of the sweep cuts a long wait short."""
         if self._closing:
             self._stop.wait(min(seconds, 1.0))
             return
@@ -216,12 +215,12 @@ class MlflowListener:
             while not self._closing and (rest := end - time.monotonic()) > 0:
                 self._wake.wait(rest)
 
-    def _say_undelivered(self) -> None:
-        """At most once, when the sweep or the process ends."""
-        atexit.unregister(self._say_undelivered)
+    def _report_undelivered(self) -> None:
+        """Say, once, when the sweep or the process ends, that something was not delivered."""
+        atexit.unregister(self._report_undelivered)
         count = len(self._undelivered)
-        if count and not self._said_undelivered:
-            self._said_undelivered = True
+        if count and not self._reported_undelivered:
+            self._reported_undelivered = True
             self.notify(
                 f"{count} runs in MLflow at {self.shown} lack something; all of it is kept in {self.folder} and is "
                 "delivered when the same command runs again."

@@ -1,6 +1,6 @@
 """What a run in MLflow holds: tags, parameters, metrics and artefacts of a trial or a study; and the experiment's page.
 
-A content is the whole of a run as it should be. `Delivery` finds out which part of it MLflow lacks, and sends that.
+A content is the whole of a run as it should be. `Delivery` compares it with what MLflow has, and sends the difference.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from platform.core.row import Row, SweepInfo
-from platform.core.uri import redact
+from platform.core.uri import redact, scrub
 
 # MLflow's own limits (mlflow/utils/validation.py); a test compares the numbers with the installed version
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000
@@ -77,7 +77,7 @@ class Opening:
 class Closing:
     """What a run gets at its end. end: in ms.
 
-    proof: the tags by which a run of an earlier session is known to hold the whole content; empty = none are.
+    proof: a run that has these tags holds the whole content already; empty = none is taken to.
     """
 
     status: str
@@ -97,7 +97,7 @@ class Artifact:
 
 
 class RunContent(ABC):
-    """The whole of a run. key: the trial's, or study:METHOD/INDEX. parent: key of the run above it, or empty."""
+    """The whole of a run. key: the trial's, or study:METHOD/INDEX. parent: key of its parent run, or empty."""
 
     @property
     @abstractmethod
@@ -108,11 +108,12 @@ class RunContent(ABC):
         return ""
 
     @abstractmethod
-    def opening(self) -> Opening: ...
+    def opening(self) -> Opening:
+        """Name, tags and parameters."""
 
     @abstractmethod
     def closing(self) -> Closing | None:
-        """None while it runs."""
+        """Status and final values; None while it runs."""
 
     def steps(self) -> set[int]:
         """Of the evaluations it holds."""
@@ -123,12 +124,13 @@ class RunContent(ABC):
         return []
 
     def artifacts(self) -> list[Artifact]:
+        """Files to show beside it."""
         return []
 
 
 @dataclass(frozen=True)
 class TrialContent(RunContent):
-    """Of a row; nothing may change the row meanwhile.
+    """The run of a row, which nothing else may change.
 
     start: in ms. times: of the evaluations, by step; of one that is not there, now. ended: when it got its outcome.
     """
@@ -193,7 +195,7 @@ class TrialContent(RunContent):
 
 @dataclass(frozen=True)
 class StudyContent(RunContent):
-    """Of a study, the parent of its trials. status: FINISHED or KILLED once it has ended. winner: of its rows."""
+    """The run of a study, parent of its trials. status: FINISHED or KILLED once it has ended. winner: of its rows."""
 
     info: SweepInfo
     study: str
@@ -236,6 +238,18 @@ class StudyContent(RunContent):
 
     def artifacts(self) -> list[Artifact]:
         return list(self.files)
+
+
+def settings_files(info: SweepInfo) -> tuple[Artifact, ...]:
+    """The whole sweep file, and where its results come from, without secrets."""
+    import yaml
+
+    resolved = json.loads(json.dumps(scrub(info.resolved), default=str))
+    provenance = json.dumps(scrub(info.provenance), indent=2, default=str, ensure_ascii=False) + "\n"
+    return (
+        Artifact("sweep.yaml", text=yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)),
+        Artifact("provenance.json", text=provenance),
+    )
 
 
 def study_key(study: str) -> str:

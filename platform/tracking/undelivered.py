@@ -1,4 +1,4 @@
-"""Which runs MLflow lacks something of: filled by the driver's thread, emptied by the writer's."""
+"""The runs that have something new for MLflow: noted by the driver's thread, taken by the writer's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from platform.tracking.run_content import RunContent, StudyContent, TrialContent
 
 @dataclass
 class RowNotes:
-    """A row as its last event left it. The driver goes on changing its own: of `reports`, `count` are ours by now."""
+    """A row as of its last event. `reports` is the driver's own list, of which the first `count` are part of it."""
 
     row: Row
     start: int  # in ms, and so are the next two
@@ -27,7 +27,7 @@ class RowNotes:
 
 
 class Undelivered:
-    """Runs with something new, oldest first; what is new about one is said once, however often it changed.
+    """Runs with something new, oldest first; each is listed once, however often it changed. Safe for two threads.
 
     events: noted since the last `take`.
     """
@@ -49,7 +49,7 @@ class Undelivered:
             self._note(content.key, content)
 
     def note_row(self, row: Row, waits: bool = True) -> None:
-        """The row has begun, ended, or is of an earlier session. waits: all of it may be news for MLflow."""
+        """Note all of a row that has begun, has ended or is of an earlier session. waits: it is to be delivered."""
         at = now()
         begin = at - int(1000 * row.seconds)
         with self._lock:
@@ -62,6 +62,7 @@ class Undelivered:
                 self._note(row.key, None)
 
     def note_report(self, row: Row, report: dict[str, float]) -> None:
+        """Note an evaluation of a row that was noted."""
         at = now()
         with self._lock:
             notes = self._rows[row.key]
@@ -70,12 +71,12 @@ class Undelivered:
             self._note(row.key, None)
 
     def rows_without_outcome(self) -> list[Row]:
-        """Rows that began and of which no end was noted."""
+        """Noted rows whose end was not."""
         with self._lock:
             return [notes.content().row for notes in self._rows.values() if notes.row.outcome is None]
 
     def take(self) -> list[RunContent]:
-        """Everything that waits. Each is to be answered by `delivered` or to be given back."""
+        """Everything that waits; `delivered` or `give_back` is to be called for each."""
         with self._lock:
             self.events = 0
             self._taken, self._waiting = self._waiting, {}
@@ -86,7 +87,7 @@ class Undelivered:
             self._taken.pop(key, None)
 
     def give_back(self, *keys: str) -> None:
-        """These, or all that was taken, come first again; what has changed meanwhile, as it is now."""
+        """Put these, or all that was taken, first again; what has changed meanwhile, as it is now."""
         with self._lock:
             back = {key: self._taken.pop(key) for key in keys or tuple(self._taken)}
             self._waiting = back | self._waiting

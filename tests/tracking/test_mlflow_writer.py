@@ -229,6 +229,26 @@ def test_away_then_back(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum("does not take entries" in line for line in said) == sum("answers again" in line for line in said) <= 2
 
 
+def test_an_answer_that_got_lost_does_not_make_a_second_run(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_writer, "wait_seconds", lambda failures: 0.01)
+    real, calls = delivery.Delivery._create, Counter()
+
+    def unreliable(self: Any, content: Any) -> Any:
+        state = real(self, content)
+        calls[content.key] += 1
+        if calls[content.key] == 1 and len(calls) in (1, 3):  # a study, a trial
+            raise ConnectionError("connection reset by peer")
+        return state
+
+    monkeypatch.setattr(delivery.Delivery, "_create", unreliable)
+    sweep = FakeSweep(Path("results/digits"), trials=3)
+    rows = sweep.run(MlflowListener(uri, sweep.folder))
+    assert len(calls) == 4 and set(calls.values()) == {1}
+    assert set(trials(uri, "digits")) == {row.key for row in rows}
+    (study,) = (run for run in runs(uri, "digits") if run.data.tags["kurabe.kind"] == "study")
+    assert {r.data.tags["mlflow.parentRunId"] for r in trials(uri, "digits").values()} == {study.info.run_id}
+
+
 def test_what_stays_away_is_kept_and_delivered_by_the_next_session(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_writer, "GIVE_UP_SECONDS", 0.1)
     monkeypatch.setattr(mlflow_writer, "wait_seconds", lambda failures: 0.01)
