@@ -1,9 +1,8 @@
-"""The tracking store before a sweep: is it there, does it answer, is its database made."""
+"""Checks of the tracking store before a sweep: that it answers, that its database is there and can be written."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sqlite3
@@ -11,7 +10,6 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 from platform.core.errors import Problem, UserError
 from platform.core.uri import redact, sqlite_path
@@ -79,18 +77,8 @@ def silence() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 
-def as_yaml(value: Any) -> str:
-    import yaml
-
-    return yaml.safe_dump(json.loads(json.dumps(value, default=str)), sort_keys=False, allow_unicode=True)
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n"
-
-
 def _answers(uri: str, timeout: float) -> None:
-    """Any answer will do: a refusal for want of a password is MLflow's own to explain."""
+    """Raise UserError where no server answers; a refusal, of a missing password say, is left to `_opens`."""
     scheme, _, rest = uri.partition("://")
     request = f"{scheme}://{rest.rpartition('@')[2].rstrip('/')}/health"
     with contextlib.suppress(urllib.error.HTTPError):
@@ -105,7 +93,7 @@ def _answers(uri: str, timeout: float) -> None:
 
 
 def _opens(uri: str, timeout: float) -> None:
-    """One cheap question through MLflow itself; a database is created or migrated by it."""
+    """Send one cheap query through MLflow itself, which creates or migrates a database. Raises UserError."""
     failed: list[BaseException] = []
     try:
         from mlflow import MlflowClient

@@ -1,8 +1,8 @@
-"""Brings events to MLflow, each exactly once in effect, with MlflowClient and explicit run ids only.
+"""Brings runs to MLflow, each exactly once in effect, with MlflowClient and explicit run ids only.
 
 The fluent API (`mlflow.start_run` and friends) is never used: it follows MLFLOW_RUN_ID and the like from the
-environment and keeps a global active run. A run is found by its tag before it is made, so that a continued sweep
-reopens its runs; steps that a run already has are not logged again.
+environment and keeps a global active run. The runs of the experiment are fetched once, so that a continued sweep
+reopens its own; steps that a run already has are not logged again, and one that has everything stays as it is.
 """
 
 from __future__ import annotations
@@ -12,14 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platform.core.files import free_name
-from platform.tracking.events import VIEW, Event
+from platform.tracking.run_content import (
+    OUTCOME,
+    VIEW,
+    Artifact,
+    Closing,
+    MetricPoint,
+    RunContent,
+    filter_of,
+    key_of,
+    page,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from platform.core.row import SweepInfo
+
 MAX_METRICS = 1000  # per log_batch, MLflow's limit; so are the next two
 MAX_PARAMS_OR_TAGS = 100
 MAX_ENTITIES = 1000
+PAGE_RUNS = 1000
 SWEEP = "kurabe.sweep"
 _LASTING = {
     "INVALID_PARAMETER_VALUE",
@@ -45,52 +58,50 @@ def passes(error: BaseException) -> bool:
 
 
 @dataclass
-class _Run:
-    """A run this session has open: its id, the steps it has, the latest values of its metrics, its parameters."""
+class RunState:
+    """What is known of a run in MLflow. steps: of its evaluations; None = MLflow was not asked.
+
+    opened: this session has compared its parameters. sent: artefacts that this session has delivered.
+    """
 
     id: str
-    steps: set[int] = field(default_factory=set)
-    latest: dict[str, float] = field(default_factory=dict)
+    status: str = "RUNNING"
+    tags: dict[str, str] = field(default_factory=dict)
     params: set[str] = field(default_factory=set)
-    outcome: str = ""
+    latest: dict[str, float] = field(default_factory=dict)
+    steps: set[int] | None = None
+    opened: bool = False
+    sent: set[Artifact] = field(default_factory=set)
+
+    def holds(self, closing: Closing) -> bool:
+        """Whether the whole content is there: tags are written after all metrics."""
+        return bool(closing.proof) and closing.proof.items() <= self.tags.items()
 
 
 class Delivery:
-    """One experiment of one tracking store.
+    """The experiment of one sweep in one tracking store.
 
-    id: of the sweep (Ledger.id), which the experiment carries as a tag. An experiment of that name which another sweep
-    made (a folder begun anew with --fresh, say) is renamed NAME.1, NAME.2, ... as such folders are; "" takes any.
-    `dropped` counts what MLflow refused for good; `lost` has the runs concerned (deleted by somebody, say).
+    info.id (Ledger.id) is a tag of the experiment. One of that name which another sweep made (a folder begun anew with
+    --fresh, say) is renamed NAME.1, NAME.2, ... as such folders are; "" takes any.
     """
 
-    def __init__(self, uri: str, experiment: str, artifacts: Path | None = None, id: str = "") -> None:
-        self.uri, self.experiment, self.artifacts, self.id = uri, experiment, artifacts, id
-        self.dropped = 0
-        self.lost: dict[str, str] = {}
+    def __init__(self, uri: str, info: SweepInfo, artifacts: Path | None = None) -> None:
+        self.uri, self.info, self.artifacts = uri, info, artifacts
         self._client: MlflowClient | None = None
         self._experiment_id = ""
-        self._fresh = False  # the experiment was made by us and nothing went wrong since: no run to look for
-        self._runs: dict[str, _Run] = {}
+        self._has_page = False
+        self._runs: dict[str, RunState] | None = None  # None: not fetched
+        self._uncertain: set[str] = set()  # keys of runs at which something went wrong: to be looked up anew
 
-    def deliver(self, events: list[Event]) -> list[Event]:
-        """Send; the answer is what has to be tried again (in order), with the error in `self.error`."""
-        self.error: BaseException | None = None
-        groups: dict[str, list[Event]] = {}
-        for event in events:
-            groups.setdefault(event["run"], []).append(event)
-        for run, group in groups.items():
-            try:
-                self._deliver_run(run, group)
-            except Exception as error:
-                self._fresh = False
-                if passes(error):
-                    self.error = error
-                    left = list(groups)[list(groups).index(run) :]
-                    return [event for event in events if event["run"] in left]
-                self.dropped += len(group)
-                self.lost[run] = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self._runs.pop(run, None)
-        return []
+    def deliver(self, content: RunContent) -> None:
+        """Send what the run lacks. Raises what MLflow raises; the same content may then be tried again."""
+        try:
+            self._connect()
+            self._bring(content)
+        except Exception:
+            (self._runs or {}).pop(content.key, None)
+            self._uncertain.add(content.key)
+            raise
 
     @property
     def client(self) -> MlflowClient:
@@ -105,36 +116,46 @@ class Delivery:
         """The view of this experiment's runs below the server's address; empty before anything was delivered."""
         return f"#/experiments/{self._experiment_id}/runs?viewStateShareKey={VIEW}" if self._experiment_id else ""
 
-    @property
-    def experiment_id(self) -> str:
+    # -- the experiment ----------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        """Open the experiment, write its page and fetch its runs; each once."""
         if not self._experiment_id:
-            found = self._find_experiment()
-            if found is None:
-                place = self.artifacts.absolute().as_uri() if self.artifacts is not None else None
-                tags = {SWEEP: self.id} if self.id else None
-                self._experiment_id = self.client.create_experiment(self.experiment, place, tags)
-                self._fresh = True
-            else:
-                if found.lifecycle_stage == "deleted":
-                    self.client.restore_experiment(found.experiment_id)
-                self._experiment_id = found.experiment_id
-        return self._experiment_id
+            self._open_experiment()
+        if not self._has_page:
+            for key, value in page(self.info, self._experiment_id).items():
+                self.client.set_experiment_tag(self._experiment_id, key, value)
+            self._has_page = True
+        if self._runs is None:
+            self._runs = self._fetch()
+
+    def _open_experiment(self) -> None:
+        found = self._find_experiment()
+        if found is None:
+            place = self.artifacts.absolute().as_uri() if self.artifacts is not None else None
+            tags = {SWEEP: self.info.id} if self.info.id else None
+            self._experiment_id = self.client.create_experiment(self.info.name, place, tags)
+            return
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        self._experiment_id = found.experiment_id
 
     def _find_experiment(self) -> Any:
         """This sweep's experiment, under whatever name; None where there is none, and the name is free then."""
         from mlflow.entities import ViewType
 
-        named = self.client.get_experiment_by_name(self.experiment)
-        if not self.id or (named is not None and named.tags.get(SWEEP) == self.id):
+        name, id = self.info.name, self.info.id
+        named = self.client.get_experiment_by_name(name)
+        if not id or (named is not None and named.tags.get(SWEEP) == id):
             return named
         mine = self.client.search_experiments(
-            view_type=ViewType.ALL, max_results=1, filter_string=f"tags.`{SWEEP}` = '{self.id}'"
+            view_type=ViewType.ALL, max_results=1, filter_string=f"tags.`{SWEEP}` = '{id}'"
         )
         if not mine and named is not None:
             if named.lifecycle_stage == "deleted":  # only an active one can be renamed
                 self.client.restore_experiment(named.experiment_id)
             aside = free_name(
-                lambda number: f"{self.experiment}.{number}",
+                lambda number: f"{name}.{number}",
                 lambda name: self.client.get_experiment_by_name(name) is not None,
             )
             self.client.rename_experiment(named.experiment_id, aside)
@@ -142,60 +163,64 @@ class Delivery:
                 self.client.delete_experiment(named.experiment_id)
         return mine[0] if mine else None
 
+    def _fetch(self) -> dict[str, RunState]:
+        """All runs of the experiment, by key; of two with the same key the older one."""
+        found: dict[str, RunState] = {}
+        token: str | None = None
+        while True:
+            runs = self.client.search_runs(
+                [self._experiment_id],
+                max_results=PAGE_RUNS,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            for run in runs:
+                found.setdefault(key_of(run.data.tags), _state(run))
+            token = runs.token
+            if not token:
+                return found
+
     # -- one run -----------------------------------------------------------------------------------------------------
 
-    def _deliver_run(self, name: str, events: list[Event]) -> None:
-        """All events of one run in one log_batch, as far as MLflow's limits allow."""
-        batch = _Batch()
-        close: Event | None = None
-        for event in events:
-            if event["do"] == "row":
-                if self._has_ended(name, event):
-                    continue
-                self._collect(name, event["opened"], batch)
-                for log in event["logs"]:
-                    self._collect(name, log, batch)
-                close = event["closed"]
-            elif event["do"] == "close":
-                close = event
-            elif event["do"] == "open":
-                close = None  # tried again after an end that was not delivered yet
-                self._collect(name, event, batch)
-            elif event["do"] == "page":
-                for key, value in event["tags"].items():
-                    value = value.replace("{id}", self.experiment_id)
-                    self.client.set_experiment_tag(self.experiment_id, key, value)
-            elif event["do"] in ("text", "file"):
-                self._artifact(self._run(name).id, event)
-            else:
-                self._collect(name, event, batch)
-        if close is not None:
-            self._collect(name, close, batch)
-        self._send(name, batch)
-        if close is not None:
-            self.client.set_terminated(self._run(name).id, close["status"], close["end"])
+    def _bring(self, content: RunContent) -> None:
+        """Send all that is missing in one log_batch, as far as MLflow's limits allow; the status last."""
+        closing = content.closing()
+        run = self._find(content.key)
+        if run is None or closing is None or not run.holds(closing):
+            run = run or self._create(content)
+            self._send(run, self._missing(run, content, closing))
+            run.opened = True
+            for artifact in content.artifacts():
+                self._send_artifact(run, artifact)
+        if closing is not None and run.status != closing.status:  # also of a run that a kill left between the two
+            self.client.set_terminated(run.id, closing.status, closing.end)
+            run.status = closing.status
 
-    def _collect(self, name: str, event: Event, batch: _Batch) -> None:
-        if event["do"] == "open":
-            run = self._open(name, event)
-            batch.params |= {k: v for k, v in event["params"].items() if k not in run.params}
-            return
-        run = self._run(name)
-        batch.tags |= event.get("tags", {})
-        seen = run.steps | {step for *_, step in batch.metrics}
-        for metric, value, at, step in event.get("metrics", []):
-            if event["do"] == "close":
-                known = any(m == metric and v == value and s == step for m, v, _, s in batch.metrics)
-                known = known or (run.latest.get(metric) == value and step in run.steps)
-            else:
-                known = step in seen
-            if not known:
-                batch.metrics.append((metric, value, at, step))
+    def _missing(self, run: RunState, content: RunContent, closing: Closing | None) -> LogBatch:
+        batch = LogBatch()
+        if not run.opened:
+            batch.params = {k: v for k, v in content.opening().params.items() if k not in run.params}
+        batch.metrics = content.metrics(content.steps() - self._steps(run, content))
+        latest = run.latest | {name: value for name, value, *_ in batch.metrics}
+        if closing is not None:
+            batch.tags = closing.tags
+            batch.metrics += [point for point in closing.metrics if latest.get(point[0]) != point[1]]
+        elif run.status != "RUNNING" or run.tags.get(OUTCOME) != "running":
+            self.client.update_run(run.id, status="RUNNING")
+            run.status = "RUNNING"
+            batch.tags = {OUTCOME: "running"}
+        return batch
 
-    def _send(self, name: str, batch: _Batch) -> None:
+    def _steps(self, run: RunState, content: RunContent) -> set[int]:
+        if run.steps is None:
+            run.steps = set()
+            if content.steps() and "seconds" in run.latest:  # in every report, and always finite
+                run.steps = {metric.step for metric in self.client.get_metric_history(run.id, "seconds")}
+        return run.steps
+
+    def _send(self, run: RunState, batch: LogBatch) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        run = self._run(name)
         for metrics, params, tags in batch.parts():
             self.client.log_batch(
                 run.id,
@@ -204,85 +229,81 @@ class Delivery:
                 [RunTag(key, value) for key, value in tags],
                 synchronous=True,
             )
-            run.params.update(key for key, _ in params)
-        run.steps.update(step for *_, step in batch.metrics)
-        run.latest.update({key: value for key, value, *_ in batch.metrics})
+        run.params |= batch.params.keys()
+        run.tags |= batch.tags
+        run.latest |= {key: value for key, value, *_ in batch.metrics}
+        if run.steps is not None:
+            run.steps |= {step for *_, step in batch.metrics}
 
-    def _artifact(self, run_id: str, event: Event) -> None:
-        if event["do"] == "text":
-            self.client.log_text(run_id, event["text"], event["file"])
-        elif Path(event["path"]).exists():
-            self.client.log_artifact(run_id, event["path"], event["folder"] or None)
+    def _send_artifact(self, run: RunState, artifact: Artifact) -> None:
+        if artifact in run.sent:
+            return
+        if artifact.text is not None:
+            self.client.log_text(run.id, artifact.text, artifact.path)
+        elif Path(artifact.path).exists():
+            self.client.log_artifact(run.id, artifact.path, artifact.folder or None)
+        run.sent.add(artifact)
 
-    # -- finding and making runs -------------------------------------------------------------------------------------
+    def _create(self, content: RunContent) -> RunState:
+        opening = content.opening()
+        tags = dict(opening.tags)
+        if content.parent and (parent := self._find(content.parent)) is not None:
+            tags["mlflow.parentRunId"] = parent.id
+        run = self.client.create_run(self._experiment_id, opening.start, tags, opening.name)
+        state = RunState(run.info.run_id, tags=tags, steps=set())
+        assert self._runs is not None
+        self._runs[content.key] = state
+        return state
 
-    def _run(self, name: str) -> _Run:
-        if name not in self._runs:
-            found = self._find(name)
-            if found is None:
-                raise LookupError(f"MLflow has no run {name} any more")
-            self._runs[name] = found
-        return self._runs[name]
+    def _find(self, key: str) -> RunState | None:
+        assert self._runs is not None
+        if key in self._uncertain:
+            found = self.client.search_runs(
+                [self._experiment_id], filter_of(key), max_results=1, order_by=["attributes.start_time ASC"]
+            )
+            if found:
+                self._runs[key] = _state(found[0])
+            self._uncertain.discard(key)
+        return self._runs.get(key)
 
-    def _open(self, name: str, event: Event) -> _Run:
-        """The run of a trial or of a study: the one that exists, set running again, or a new one."""
-        found = self._runs.get(name) or (None if self._new() else self._find(name))
-        if found is None:
-            tags = dict(event["tags"])
-            parent = self._runs.get(event["parent"]) or (event["parent"] and self._find(event["parent"]))
-            if parent:
-                tags["mlflow.parentRunId"] = self._runs.setdefault(event["parent"], parent).id
-            run = self.client.create_run(self.experiment_id, event["start"], tags, event["name"])
-            found = _Run(run.info.run_id)
-        else:
-            self.client.update_run(found.id, status="RUNNING")
-            self.client.set_tag(found.id, "kurabe.outcome", "running")
-        self._runs[name] = found
-        return found
 
-    def _new(self) -> bool:
-        return bool(self.experiment_id) and self._fresh
-
-    def _find(self, name: str) -> _Run | None:
-        tag = f"tags.`kurabe.trial_key` = '{name}'"
-        if name.startswith("study:"):
-            tag = f"tags.`kurabe.kind` = 'study' and tags.`kurabe.study` = '{name.removeprefix('study:')}'"
-        found = self.client.search_runs([self.experiment_id], tag, max_results=1, order_by=["start_time ASC"])
-        if not found:
-            return None
-        data, run_id = found[0].data, found[0].info.run_id
-        steps: set[int] = set()
-        if "seconds" in data.metrics:  # in every report, and always finite
-            steps = {metric.step for metric in self.client.get_metric_history(run_id, "seconds")}
-        outcome = data.tags.get("kurabe.outcome", "")
-        return _Run(run_id, steps, dict(data.metrics), set(data.params), outcome)
-
-    def _has_ended(self, name: str, event: Event) -> bool:
-        """Whether MLflow already has this row with this outcome and its last evaluation."""
-        run = self._runs.get(name) or (None if self._new() else self._find(name))
-        if run is None or run.outcome != event["closed"]["tags"]["kurabe.outcome"]:
-            return False
-        last = max((m[3] for log in event["logs"] for m in log["metrics"]), default=None)
-        return last is None or last in run.steps or not run.steps
+def _state(run: Any) -> RunState:
+    """Of a run as MLflow returns it."""
+    data, info = run.data, run.info
+    return RunState(info.run_id, info.status, dict(data.tags), set(data.params), dict(data.metrics))
 
 
 @dataclass
-class _Batch:
-    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+class LogBatch:
+    """Metrics, parameters and tags for one run."""
+
+    metrics: list[MetricPoint] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
-    def parts(self) -> list[tuple[list[Any], list[Any], list[Any]]]:
-        """Cut to what one log_batch may hold."""
+    def parts(self) -> list[tuple[list[MetricPoint], list[tuple[str, str]], list[tuple[str, str]]]]:
+        """Cut to what one log_batch may hold: no evaluation in two parts, and tags after all metrics.
+
+        A driver that is killed between two parts then leaves whole evaluations, and no outcome without them.
+        """
         metrics, params, tags = list(self.metrics), list(self.params.items()), list(self.tags.items())
-        found: list[tuple[list[Any], list[Any], list[Any]]] = []
+        found: list[tuple[list[MetricPoint], list[tuple[str, str]], list[tuple[str, str]]]] = []
         while metrics or params or tags:
             p, params = params[:MAX_PARAMS_OR_TAGS], params[MAX_PARAMS_OR_TAGS:]
-            t, tags = tags[:MAX_PARAMS_OR_TAGS], tags[MAX_PARAMS_OR_TAGS:]
-            room = min(MAX_METRICS, MAX_ENTITIES - len(p) - len(t))
-            m, metrics = metrics[:room], metrics[room:]
+            count = _whole_evaluations(metrics, min(MAX_METRICS, MAX_ENTITIES - len(p)))
+            m, metrics = metrics[:count], metrics[count:]
+            room = 0 if metrics or params else min(MAX_PARAMS_OR_TAGS, MAX_ENTITIES - len(p) - len(m))
+            t, tags = tags[:room], tags[room:]
             found.append((m, p, t))
         return found
+
+
+def _whole_evaluations(metrics: list[MetricPoint], room: int) -> int:
+    """How many of the first `room` metrics end with an evaluation; all of them where one alone is longer."""
+    count = min(room, len(metrics))
+    while 0 < count < len(metrics) and metrics[count - 1][3] == metrics[count][3]:
+        count -= 1
+    return count or min(room, len(metrics))
 
 
 def wait_seconds(failures: int) -> float:

@@ -1,7 +1,8 @@
 """MLflow shows rows to people: one experiment per sweep, one parent run per study, one child run per trial.
 
-Only the driver writes. The listener turns what happens into events and returns; a thread delivers them in batches, so
-that training never waits for a server or for a locked database.
+Only the driver writes. The listener notes which rows have something new and returns; a thread delivers what MLflow
+lacks of them, so that training never waits for a server or for a locked database. Nothing is kept for MLflow alone:
+what it missed is in the ledger, whose rows come with the next run of the same command.
 """
 
 from __future__ import annotations
@@ -11,29 +12,31 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from platform.core.errors import UserError
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
 from platform.core.row import Row, SweepInfo, winner
-from platform.core.uri import DEFAULT, absolute, problem, redact, scrub, sqlite_path
-from platform.tracking import connection, events
-from platform.tracking.buffer import Buffer
-from platform.tracking.delivery import Delivery, wait_seconds
+from platform.core.uri import DEFAULT, absolute, problem, redact, sqlite_path
+from platform.tracking import connection
+from platform.tracking.delivery import Delivery, passes, wait_seconds
+from platform.tracking.run_content import Artifact, StudyContent, settings_files
+from platform.tracking.undelivered import Undelivered
 
 FLUSH_SECONDS = 1.0
 FLUSH_EVENTS = 80  # some 1,000 metrics at 13 a report
-CHUNK_EVENTS = 2_000
-CLOSE_SECONDS = 60.0  # how long the end of a sweep waits for a store that takes events
+CLOSE_SECONDS = 60.0  # how long the end of a sweep waits for a store that takes entries
 GIVE_UP_SECONDS = 10.0  # and for one that does not
 
 _log = logging.getLogger(__name__)
 
 
 class MlflowListener:
-    """Writes a sweep into `uri`; what cannot be delivered waits in `folder` for the next run of the same command.
+    """Writes a sweep into `uri`; what cannot be delivered now is delivered by the next run of the same command.
 
-    `notify` is called, from the writer's thread, with one line for the person at the screen.
+    folder: of the sweep, where its ledger lies. `notify` is called, from the writer's thread, with one line for the
+    person at the screen.
     """
 
     def __init__(
@@ -43,15 +46,16 @@ class MlflowListener:
         self.uri = absolute(uri)
         self.folder = Path(folder)
         self.notify = notify or _log.warning
-        self.delivered = 0  # events
-        self._buffer = Buffer(self.folder)
+        self._undelivered = Undelivered()
         self._delivery: Delivery | None = None
         self._thread: threading.Thread | None = None
         self._wake = threading.Condition()
         self._closing, self._closed_at = False, 0.0
         self._stop = threading.Event()
         self._failures = 0
-        self._seen: set[str] = set()
+        self._refused: set[str] = set()  # runs of which MLflow refused something for good
+        self._reported_undelivered = False
+        self._settings: tuple[Artifact, ...] = ()
         self._info: SweepInfo | None = None
         if wrong := problem(uri):
             raise UserError(wrong)
@@ -70,70 +74,53 @@ class MlflowListener:
 
     def handle(self, event: Event) -> None:
         match event:
-            case SweepStarted(info):
-                self._sweep_started(info)
-            case TrialStarted(row):
-                self._trial_started(row)
+            case SweepStarted(info, rows):
+                self._sweep_started(info, rows)
+            case TrialStarted(row) | TrialEnded(row):
+                self._undelivered.note_row(row)
             case TrialReported(row, report):
-                self._trial_reported(row, report)
-            case TrialEnded(row):
-                self._trial_ended(row)
+                self._undelivered.note_report(row, report)
             case SweepEnded(rows):
                 self._sweep_ended(rows)
             case _:
-                pass
+                return
+        if self._undelivered.events >= FLUSH_EVENTS:
+            with self._wake:
+                self._wake.notify()
 
-    def _sweep_started(self, info: SweepInfo) -> None:
+    def _sweep_started(self, info: SweepInfo, rows: list[Row]) -> None:
+        """Begin with the studies and the rows that have ended; a row that goes on is delivered once it has started."""
         file = sqlite_path(self.uri)
         artifacts = file.parent / "mlflow_artifacts" / info.name if file is not None else None
         self._info = info
-        self._delivery = Delivery(self.uri, info.name, artifacts, info.id)
-        resolved, provenance = connection.as_yaml(scrub(info.resolved)), connection.as_json(scrub(info.provenance))
+        self._delivery = Delivery(self.uri, info, artifacts)
+        self._settings = settings_files(info)
         for study in info.studies:
-            self._put(events.open_study(info, study))
-            run = events.study_id(study)
-            self._put({"run": run, "do": "text", "file": "sweep.yaml", "text": resolved})
-            self._put({"run": run, "do": "text", "file": "provenance.json", "text": provenance})
-        if info.studies:
-            self._put(events.page(info))
+            self._undelivered.note_study(StudyContent(info, study, self._settings))
+        for row in rows:
+            self._undelivered.note_row(row, waits=row.outcome is not None)
         self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
         self._thread.start()
-        atexit.register(self._keep)
-
-    def _trial_started(self, row: Row) -> None:
-        """A row that goes on brings its earlier evaluations: a killed driver may not have delivered them."""
-        self._seen.add(row.key)
-        self._put(events.open_trial(row))
-        for event in events.curve(row):
-            self._put(event)
-
-    def _trial_reported(self, row: Row, report: dict[str, float]) -> None:
-        self._put(events.log_report(row, report))
-
-    def _trial_ended(self, row: Row) -> None:
-        if row.key not in self._seen:  # answered without being run: from the ledger, or failed before its start
-            self._seen.add(row.key)
-            self._put(events.whole_row(row))
-        else:
-            self._put(events.close_trial(row))
+        atexit.register(self._report_undelivered)
 
     def _sweep_ended(self, rows: list[Row]) -> None:
-        """Bring everything to MLflow, rows of earlier sessions included, or into the file for the next run."""
+        """Deliver everything, rows of earlier sessions included, or leave it to the next run."""
         info = self._info
         if info is None:
             return
         for row in rows:
-            if row.key not in self._seen or (self._delivery is not None and row.key in self._delivery.lost):
-                self._seen.add(row.key)
-                self._put(events.whole_row(row))
+            self._undelivered.note_row(row)
+        for row in self._undelivered.rows_without_outcome():
+            self._undelivered.note_row(replace(row, outcome="preempted"))
         for study in info.studies:
             self._close_study(info, study, [row for row in rows if row.study == study])
         self.close()
 
     def close(self) -> None:
-        """Deliver what waits, as long as the store takes it; keep the rest in the file."""
+        """Deliver what waits, as long as the store takes it."""
         with self._wake:
-            self._closing, self._closed_at = True, time.monotonic()
+            if not self._closing:
+                self._closing, self._closed_at = True, time.monotonic()
             self._wake.notify()
         if self._thread is not None and self._thread.is_alive():
             try:
@@ -142,33 +129,21 @@ class MlflowListener:
                 self._stop.set()
         if self._thread is not None:
             self._thread.join(GIVE_UP_SECONDS)
-        self._keep()
+        self._report_undelivered()
         if (file := sqlite_path(self.uri)) is not None and file.exists():
             connection.fold_log(file)
 
-    # -- events ------------------------------------------------------------------------------------------------------
-
     def _close_study(self, info: SweepInfo, study: str, rows: list[Row]) -> None:
         method = study.rpartition("/")[0] or study
-        run = events.study_id(study)
-        for path in (info.folder / "leaderboard.md", info.folder / "trials.csv", info.folder / "figures" / method):
-            target = "figures" if path.parent.name == "figures" else ""
-            for file in sorted(path.glob("*.png")) if target else [path]:
-                self._put({"run": run, "do": "file", "path": str(file.absolute()), "folder": target})
+        paths = [(info.folder / "leaderboard.md", ""), (info.folder / "trials.csv", "")]
+        paths += [(path, "figures") for path in sorted((info.folder / "figures" / method).glob("*.png"))]
+        files = tuple(Artifact(str(path.absolute()), folder) for path, folder in paths)
         most = info.trials_per_study
         ended = study in info.complete or (most is not None and len(rows) >= most)
         ended = ended and all(row.outcome not in (None, "preempted") for row in rows)
         best = winner(rows, info.maximise)
-        self._put(events.close_study(study, "FINISHED" if ended else "KILLED", best))
-
-    def _put(self, event: events.Event) -> None:
-        try:
-            self._buffer.put(event)
-        except OSError as error:  # memory full and disk full: the event is still in memory
-            _log.warning("cannot write %s: %s", self._buffer.path, error)
-        if len(self._buffer) >= FLUSH_EVENTS:
-            with self._wake:
-                self._wake.notify()
+        status = "FINISHED" if ended else "KILLED"
+        self._undelivered.note_study(StudyContent(info, study, self._settings + files, status, best))
 
     # -- the writer's thread -----------------------------------------------------------------------------------------
 
@@ -176,35 +151,37 @@ class MlflowListener:
         connection.silence()
         while not self._stop.is_set():
             with self._wake:
-                if not self._closing:
+                if not self._closing and self._undelivered.events < FLUSH_EVENTS:
                     self._wake.wait(FLUSH_SECONDS)
             closing = self._closing
             error = self._flush()
             if error is None:
-                if closing and self._buffer.empty:
+                if closing and not len(self._undelivered):
                     return
                 continue
-            self._say_once(error)
+            self._report_failure(error)
             if closing and time.monotonic() - self._closed_at > GIVE_UP_SECONDS:
                 return
             self._pause(wait_seconds(self._failures))
 
     def _flush(self) -> BaseException | None:
-        """Deliver all that waits; the answer is the error that stopped it."""
+        """Deliver what waits now. Returns the error that stopped it."""
         assert self._delivery is not None
-        while not self._stop.is_set() and (taken := self._buffer.take(CHUNK_EVENTS)):
-            dropped = self._delivery.dropped
-            left = self._delivery.deliver(taken)
-            self._buffer.give_back(left)
-            self.delivered += len(taken) - len(left)
-            if self._delivery.dropped > dropped:
-                run, reason = next(reversed(self._delivery.lost.items()))
-                self.notify(f"MLflow refused {self._delivery.dropped - dropped} entries of {run}: {redact(reason)}")
-            if left:
-                self._failures += 1
-                return self._delivery.error
-            self._recovered()
-        self._buffer.forget_delivered()
+        for content in self._undelivered.take():
+            if self._stop.is_set():
+                self._undelivered.give_back()
+                return None
+            try:
+                self._delivery.deliver(content)
+            except Exception as error:
+                if passes(error):
+                    self._undelivered.give_back()
+                    self._failures += 1
+                    return error
+                self._report_refusal(content.key, error)
+            else:
+                self._undelivered.delivered(content.key)
+                self._recovered()
         return None
 
     def _recovered(self) -> None:
@@ -212,16 +189,24 @@ class MlflowListener:
             self.notify(f"MLflow at {self.shown} answers again; what had to wait is being delivered.")
         self._failures = 0
 
-    def _say_once(self, error: BaseException) -> None:
+    def _report_refusal(self, key: str, error: BaseException) -> None:
+        """Report it once for each run, and try that once more: one that somebody deleted is made anew."""
+        if key in self._refused:
+            self._undelivered.delivered(key)
+            return
+        self._refused.add(key)
+        self._undelivered.give_back(key)
+        self.notify(f"MLflow refused entries of {key}: {_reason(error)}")
+
+    def _report_failure(self, error: BaseException) -> None:
         if self._failures == 1:
-            reason = redact(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
             self.notify(
-                f"MLflow at {self.shown} does not take entries ({reason[:200]}). "
+                f"MLflow at {self.shown} does not take entries ({_reason(error)[:200]}). "
                 "Training goes on; they are kept and delivered later."
             )
 
     def _pause(self, seconds: float) -> None:
-        """Between two attempts; the end of the sweep cuts a long one short."""
+        """Wait between two attempts; the end of the sweep cuts a long wait short."""
         if self._closing:
             self._stop.wait(min(seconds, 1.0))
             return
@@ -230,13 +215,18 @@ class MlflowListener:
             while not self._closing and (rest := end - time.monotonic()) > 0:
                 self._wake.wait(rest)
 
-    def _keep(self) -> None:
-        """What was not delivered goes to the file in the results folder. Runs at most once with something to say."""
-        atexit.unregister(self._keep)
-        if self._buffer.empty:
-            return
-        count = self._buffer.save()
-        self.notify(
-            f"{count} entries did not reach MLflow at {self.shown}; they are kept in {self._buffer.path} and are "
-            "delivered when the same command runs again."
-        )
+    def _report_undelivered(self) -> None:
+        """Say, once, when the sweep or the process ends, that something was not delivered."""
+        atexit.unregister(self._report_undelivered)
+        count = len(self._undelivered)
+        if count and not self._reported_undelivered:
+            self._reported_undelivered = True
+            self.notify(
+                f"{count} runs in MLflow at {self.shown} lack something; all of it is kept in {self.folder} and is "
+                "delivered when the same command runs again."
+            )
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return redact(lines[0]) if lines else type(error).__name__

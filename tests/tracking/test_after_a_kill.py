@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from platform.core.events import SweepEnded, SweepStarted
+from platform.tracking.delivery import Delivery, LogBatch, RunState
 from platform.tracking.mlflow_writer import MlflowListener
 from tests.report.fake_sweep import FakeSweep
 from tests.tracking.test_mlflow_writer import client, runs, trials
@@ -66,6 +67,50 @@ def test_evaluations_that_only_the_ledger_heard_of(uri: str) -> None:
     sweep.end(row, second)
     second.handle(SweepEnded([row]))
     assert steps(uri, trials(uri, "digits")[row.key].info.run_id) == STEPS
+
+
+def test_a_status_that_a_kill_kept_back_after_the_outcome(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tags come before the status: the next run of the command closes what was left running, and changes no more."""
+    sweep = FakeSweep(Path("results/digits"))
+    first = MlflowListener(uri, sweep.folder)
+    rows = sweep.run(first)
+    before = trials(uri, "digits")
+    left = {row.key for row in rows[:4]}
+    for key in left:
+        client(uri).update_run(before[key].info.run_id, status="RUNNING")
+
+    def send(self: Delivery, run: RunState, batch: LogBatch) -> None:
+        assert run.tags["kurabe.kind"] == "study", "a trial that is complete was written again"
+        real(self, run, batch)
+
+    real = Delivery._send
+    monkeypatch.setattr(Delivery, "_send", send)
+    said: list[str] = []
+    second = MlflowListener(uri, sweep.folder, said.append)
+    second.handle(SweepStarted(sweep.info, rows))
+    second.close()  # nothing was left to run
+    after = trials(uri, "digits")
+    assert said == []
+    assert {k: run.info.status for k, run in after.items()} == {k: run.info.status for k, run in before.items()}
+    for key in before.keys() - left:
+        assert after[key].info.end_time == before[key].info.end_time
+
+
+def test_a_row_that_a_killed_driver_left_and_nobody_took_up_again(uri: str) -> None:
+    sweep = FakeSweep(Path("results/digits"), trials=2)
+    rows = sweep.rows()
+    first = MlflowListener(uri, sweep.folder)
+    first.handle(SweepStarted(sweep.info))
+    sweep.start(rows[0], first)
+    sweep.report(rows[0], sweep.reports(rows[0])[0], first)
+    first.close()
+    sweep.report(rows[0], sweep.reports(rows[0])[1])  # the driver dies
+    second = MlflowListener(uri, sweep.folder)
+    second.handle(SweepStarted(sweep.info, rows[:1]))
+    second.handle(SweepEnded([]))  # interrupted before anything ran
+    run = trials(uri, "digits")[rows[0].key]
+    assert run.info.status == "KILLED" and run.data.tags["kurabe.outcome"] == "preempted"
+    assert steps(uri, run.info.run_id) == STEPS[:2]
 
 
 def test_a_sweep_begun_anew_has_an_experiment_of_its_own_and_the_old_one_is_set_aside(uri: str) -> None:

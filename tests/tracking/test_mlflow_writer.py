@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ from typing import Any
 import pytest
 
 from platform.core.errors import UserError
-from platform.core.events import SweepEnded, SweepStarted
+from platform.core.events import SweepEnded, SweepStarted, TrialEnded
 from platform.core.uri import absolute
 from platform.report.results_folder import ResultsListener
-from platform.tracking import buffer, delivery, mlflow_writer
+from platform.tracking import delivery, mlflow_writer
 from platform.tracking.mlflow_writer import MlflowListener
+from platform.tracking.run_content import Closing, StudyContent
 from tests.report.fake_sweep import FakeSweep
 
 pytestmark = pytest.mark.slow
@@ -61,9 +64,10 @@ def test_a_sweep_in_mlflow(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert run.data.params["centre_ema"] == str(row.params["centre_ema"])
         assert run.data.params["train.optimizer"] == "sgd"
         assert run.data.params["labels.per_class"] == "4"
-        assert run.data.metrics.get("score") == row.score
-        history = client(uri).get_metric_history(run.info.run_id, "noisy_val_accuracy")
-        assert [(m.step, m.value) for m in history] == [(r["step"], r["noisy_val_accuracy"]) for r in row.reports]
+        assert row.score in (None, run.data.metrics["score"])
+        for name in ("noisy_val_accuracy", "score", "test_accuracy"):
+            history = client(uri).get_metric_history(run.info.run_id, name)
+            assert [(m.step, m.value) for m in history] == [(r["step"], r[name]) for r in row.reports]
     failed = next(row for row in rows if row.outcome == "failed")
     assert "no class has a confident" in found[failed.key].data.tags["mlflow.note.content"]
     for run_id in parents:
@@ -111,8 +115,9 @@ def test_a_continued_sweep_reopens_its_runs(uri: str) -> None:
     assert len([r for r in runs(uri, "digits") if r.data.tags["kurabe.kind"] == "study"]) == 1
 
 
-def test_rows_of_earlier_sessions_are_made_good(uri: str) -> None:
+def test_rows_of_earlier_sessions_are_made_good(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow was off, or lost its database: the table at the end brings what is missing, once."""
+    monkeypatch.setattr(delivery, "PAGE_RUNS", 3)  # of seven
     sweep = FakeSweep(Path("results/digits"), trials=6)
     rows = sweep.run()
     for _ in range(2):
@@ -124,6 +129,80 @@ def test_rows_of_earlier_sessions_are_made_good(uri: str) -> None:
         for row in rows:
             history = client(uri).get_metric_history(found[row.key].info.run_id, "test_accuracy")
             assert len(history) == len(row.reports)
+
+
+def test_a_trial_without_a_result_is_not_among_the_results(uri: str) -> None:
+    """Every trial has a latest score; the page shows those that failed or diverged in a table of their own."""
+    sweep = FakeSweep(Path("results/digits"))
+    rows = sweep.run(MlflowListener(uri, sweep.folder))
+    experiment = client(uri).get_experiment_by_name("digits")
+
+    def shown(view: str) -> list[str]:
+        state = json.loads(experiment.tags[f"mlflow.sharedViewState.{view}"])
+        order = [f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"]
+        found = client(uri).search_runs([experiment.experiment_id], state["searchFilter"], order_by=order)
+        return [run.data.tags["kurabe.trial_key"] for run in found]
+
+    scores = {row.key: row.score for row in rows if row.score is not None}
+    assert shown("kurabe") == sorted(scores, key=lambda key: -scores[key])
+    assert sorted(shown("kurabe-failed")) == sorted(row.key for row in rows if row.score is None)
+    assert {row.outcome for row in rows if row.score is None} == {"failed", "diverged"}
+    assert "viewStateShareKey=kurabe)" in experiment.tags["mlflow.note.content"]
+
+
+def test_a_trial_that_is_tried_again(uri: str) -> None:
+    """It goes on in its run, from the start; an evaluation that the first attempt came to is not doubled."""
+    sweep = FakeSweep(Path("results/digits"), trials=1)
+    row = sweep.rows()[0]
+    tracker = MlflowListener(uri, sweep.folder)
+    tracker.handle(SweepStarted(sweep.info))
+    sweep.start(row, tracker)
+    for report in sweep.reports(row)[:2]:
+        sweep.report(row, report, tracker)
+    row.outcome, row.error = "failed", "the worker was lost"
+    tracker.handle(TrialEnded(row))
+    while len(tracker._undelivered):
+        time.sleep(0.05)
+    assert trials(uri, "digits")[row.key].info.status == "FAILED"
+    row.earlier, row.reports, row.steps, row.seconds, row.outcome, row.error = row.spent, [], 0, 0.0, None, ""
+    sweep.start(row, tracker)
+    while len(tracker._undelivered):
+        time.sleep(0.05)
+    run = trials(uri, "digits")[row.key]
+    assert run.info.status == "RUNNING" and run.data.tags["kurabe.outcome"] == "running"
+    for report in sweep.reports(row):
+        sweep.report(row, report, tracker)
+    sweep.end(row, tracker)
+    tracker.handle(SweepEnded([row]))
+    run = trials(uri, "digits")[row.key]
+    assert run.info.status == "FINISHED" and run.data.metrics["score"] == row.score
+    history = client(uri).get_metric_history(run.info.run_id, "score")
+    assert [m.step for m in history] == [120, 240, 360, 480, 600]
+
+
+def test_a_run_that_somebody_deleted_is_made_anew_when_the_sweep_ends(uri: str) -> None:
+    sweep = FakeSweep(Path("results/digits"), trials=2, outcomes=("completed",))
+    said: list[str] = []
+    tracker = MlflowListener(uri, sweep.folder, said.append)
+    tracker.handle(SweepStarted(sweep.info))
+    rows = sweep.rows()
+    for row in rows:
+        sweep.start(row, tracker)
+        sweep.report(row, sweep.reports(row)[0], tracker)
+    while len(tracker._undelivered):
+        time.sleep(0.05)
+    client(uri).delete_run(trials(uri, "digits")[rows[0].key].info.run_id)
+    for row in rows:
+        for report in sweep.reports(row)[1:]:
+            sweep.report(row, report, tracker)
+        sweep.end(row, tracker)
+    tracker.handle(SweepEnded(rows))
+    assert len(said) == 1 and rows[0].key in said[0]
+    found = trials(uri, "digits")
+    assert set(found) == {row.key for row in rows}
+    for row in rows:
+        history = client(uri).get_metric_history(found[row.key].info.run_id, "seconds")
+        assert [m.step for m in history] == [120, 240, 360, 480, 600]
 
 
 def test_away_then_back(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +227,26 @@ def test_away_then_back(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         history = client(uri).get_metric_history(trials(uri, "digits")[row.key].info.run_id, "seconds")
         assert len(history) == len(row.reports)
     assert sum("does not take entries" in line for line in said) == sum("answers again" in line for line in said) <= 2
-    assert not (sweep.folder / buffer.FILE).exists()
+
+
+def test_an_answer_that_got_lost_does_not_make_a_second_run(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_writer, "wait_seconds", lambda failures: 0.01)
+    real, calls = delivery.Delivery._create, Counter()
+
+    def unreliable(self: Any, content: Any) -> Any:
+        state = real(self, content)
+        calls[content.key] += 1
+        if calls[content.key] == 1 and len(calls) in (1, 3):  # a study, a trial
+            raise ConnectionError("connection reset by peer")
+        return state
+
+    monkeypatch.setattr(delivery.Delivery, "_create", unreliable)
+    sweep = FakeSweep(Path("results/digits"), trials=3)
+    rows = sweep.run(MlflowListener(uri, sweep.folder))
+    assert len(calls) == 4 and set(calls.values()) == {1}
+    assert set(trials(uri, "digits")) == {row.key for row in rows}
+    (study,) = (run for run in runs(uri, "digits") if run.data.tags["kurabe.kind"] == "study")
+    assert {r.data.tags["mlflow.parentRunId"] for r in trials(uri, "digits").values()} == {study.info.run_id}
 
 
 def test_what_stays_away_is_kept_and_delivered_by_the_next_session(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,16 +261,16 @@ def test_what_stays_away_is_kept_and_delivered_by_the_next_session(uri: str, mon
 
         away.setattr(delivery.Delivery, "client", property(refuse))
         rows = sweep.run(MlflowListener(uri, sweep.folder, said.append))
-    assert (sweep.folder / buffer.FILE).exists()
     assert "hunter2" not in "".join(said)
-    assert str(sweep.folder / buffer.FILE) in said[-1]
+    assert said[-1].startswith("7 runs in MLflow") and str(sweep.folder) in said[-1]
+    said.clear()
     back = MlflowListener(uri, sweep.folder, said.append)
-    back.handle(SweepStarted(sweep.info))
+    back.handle(SweepStarted(sweep.info, rows))
     back.close()
     assert {k: r.data.tags["kurabe.outcome"] for k, r in trials(uri, "digits").items()} == {
         row.key: row.outcome for row in rows
     }
-    assert not (sweep.folder / buffer.FILE).exists()
+    assert said == []
 
 
 def test_a_locked_database_passes(uri: str) -> None:
@@ -183,13 +281,18 @@ def test_a_locked_database_passes(uri: str) -> None:
     assert not delivery.passes(MlflowException.invalid_parameter_value("a metric's name"))
 
 
+class Refused(StudyContent):
+    def closing(self) -> Closing:
+        return Closing("FINISHED", 1, {}, [("a//../b", 1.0, 1, 1)], proof={})
+
+
 def test_what_mlflow_refuses_is_said_and_the_rest_goes_on(uri: str) -> None:
     sweep = FakeSweep(Path("results/digits"), trials=2)
     said: list[str] = []
     tracker = MlflowListener(uri, sweep.folder, said.append)
     tracker.handle(SweepStarted(sweep.info))
     rows = sweep.rows()
-    tracker._put({"run": "unheard-of", "do": "log", "metrics": [["a", 1.0, 1, 1]]})
+    tracker._undelivered.note_study(Refused(sweep.info, "unheard-of"))
     for row in rows:
         sweep.start(row, tracker)
         sweep.end(row, tracker)
