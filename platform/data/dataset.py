@@ -81,7 +81,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class LabelPlan:
-    """Which images a trial learns from, with which labels. Positions refer to the training split.
+    """The images that a trial learns from, with their labels. Positions refer to the training split.
 
     given: [N] labels after noise (-1 = none). true: [N] labels before it, or None where they are unknown.
     labelled, val: positions. unlabelled: positions, len(train) + j for image j of `extra`; as in USB the labelled

@@ -1,4 +1,4 @@
-"""From what a source read to the splits that are decoded: true labels, a drawn test part, the limit, notes."""
+"""The splits to decode, made of what a source read: true labels, a drawn test part, the limit, notes."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Diagnostics:
         self.probe = ProbeImages(dataset, plan, batches, seed, amp) if level == "full" else None
 
     def __call__(self, method: Method, compiled: bool = False) -> dict[str, float]:
-        """By name, without diag/. Waits for the device."""
+        """Values by name, without diag/. Waits for the device."""
         values_by_name = method.read_records()
         if self.drift is not None:
             moved = self.drift.read(method)

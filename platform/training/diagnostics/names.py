@@ -122,6 +122,6 @@ TABLE: dict[str, Meaning] = {
 
 
 def meaning(name: str) -> Meaning | None:
-    """Of a diagnostic as it stands in the curves (without diag/), stages and quantiles included."""
+    """The meaning of a diagnostic by its name in the curves (without diag/), stages and quantiles included."""
     head, slash, _ = name.partition("/")
     return TABLE.get(f"{head}/STAGE" if slash else name.replace("_p50", "_p10").replace("_p90", "_p10"))
