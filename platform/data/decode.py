@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,19 +135,24 @@ def _decode(
         advance(stop - start)
 
     try:
-        with ThreadPoolExecutor(max_workers=cores()) as pool:
-            tasks = [pool.submit(decode_chunk, start) for start in range(0, len(images), _CHUNK)]
-            try:
-                for task in tasks:
-                    task.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        _in_threads(decode_chunk, range(0, len(images), _CHUNK))
         if mismatched:
             _raise_shapes(shape, mismatched, ids)
     finally:
         file.close()
     return result
+
+
+def _in_threads(work: Callable[[int], None], starts: Iterable[int]) -> None:
+    """Call `work` on each of `starts`, on all cores; the first error cancels what has not begun."""
+    with ThreadPoolExecutor(max_workers=cores()) as pool:
+        tasks = [pool.submit(work, start) for start in starts]
+        try:
+            for task in tasks:
+                task.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def drop_rows(path: Path, shape: tuple[int, ...], keep: np.ndarray) -> tuple[int, ...]:
