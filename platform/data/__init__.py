@@ -1,4 +1,4 @@
-"""Images and labels: sources, the decoded store, label plans and label noise."""
+"""Images and labels: sources, the store of decoded images, label plans and label noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["open_dataset"]
 
 
 def open_dataset(settings: DataSettings, seed: int = 0, progress: bool = False) -> Dataset:
-    """The decoded dataset of `settings`; see platform.data.image_store.open_dataset (imported here on first use)."""
+    """The decoded dataset of `settings`; see platform.data.image_store.open_dataset (imported at first use)."""
     from platform.data.image_store import open_dataset
 
     return open_dataset(settings, seed, progress)

@@ -20,18 +20,18 @@ from platform.data.dataset import Augment
 __all__ = ["GREY", "cutout", "operations", "shares", "strong", "weak"]
 
 GREY = (125, 123, 114)
-"""What a cut square shows in an RGB image: USB's value, about the mean of CIFAR."""
+"""Colour of a cut square in an RGB image: USB's value, about the mean of CIFAR."""
 
 
 def operations(augment: Augment) -> list[Operation]:
     """The pool of the strong view. Raises UserError for a name that is no operation."""
     names = augment.strong_ops or tuple(OPERATIONS)
-    wrong = [name for name in names if name not in OPERATIONS]
-    if wrong:
+    unknown = [name for name in names if name not in OPERATIONS]
+    if unknown:
         raise UserError(
             *(
                 Problem(f"no such operation: '{name}'", "strong_ops", hint=did_you_mean(name, OPERATIONS))
-                for name in wrong
+                for name in unknown
             )
         )
     # Geometric operations last: side by side, they share one gather.
@@ -41,8 +41,8 @@ def operations(augment: Augment) -> list[Operation]:
 def weak(images: Tensor, augment: Augment, generator: torch.Generator) -> Tensor:
     """Reflect-pad by `augment.pad`, crop at a random place, flip half of the images where `augment.flip`.
 
-    images: [N, C, H, W] uint8 on the generator's device. The padding is never made: rows and columns are looked up
-    where the crop's lie. An image of fewer than pad + 1 pixels a side is padded by what a reflection can give.
+    images: [N, C, H, W] uint8 on the generator's device. The padded image is never built: the rows and columns
+    of the crop are looked up in the image. A side of fewer than pad + 1 pixels is padded as far as reflection reaches.
     """
     n, channels, height, width = images.shape
     draws = torch.rand(3, n, 1, generator=generator, device=images.device)
@@ -55,11 +55,11 @@ def weak(images: Tensor, augment: Augment, generator: torch.Generator) -> Tensor
 
 
 def _reflected(size: int, pad: int, uniform: Tensor) -> Tensor:
-    """[N, 1] draws of U(0, 1) -> [N, size] positions in 0..size-1 that a crop of the padded line shows."""
+    """[N, 1] draws of U(0, 1) -> [N, size] positions in 0..size-1: a random crop of the reflect-padded line."""
     pad = min(pad, size - 1)
     start = (uniform * (2 * pad + 1)).long().clamp_(max=2 * pad) - pad
-    place = (start + torch.arange(size, device=uniform.device)).abs_()
-    return (size - 1) - (place - (size - 1)).abs_()
+    position = (start + torch.arange(size, device=uniform.device)).abs_()
+    return (size - 1) - (position - (size - 1)).abs_()
 
 
 def strong(
@@ -73,7 +73,7 @@ def strong(
     """The weak view, then `augment.num_ops` operations per image drawn with replacement from `pool`, then cutout.
 
     images: [N, C, H, W] uint8. pool: of `operations`. fill: [C] uint8, colour of the cut square. `generator` draws on
-    the images' device; `host`, on the CPU, only decides which operations get one image more than others.
+    the images' device; `host`, on the CPU, decides which operations get one image more than others.
     """
     images = weak(images, augment, generator)
     n, device = len(images), images.device
@@ -89,17 +89,17 @@ def strong(
 
 
 def shares(images: int, pool: int, host: torch.Generator) -> list[int]:
-    """How many images each operation of the pool gets: images // pool, and one more for a random few."""
+    """Number of images for each operation of the pool: images // pool, and one more for a random few."""
     each, left = divmod(images, pool)
     sizes = [each] * pool
     if left:
-        for lucky in torch.randperm(pool, generator=host)[:left].tolist():
-            sizes[lucky] += 1
+        for chosen in torch.randperm(pool, generator=host)[:left].tolist():
+            sizes[chosen] += 1
     return sizes
 
 
 def _stage(images: Tensor, uniform: Tensor, pool: list[Operation], sizes: list[int]) -> Tensor:
-    """Each operation on its share: consecutive images, `sizes` of them. Geometric ones are last and go together."""
+    """Apply each operation to its share: `sizes` consecutive images. Geometric ones are last and share one gather."""
     height, width = images.shape[-2:]
     parts, matrices = [], []
     ends = list(itertools.accumulate(sizes, initial=0))

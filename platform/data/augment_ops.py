@@ -47,7 +47,7 @@ class Operation:
         return torch.stack(self.matrix(exact, height, width))
 
 
-# -- values ----------------------------------------------------------------------------------------------------------
+# -- pixel values ------------------------------------------------------------------------------------------------------
 
 
 def _per_image(values: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def colour(images: Tensor, factor: Tensor) -> Tensor:
-    """Towards the grey image; a grey image stays as it is."""
+    """Blend towards the grey image; a grey image is returned unchanged."""
     if images.shape[1] == 1:
         return images
     x = images.float()
@@ -83,7 +83,7 @@ def colour(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Towards the image's mean luminance, rounded."""
+    """Blend towards the image's mean luminance, rounded."""
     x = images.float()
     grey = _luminance(x) if images.shape[1] == 3 else x
     mean = grey.mean(dim=(1, 2, 3), keepdim=True).add_(0.5).floor_()
@@ -91,7 +91,7 @@ def contrast(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    """Towards Pillow's SMOOTH: (box of 3x3 + 4 centre) / 13, rounded; the outermost pixels stay as they are."""
+    """Blend towards Pillow's SMOOTH: (box of 3x3 + 4 centre) / 13, rounded; border pixels are unchanged."""
     if min(images.shape[-2:]) < 3:
         return images
     x = images.float()
@@ -106,7 +106,7 @@ def sharpness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def autocontrast(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Each channel stretched to 0..255. Division of whole numbers, where Pillow's products may end one level lower."""
+    """Stretch each channel to 0..255. Division of whole numbers, where Pillow's products may end one level lower."""
     low, high = images.amin(dim=(2, 3), keepdim=True), images.amax(dim=(2, 3), keepdim=True)
     flat = low == high
     low = low.masked_fill(flat, 0)
@@ -115,7 +115,7 @@ def autocontrast(images: Tensor, magnitude: Tensor) -> Tensor:
 
 
 def equalize(images: Tensor, magnitude: Tensor) -> Tensor:
-    """Each channel's histogram made flat: a table of 256 levels per image and channel."""
+    """Flatten each channel's histogram: a table of 256 levels per image and channel."""
     n, channels, height, width = images.shape
     if height * width < 256:
         return images  # the step below is 0 for every image of at most 255 pixels, and Pillow then changes nothing
@@ -144,7 +144,7 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     return inverted.view(torch.uint8).neg().bitwise_xor_(images)  # true is 1, -1 is 255 as uint8: all bits flip
 
 
-# -- places ----------------------------------------------------------------------------------------------------------
+# -- geometry ----------------------------------------------------------------------------------------------------------
 
 
 def affine(images: Tensor, matrix: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ def _constants(like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rotate(degrees: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
-    """Counter-clockwise about the middle of the image, as `Image.rotate`."""
+    """Rotation counter-clockwise about the middle of the image, as `Image.rotate`."""
     angle = torch.deg2rad(-degrees)
     cos, sin = angle.cos(), angle.sin()
     x, y = width / 2, height / 2

@@ -27,7 +27,7 @@ MetaSource = Literal["training", "held_out", "unlabelled"]
 
 
 class Batches:
-    """What a trial trains on, step by step, and the images it is evaluated on.
+    """The batches of a trial, step by step, and the images it is evaluated on.
 
     views, sizes: which views of which streams, and how many images a step (`Method.views`, `Method.stream_sizes`).
     seed: of the axis "order". meta_source: where the meta stream comes from: "training" (a fixed draw of at most

@@ -1,4 +1,4 @@
-"""The folder decoded images live in: where it is, hashes of files, locks, and publishing a whole folder at once."""
+"""The folder of decoded images: its place, hashes of files, locks, and publishing a whole folder at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def root() -> Path:
 
 @contextlib.contextmanager
 def disk_errors(doing: str) -> Iterator[None]:
-    """Turns what a disk refuses (full, read-only, no permission) into a UserError that says what to do."""
+    """Turn an error of the disk (full, read-only, no permission) into a UserError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -51,7 +51,7 @@ def _disk_problem(doing: str, reason: str, path: str | Path | None = None) -> Pr
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Raises UserError where the disk of `folder` has fewer than `needed` bytes free."""
+    """Check the free space: UserError where the disk of `folder` has fewer than `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         text = f"the disk is full: {needed / 2**20:.0f} MiB are needed, {free / 2**20:.0f} MiB are free"
@@ -60,9 +60,9 @@ def require_space(folder: Path, needed: int) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bool]:
-    """Hold a lock file, so that of several processes one does the work. Yields False where the disk knows no locks.
+    """Hold a lock file, so that one of several processes does the work. Yields False where a file system has no locks.
 
-    Correctness does not rest on it: what is made is published whole by a rename.
+    Correctness does not depend on it: the result is published whole by a rename.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as handle:
@@ -74,9 +74,9 @@ def locked(path: Path) -> Iterator[bool]:
 
 
 def publish(final: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary folder, then rename it to `final`: others see all of it or nothing.
+    """Let `write` fill a temporary folder, then rename it to `final`: other processes see all of it or nothing.
 
-    A `final` that is there already (damaged, or made by someone without locks) is replaced.
+    An existing `final` (damaged, or made by a process without locks) is replaced.
     """
     temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent))
     try:
@@ -102,7 +102,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def hash_file(path: Path) -> str:
-    """sha256 of a file's bytes, or a word for a file that cannot be read (decoding will say which and why)."""
+    """sha256 of a file's bytes, or a placeholder for a file that cannot be read (decoding reports which and why)."""
     try:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()

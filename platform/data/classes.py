@@ -1,4 +1,4 @@
-"""Label values as people write them (numbers, names, nothing) to class numbers."""
+"""Conversion of label values (numbers, names, nothing) to class numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from platform.core.errors import Problem, UserError, did_you_mean
 
 
 def is_missing(value: Any) -> bool:
-    """None, an empty field, NaN and -1 mean: this row has no label."""
+    """Whether `value` says that there is no label: None, an empty field, NaN or -1."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     return value == -1 or (isinstance(value, str) and value.strip() in ("", "-1"))
@@ -28,7 +28,7 @@ def as_number(value: Any) -> int | None:
 
 
 def name_classes(*columns: Iterable[Any]) -> tuple[str, ...]:
-    """Class names for values nobody named: "0" to the largest where all are whole numbers, else the words, sorted."""
+    """Class names made of label values: "0" to the largest where all are whole numbers, else the words, sorted."""
     values = {v.strip() if isinstance(v, str) else v for column in columns for v in column if not is_missing(v)}
     numbers = [as_number(v) for v in values]
     if all(n is not None and n >= 0 for n in numbers):

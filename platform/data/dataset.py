@@ -1,4 +1,4 @@
-"""What a data source delivers: decoded images in a memory map, labels, names, and how the images may be augmented."""
+"""A dataset (decoded images in a memory map, labels, augmentations) and the label plan of a trial on it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ImagesT = TypeVar("ImagesT", bound=Images, covariant=True)
 
 @dataclass(frozen=True)
 class Augment:
-    """What suits a source's images. `pad` in pixels; `strong_ops` empty = all operations of the strong view."""
+    """Augmentations that suit a source's images. pad: in pixels. strong_ops: of the strong view; empty = all."""
 
     flip: bool = True
     pad: int = 4
@@ -53,7 +53,7 @@ class Split(Generic[ImagesT]):
 
 @dataclass
 class Dataset:
-    """`extra` holds images that never had a label (STL-10's 100,000); `sha256` is of the decoded content."""
+    """Decoded images with their labels. extra: images without any label (STL-10's 100,000). sha256: of the content."""
 
     name: str
     class_names: tuple[str, ...]
@@ -62,11 +62,11 @@ class Dataset:
     augment: Augment
     sha256: str
     extra: np.ndarray | None = None
-    notes: tuple[str, ...] = ()  # what a person should know: rows without label, images skipped
+    notes: tuple[str, ...] = ()  # remarks for the user: rows without label, images skipped
 
     @property
     def fingerprint(self) -> str:
-        """What a trial's key knows of the data: the decoded content and how it may be augmented."""
+        """The data's part of a trial's key: hashes of the decoded content and of how it may be augmented."""
         augment = hashlib.sha256(repr(self.augment).encode()).hexdigest()
         return f"{self.sha256[:16]}-{augment[:8]}"
 
@@ -81,9 +81,9 @@ class Dataset:
 
 @dataclass(frozen=True)
 class LabelPlan:
-    """Which images a trial learns from, with which labels. Positions refer to the training split.
+    """The images that a trial learns from, with their labels. Positions refer to the training split.
 
-    given: [N] labels after noise (-1 = none). true: [N] labels before it, or None where nobody knows them.
+    given: [N] labels after noise (-1 = none). true: [N] labels before it, or None where they are unknown.
     labelled, val: positions. unlabelled: positions, len(train) + j for image j of `extra`; as in USB the labelled
     images are part of it. sha256 covers all arrays and `settings`, the label settings and seeds as JSON.
     """

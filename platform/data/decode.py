@@ -1,4 +1,4 @@
-"""Encoded images to one .npy file of uint8 [N, C, H, W], in parallel.
+"""Decoding of images to one .npy file of uint8 [N, C, H, W], in parallel.
 
 Threads suffice: Pillow releases the interpreter's lock while it decodes. The file is written by positioned writes and
 not through a memory map: on a full disk a write is an error that can be reported, a memory map a killed process.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,25 +24,25 @@ from platform.core.files import atomic
 from platform.data.dataset import Image, Images
 
 Channels = Literal["auto", "rgb", "gray"]
-Tick = Callable[[int], None]
+Advance = Callable[[int], None]
 _CHUNK = 256
 _GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
 
 
 class _NeedsColour(Exception):
-    """A colour image among images taken for gray."""
+    """Raised at a colour image among images that were taken for gray."""
 
 
 @dataclass
 class Decoded:
-    """`bad` maps the position of an image that cannot be read to the reason; such rows of the file are zero."""
+    """Shape of the array written. bad: the reason by position of each image that cannot be read; its row is zero."""
 
     shape: tuple[int, int, int, int]
     bad: dict[int, str] = field(default_factory=dict)
 
 
 class NpyFile:
-    """An .npy array [N, C, H, W] of uint8 that threads fill at their own rows."""
+    """An .npy array [N, C, H, W] of uint8 that several threads fill, each its own rows."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         self._handle = open(path, "wb")
@@ -71,29 +71,29 @@ def decode(
     path: Path,
     size: int | None,
     channels: Channels,
-    tick: Tick,
+    advance: Advance,
 ) -> Decoded:
     """Write `images` to the .npy file `path`. Unreadable ones are returned, not raised.
 
     Raises UserError where `size` is None and the images differ in shape, or where none can be read.
     """
     if isinstance(images, np.ndarray) and size is None:
-        return _copy(images, path, tick)
+        return _copy(images, path, advance)
     gray = channels == "gray" or (channels == "auto" and _looks_gray(images))
     try:
-        return _decode(images, ids, path, size, gray, channels == "auto", tick)
+        return _decode(images, ids, path, size, gray, channels == "auto", advance)
     except _NeedsColour:
-        return _decode(images, ids, path, size, False, False, tick)
+        return _decode(images, ids, path, size, False, False, advance)
 
 
-def _copy(images: np.ndarray, path: Path, tick: Tick) -> Decoded:
+def _copy(images: np.ndarray, path: Path, advance: Advance) -> Decoded:
     if images.ndim == 3:
         images = images[:, None]
     file = NpyFile(path, images.shape)
     try:
         for start in range(0, len(images), 4096):
             file.put(start, images[start : start + 4096])
-            tick(len(images[start : start + 4096]))
+            advance(len(images[start : start + 4096]))
     finally:
         file.close()
     return Decoded(images.shape)  # type: ignore[arg-type]
@@ -105,21 +105,21 @@ def _decode(
     path: Path,
     size: int | None,
     gray: bool,
-    may_turn: bool,
-    tick: Tick,
+    may_become_rgb: bool,
+    advance: Advance,
 ) -> Decoded:
     shape = _common_shape(images, ids, size, gray)
     result = Decoded((len(images), *shape))
-    odd: list[tuple[int, tuple[int, ...]]] = []
+    mismatched: list[tuple[int, tuple[int, ...]]] = []
     file = NpyFile(path, result.shape)
 
-    def work(start: int) -> None:
+    def decode_chunk(start: int) -> None:
         stop = min(start + _CHUNK, len(images))
         block = np.zeros((stop - start, *shape), dtype=np.uint8)
         for i in range(start, stop):
             try:
                 image = _open(images[i])
-                if gray and may_turn and not _is_gray(image):
+                if gray and may_become_rgb and not _is_gray(image):
                     raise _NeedsColour
                 pixels = _pixels(image, size, gray)
             except _NeedsColour:
@@ -130,24 +130,29 @@ def _decode(
             if pixels.shape == shape:
                 block[i - start] = pixels
             else:
-                odd.append((i, pixels.shape))
+                mismatched.append((i, pixels.shape))
         file.put(start, block)
-        tick(stop - start)
+        advance(stop - start)
 
     try:
-        with ThreadPoolExecutor(max_workers=cores()) as pool:
-            tasks = [pool.submit(work, start) for start in range(0, len(images), _CHUNK)]
-            try:
-                for task in tasks:
-                    task.result()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        if odd:
-            _raise_shapes(shape, odd, ids)
+        _in_threads(decode_chunk, range(0, len(images), _CHUNK))
+        if mismatched:
+            _raise_shapes(shape, mismatched, ids)
     finally:
         file.close()
     return result
+
+
+def _in_threads(work: Callable[[int], None], starts: Iterable[int]) -> None:
+    """Call `work` on each of `starts`, on all cores; the first error cancels what has not begun."""
+    with ThreadPoolExecutor(max_workers=cores()) as pool:
+        tasks = [pool.submit(work, start) for start in starts]
+        try:
+            for task in tasks:
+                task.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def drop_rows(path: Path, shape: tuple[int, ...], keep: np.ndarray) -> tuple[int, ...]:
@@ -206,7 +211,7 @@ def _common_shape(images: Images, ids: Sequence[str], size: int | None, gray: bo
 
 
 def _looks_gray(images: Images) -> bool:
-    """By up to 64 evenly spaced images; a colour image met later starts the decoding anew."""
+    """Whether up to 64 evenly spaced images are gray; a colour image found later restarts the decoding."""
     for i in np.unique(np.linspace(0, len(images) - 1, 64).astype(int)):
         try:
             if not _is_gray(_open(images[i])):
@@ -216,11 +221,11 @@ def _looks_gray(images: Images) -> bool:
     return True
 
 
-def _raise_shapes(shape: tuple[int, ...], odd: list[tuple[int, tuple[int, ...]]], ids: Sequence[str]) -> None:
-    listing = "\n".join(f"{ids[i]}: {s[2]} x {s[1]} pixels" for i, s in sorted(odd)[:20])
+def _raise_shapes(shape: tuple[int, ...], mismatched: list[tuple[int, tuple[int, ...]]], ids: Sequence[str]) -> None:
+    listing = "\n".join(f"{ids[i]}: {s[2]} x {s[1]} pixels" for i, s in sorted(mismatched)[:20])
     raise UserError(
         Problem(
-            f"{len(odd)} images are not {shape[2]} x {shape[1]} pixels like the first; all must have one shape",
+            f"{len(mismatched)} images are not {shape[2]} x {shape[1]} pixels like the first; all must have one shape",
             "data.image_size",
             hint=f"set data.image_size, for instance data.image_size={min(shape[1:])}\n{listing}",
         )

@@ -1,7 +1,7 @@
-"""Drawing by class: stratified parts, exact numbers per class, exponential class sizes.
+"""Random draws by class: stratified parts, exact numbers per class, exponential class sizes.
 
-Every class has a generator of its own, so a class more, or a larger number, changes no other draw; and a larger number
-per class contains the smaller one.
+Every class has a generator of its own, so an additional class, or a larger number, changes no other draw; and a larger
+number per class contains the smaller one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""From a source's encoded images to a memory map all trials of a machine share.
+"""The store of decoded images: memory maps that all trials of a machine share.
 
 The first open decodes into $KURABE_CACHE/images/KEY (default ~/.cache/kurabe): `train.npy`, `test.npy` and perhaps
 `extra.npy`, `labels.npz`, `ids.json`, `meta.json`. KEY hashes the source's files, its options, its code and FORMAT, so
-a changed image gives a new key. The folder appears whole by a rename: a killed process leaves nothing half.
+a changed image gives a new key. The folder appears whole, by a rename, also where a process is killed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def open_dataset(settings: DataSettings, seed: int = 0, progress: bool = False) 
         meta = _read_meta(folder)
         if meta is None:
             with cache.locked(folder.parent / f".{folder.name}.lock") as held:
-                meta = _read_meta(folder)  # another process may have made it while we waited
+                meta = _read_meta(folder)  # another process may have made it during the wait
                 if meta is None:
                     _build(folder, source, settings, seed, bar, held)
                     meta = _read_meta(folder)
@@ -105,7 +105,7 @@ def _key(source: Source, settings: DataSettings, seed: int) -> str:
 
 
 def _build(folder: Path, source: Source, settings: DataSettings, seed: int, bar: ProgressBar, held: bool) -> None:
-    if held:  # what a killed process left
+    if held:  # remains of a killed process
         for left in folder.parent.glob(f".{folder.name}.*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
     reading = prepare(source, settings, seed)
@@ -130,27 +130,27 @@ def _write(folder: Path, reading: Reading, source: Source, settings: DataSetting
             channels = "gray" if shapes["train"][1] == 1 else "rgb"
         path = folder / f"{name}.npy"
         _check_space(folder, split, size)
-        result = decode(split.images, split.ids or [], path, size, channels, bar.tick)
+        result = decode(split.images, split.ids or [], path, size, channels, bar.advance)
         bad.update({split.ids[i]: reason for i, reason in sorted(result.bad.items())})  # type: ignore[index]
         shapes[name] = result.shape
         if result.bad and settings.on_bad_image == "skip":
             keep = np.setdiff1d(np.arange(len(split)), list(result.bad))
             parts[name] = select(split, keep)
             shapes[name] = drop_rows(path, result.shape, keep)
-    _judge_bad(bad, sum(map(len, parts.values())), settings, notes)
+    _report_bad_images(bad, sum(map(len, parts.values())), settings, notes)
     _check_shapes(shapes)
     _write_tables(folder, parts, shapes, reading.class_names, notes)
 
 
 def _check_space(folder: Path, split: Split[Images], size: int | None) -> None:
-    """Early notice where the size is known beforehand; elsewhere the failing write says it."""
+    """Check the free space where the size is known beforehand; elsewhere the failing write reports it."""
     if isinstance(split.images, np.ndarray):
         cache.require_space(folder, split.images.nbytes)
     elif size is not None:
         cache.require_space(folder, len(split) * size * size)
 
 
-def _judge_bad(bad: dict[str, str], total: int, settings: DataSettings, notes: list[str]) -> None:
+def _report_bad_images(bad: dict[str, str], total: int, settings: DataSettings, notes: list[str]) -> None:
     if not bad:
         return
     listing = [f"{name}: {reason}" for name, reason in list(bad.items())[:20]]
@@ -211,15 +211,15 @@ def _content_hash(folder: Path, parts: list[str], arrays: dict[str, np.ndarray],
 
 
 def _read_meta(folder: Path) -> dict[str, Any] | None:
-    """What meta.json says, or None where the folder is missing or a file of it is not as long as it should be."""
+    """The content of meta.json, or None where the folder is missing or a file of it has another size."""
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        whole = meta["format"] == FORMAT and all(
+        complete = meta["format"] == FORMAT and all(
             (folder / name).stat().st_size == size for name, size in meta["sizes"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return meta if whole else None
+    return meta if complete else None
 
 
 def _open(folder: Path, meta: dict[str, Any], source: Source, settings: DataSettings) -> Dataset:

@@ -1,4 +1,4 @@
-"""Which training images keep which label: noise, a validation part as noisy as training, a labelled subset.
+"""Label plans: noise, a validation part as noisy as training, a labelled subset.
 
 In this order, each with a seed of its own, so that one choice never changes another:
 
@@ -50,10 +50,10 @@ def make_plan(dataset: Dataset, labels: LabelSettings, seeds: dict[str, int]) ->
     counts = _labelled_counts(np.bincount(strata[rest], minlength=dataset.num_classes), labels, dataset, seeds["split"])
     labelled = draw.take(strata, dict(enumerate(counts.tolist())), derive_seed(seeds["split"], "labelled"), rest)
     extra = 0 if dataset.extra is None else len(dataset.extra)
-    everything = np.setdiff1d(np.arange(len(dataset.train) + extra), val)
+    unlabelled = np.setdiff1d(np.arange(len(dataset.train) + extra), val)
     settings = json.dumps({"labels": labels.model_dump(mode="json"), "seeds": _used(seeds)}, sort_keys=True)
-    arrays: dict[str, Any] = dict(labelled=labelled, unlabelled=everything, val=val, given=given, true=true)
-    notes = _notes(dataset, labels, labelled, everything, val, given, true, counts)
+    arrays: dict[str, Any] = dict(labelled=labelled, unlabelled=unlabelled, val=val, given=given, true=true)
+    notes = _notes(dataset, labels, labelled, unlabelled, val, given, true, counts)
     return LabelPlan(**arrays, sha256=_digest(arrays, settings), notes=tuple(notes), settings=settings)
 
 
@@ -104,7 +104,7 @@ def _digest(arrays: dict[str, np.ndarray | None], settings: str) -> str:
 
 
 def _noisy(dataset: Dataset, labels: LabelSettings, seed: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Given labels of all training images, and the truth or None.
+    """Given labels of all training images, and the true ones or None.
 
     Where the data bring no true labels, the labels before synthetic or column noise are taken for true.
     """
@@ -158,9 +158,9 @@ def _validation(given: np.ndarray, strata: np.ndarray, val: float, seed: int) ->
     return draw.stratified(strata, count, derive_seed(seed, "val"), candidates)
 
 
-def _labelled_counts(there: np.ndarray, labels: LabelSettings, dataset: Dataset, seed: int) -> np.ndarray:
-    """[C] labelled images per class, of the `there` [C] that could be; UserError where they do not suffice."""
-    classes = len(there)
+def _labelled_counts(available: np.ndarray, labels: LabelSettings, dataset: Dataset, seed: int) -> np.ndarray:
+    """[C] labelled images per class, of the `available` [C]; UserError where they do not suffice."""
+    classes = len(available)
     sizes = draw.long_tail(classes, labels.imbalance)
     if labels.per_class is not None and labels.total is not None:
         raise UserError(Problem("per_class and total exclude each other", "labels.total", hint="leave one of them out"))
@@ -169,13 +169,13 @@ def _labelled_counts(there: np.ndarray, labels: LabelSettings, dataset: Dataset,
     elif labels.total is not None:
         counts, key = _share_total(sizes, labels, seed), "labels.total"
     elif labels.imbalance > 1:
-        largest = float((there / sizes).min())
+        largest = float((available / sizes).min())
         counts, key = np.maximum(1, np.floor(largest * sizes + 1e-9)).astype(np.int64), "labels.imbalance"
     else:
-        return there
-    short = np.flatnonzero(counts > there)
+        return available
+    short = np.flatnonzero(counts > available)
     if len(short):
-        raise UserError(_too_few(short, counts, there, key, dataset))
+        raise UserError(_too_few(short, counts, available, key, dataset))
     return counts
 
 
@@ -187,7 +187,7 @@ def _share_total(sizes: np.ndarray, labels: LabelSettings, seed: int) -> np.ndar
         raise UserError(Problem(text, "labels.total", hint=f"allowed: {classes} and more"))
     if labels.imbalance > 1:
         counts = np.maximum(1, draw.apportion(sizes, labels.total))
-        while counts.sum() > labels.total:  # what the smallest classes were given comes off the largest
+        while counts.sum() > labels.total:  # what rounding up gave the smallest classes is taken from the largest
             counts[counts.argmax()] -= 1
         return counts
     one_more = np.random.default_rng(derive_seed(seed, "remainder")).permutation(classes)[: labels.total % classes]
@@ -196,16 +196,16 @@ def _share_total(sizes: np.ndarray, labels: LabelSettings, seed: int) -> np.ndar
     return counts
 
 
-def _too_few(short: np.ndarray, counts: np.ndarray, there: np.ndarray, key: str, dataset: Dataset) -> Problem:
-    first = short[np.argmin(there[short] - counts[short])]
+def _too_few(short: np.ndarray, counts: np.ndarray, available: np.ndarray, key: str, dataset: Dataset) -> Problem:
+    first = short[np.argmin(available[short] - counts[short])]
     text = (
         f"{counts[first]:,} labelled images of class '{dataset.class_names[first]}' asked, "
-        f"{there[first]:,} are there (outside the validation part)"
+        f"{available[first]:,} are there (outside the validation part)"
     )
-    listing = ", ".join(f"{dataset.class_names[c]} {there[c]:,}" for c in short[:10])
+    listing = ", ".join(f"{dataset.class_names[c]} {available[c]:,}" for c in short[:10])
     more = f", ... ({len(short)} classes)" if len(short) > 10 else ""
     hint = f"classes with too few: {listing}{more}\n"
-    smallest = int(there.min())
+    smallest = int(available.min())
     hint += (
         f"balanced, at most {smallest:,} per class are possible"
         if smallest
@@ -227,7 +227,7 @@ def _notes(
     true: np.ndarray | None,
     counts: np.ndarray,
 ) -> list[str]:
-    """What a person should know of the plan: counts, and the noise that was really measured."""
+    """Remarks on the plan for the user: counts, and the measured noise."""
     per_class = (
         f"{counts.min()} per class" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} per class"
     )

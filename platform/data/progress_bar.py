@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, a line every tenth part elsewhere, nothing where nobody asked."""
+"""A progress bar on a terminal, a line every tenth part elsewhere, nothing where it is not wanted."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from collections.abc import Iterator
 
 
 class ProgressBar:
-    """Counts pieces of one piece of work; silent. `tick` may be called from several threads."""
+    """A progress bar that shows nothing; base of those that do. `advance` may be called from several threads."""
 
     def start(self, what: str, total: int) -> None: ...
 
-    def tick(self, done: int) -> None: ...
+    def advance(self, done: int) -> None: ...
 
 
 class _Lines(ProgressBar):
     def __init__(self) -> None:
-        self._lock, self._what, self._total, self._done, self._said = threading.Lock(), "", 1, 0, 0
+        self._lock, self._what, self._total, self._done, self._shown = threading.Lock(), "", 1, 0, 0
 
     def start(self, what: str, total: int) -> None:
-        self._what, self._total, self._done, self._said = what, max(total, 1), 0, 0
+        self._what, self._total, self._done, self._shown = what, max(total, 1), 0, 0
         print(f"{what}: {total:,} images", file=sys.stderr, flush=True)
 
-    def tick(self, done: int) -> None:
+    def advance(self, done: int) -> None:
         with self._lock:
             self._done += done
             tenth = min(10, 10 * self._done // self._total)
-            if tenth > self._said:
-                self._said = tenth
+            if tenth > self._shown:
+                self._shown = tenth
                 print(f"{self._what}: {self._done:,} of {self._total:,}", file=sys.stderr, flush=True)
 
 
@@ -40,13 +40,13 @@ class _Bar(ProgressBar):
     def start(self, what: str, total: int) -> None:
         self._task = self._bar.add_task(what, total=total)  # type: ignore[attr-defined]
 
-    def tick(self, done: int) -> None:
+    def advance(self, done: int) -> None:
         self._bar.update(self._task, advance=done)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
 def progress_bar(wanted: bool) -> Iterator[ProgressBar]:
-    """What `tick` shows, on standard error."""
+    """The bar that suits standard error."""
     if not wanted:
         yield ProgressBar()
     elif not sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""From what a source read to the splits that are decoded: true labels, a drawn test part, the limit, notes."""
+"""The splits to decode, made of what a source read: true labels, a drawn test part, the limit, notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ __all__ = ["name_images", "prepare", "select"]
 
 
 def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
-    """Everything that needs no pixel: truth, the test part, the limit, notes."""
+    """Read `source` and settle all that needs no pixel: true labels, the test part, the limit, notes.
+
+    Raises UserError where no training image, or no test image with a label, is there.
+    """
     reading = source.read()
     notes = list(reading.notes)
     train, test = reading.train, reading.test
@@ -31,7 +34,7 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
     name_images(test, "test")
     if not source.local:
         train.true_labels, test.true_labels = train.labels, test.labels
-    test = _judged_test(test, notes)
+    test = _labelled_test(test, notes)
     unlabelled = int((train.labels < 0).sum())
     if unlabelled:
         notes.append(f"{unlabelled:,} of {len(train):,} training images have no label: they are used as unlabelled")
@@ -50,6 +53,7 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
 
 
 def name_images(split: Split[Images], part: str) -> None:
+    """Name images that have no name by their position: PART/0, PART/1, ..."""
     if split.ids is None:
         split.ids = [f"{part}/{i}" for i in range(len(split))]
 
@@ -72,8 +76,8 @@ def _draw_test(split: Split[Images], fraction: float, seed: int) -> tuple[Split[
     return select(split, rest), select(split, chosen)
 
 
-def _judged_test(test: Split[Images], notes: list[str]) -> Split[Images]:
-    """Test images are judged by the truth where it is known; those without any label cannot be."""
+def _labelled_test(test: Split[Images], notes: list[str]) -> Split[Images]:
+    """The test images that have a label: the true one where it is known, else the given one."""
     truth = _truth(test)
     known = np.flatnonzero(truth >= 0)
     if len(known) == 0:

@@ -1,8 +1,7 @@
-"""Backbones are plug-ins: one file each with `build(image_shape, num_classes)`, found by place or by the entry-point
-group `kurabe.models`; `timm:NAME` is everything else.
+"""Backbones: plug-ins of one file each with `build(image_shape, num_classes)`, and the models of timm as `timm:NAME`.
 
-`check(name)` says what is wrong with a name without building
-anything, `build(...)` returns a module with `.features(x)`, `.head` and `forward(x, with_features=False)`.
+Plug-ins are found by place or by the entry-point group `kurabe.models`. `check(name)` looks at a name without building
+anything; `build(...)` returns a `Backbone`: `.features(x)`, `.head` and `forward(x, with_features=False)`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ TIMM = "timm:"
 
 
 def check(name: str) -> Problem | None:
-    """What is wrong with `name`, or None. A `timm:` name imports timm (seconds); nothing is built."""
+    """The Problem with `name`, or None. A `timm:` name imports timm (seconds); nothing is built."""
     if name.startswith(TIMM):
         from platform.models.parts import timm_backbone
 

@@ -1,0 +1,1 @@
+"""One trial: training loop, evaluation, checkpoints, diagnostics; and the rules that select a winner."""

@@ -1,4 +1,4 @@
-"""Whether a step may be made in parts: a batch that does not fit into memory is split and its gradients are added."""
+"""Gradient accumulation: a batch that does not fit into memory is split, and the gradients of its parts are added."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from platform.core.spec import TrialSpec
 __all__ = ["MOST", "check_parts", "next_parts", "why_not"]
 
 MOST = 8
-"""Parts, at most, that a batch is split into of itself. A sweep file may ask for more."""
+"""Largest number of parts that a batch is split into where memory runs out. A sweep file may ask for more."""
 
 
 def why_not(name: str, method_class: type[Method], hyper: Any, batch_size: int, parts: int) -> str:
-    """Why the method cannot make its step in `parts` parts, in words; nothing where it can."""
+    """The reason why the method cannot make its step in `parts` parts; "" where it can."""
     if parts == 1:
         return ""
     if not vars(method_class).get("accumulates", False) or method_class.step is not Method.step:
@@ -37,7 +37,7 @@ def next_parts(spec: TrialSpec, method_class: type[Method], parts: int) -> tuple
 
 
 def check_parts(name: str, method_class: type[Method], hyper: Any, batch_size: int, parts: int) -> None:
-    """Raises UserError where the method cannot make its step in `parts` parts."""
+    """Check that the method can make its step in `parts` parts; UserError where it cannot."""
     if message := why_not(name, method_class, hyper, batch_size, parts):
         hint = "accumulate: 1 makes the step in one; a smaller batch_size needs less memory too"
         raise UserError(Problem(message, "train.accumulate", hint=hint))

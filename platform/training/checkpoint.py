@@ -1,4 +1,4 @@
-"""A trial on disk: written in one go or not at all, read with a clear word where it is not what it should be."""
+"""Checkpoints of a trial: written whole or not at all; a file that is none gives an error that says why."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(path: str | Path, key: str, content: dict[str, Any]) -> None:
 
 
 def read(path: str | Path, key: str, device: torch.device) -> dict[str, Any]:
-    """What `write` was given. Only data is read: a checkpoint cannot run code.
+    """Read what `write` wrote. Only data is read: a checkpoint cannot run code.
 
     Raises UserError for a file that is missing, half written, foreign, of another format or of another trial.
     """

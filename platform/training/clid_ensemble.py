@@ -1,4 +1,4 @@
-"""The evaluations that CLID likes best, added up: what the test images get from them. Recorded, never selected on."""
+"""An ensemble of the evaluations with the lowest validation CLID: the sum of their test logits. Only recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class ClidEnsemble:
         self.logits: list[Tensor] = []  # [N, K] float32 each, in that order
 
     def offer(self, criterion: float, logits: Tensor) -> None:
-        """criterion: lower is better. logits: [N, K] on any device, copied from there only if they are kept.
+        """Keep the logits if the criterion is among the lowest so far.
+
+        criterion: lower is better. logits: [N, K] on any device, copied from there only if they are kept.
 
         A criterion or logits that are not finite, and logits of no image, are never kept.
         """
@@ -38,24 +40,24 @@ class ClidEnsemble:
         too_large = logits.numel() * torch.float32.itemsize * SIZES[-1] > self.limit
         if place >= SIZES[-1] or too_large or not logits.numel():
             return
-        mine = logits.detach().to("cpu", torch.float32, copy=True)
-        if not mine.isfinite().all():
+        kept = logits.detach().to("cpu", torch.float32, copy=True)
+        if not kept.isfinite().all():
             return
         self.criteria.insert(place, criterion)
-        self.logits.insert(place, mine)
+        self.logits.insert(place, kept)
         del self.criteria[SIZES[-1] :], self.logits[SIZES[-1] :]
 
     def sums(self) -> dict[int, Tensor]:
-        """Per size the sum [N, K] of its logits; of all there are where there are fewer, empty where there is none.
+        """The sum [N, K] of the logits by ensemble size; of all where there are fewer, {} where there is none.
 
         In float64, which adds five equal float32 without rounding: their argmax is that of one.
         """
-        found: dict[int, Tensor] = {}
+        sums: dict[int, Tensor] = {}
         total: Tensor | None = None
         for count, logits in enumerate(self.logits, start=1):
             total = logits.double() if total is None else total + logits
-            found |= {size: total for size in SIZES if size >= count}
-        return found
+            sums |= {size: total for size in SIZES if size >= count}
+        return sums
 
     def state_dict(self) -> dict[str, Any]:
         return {"criteria": list(self.criteria), "logits": list(self.logits)}

@@ -21,12 +21,12 @@ time and never shrinks: a process keeps its peak. tests/bench/bench_step.py meas
 
 
 def worker_environment(threads: int = 1) -> dict[str, str]:
-    """For a worker that trains on `threads` CPU threads: thread pools of that size, and a heap that stays."""
+    """Environment of a worker that trains on `threads` CPU threads: thread pools of that size, MALLOC."""
     count = str(max(1, threads))
     return {"OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, **MALLOC}
 
 
 def python_path() -> str:
-    """The repository root first: a worker must find this `platform` package before the standard module."""
+    """PYTHONPATH with the repository root first: a worker must find this `platform` before the standard module."""
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(ROOT)]
     return os.pathsep.join([str(ROOT), *others])

@@ -1,4 +1,4 @@
-"""Evaluating a trial: validation, the fixed CLID batch and test in one pass, without a trace on the training."""
+"""Evaluation of a trial: validation, the fixed CLID batch and test in one pass, without an effect on the training."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SPREAD_OVER = 5  # evaluations
 
 
 class Evaluator:
-    """Labels of the validation and test images, on the device, and the fixed validation batch of CLID.
+    """Evaluates a model on the validation images, the fixed CLID batch of them, and the test images.
 
     Noisy labels are the plan's given ones, as noisy as the training labels; clean ones those before the noise. Images
-    whose label is unknown (-1) count nowhere. The test labels are the true ones where the source knows them. What it
-    remembers of earlier evaluations is in its state.
+    whose label is unknown (-1) count nowhere. The test labels are the true ones where the source knows them. The state
+    holds what later evaluations need of earlier ones.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Evaluator:
         truth = dataset.test.true_labels
         self.test_labels = self._labels(dataset.test.labels if truth is None else truth)
         self.ensemble = ClidEnsemble()
-        self._test_labels_here = self.test_labels.cpu()
+        self._test_labels_cpu = self.test_labels.cpu()
         self._recent: list[float] = []  # noisy_val_accuracy of the last evaluations
         self.clid_positions = clid_positions(self.val)
 
@@ -52,8 +52,8 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module, diverged: bool = False) -> dict[str, float]:
-        """noisy_val_accuracy, clean_val_accuracy, val_loss, val_clid, test_accuracy, and the calibration as diag/NAME
-        where it is asked for; then val_accuracy_spread and test_accuracy_clid_1, _3, _5. NaN where nothing is known.
+        """Metrics by name: noisy_val_accuracy, clean_val_accuracy, val_loss, val_clid, test_accuracy, with `calibrate`
+        the calibration as diag/NAME; val_accuracy_spread, test_accuracy_clid_1, _3, _5. NaN where labels are unknown.
 
         diverged: the test logits are not kept for later evaluations. Waits for the device once, and for the copy of
         the test logits where they are kept. Modes of the modules and random states are as before.
@@ -83,12 +83,12 @@ class Evaluator:
         return {"snapshots": self.ensemble.state_dict(), "recent": list(self._recent)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """An empty state, of an older checkpoint, remembers nothing."""
+        """An empty state, of an older checkpoint, starts without earlier evaluations."""
         self.ensemble.load_state_dict(state.get("snapshots", {}))
         self._recent = list(state.get("recent", []))
 
     def _spread(self, accuracy: float) -> dict[str, float]:
-        """How much the learning curve still jumps: sample standard deviation of noisy_val_accuracy over the last 5."""
+        """Sample standard deviation of noisy_val_accuracy over the last 5 evaluations."""
         self._recent = [*self._recent, accuracy][-SPREAD_OVER:]
         known = [value for value in self._recent if value == value]
         return {"val_accuracy_spread": statistics.stdev(known) if len(known) > 1 else float("nan")}
@@ -96,7 +96,7 @@ class Evaluator:
     def _ensembles(self) -> dict[str, float]:
         sums = self.ensemble.sums()
         return {
-            f"test_accuracy_clid_{size}": _accuracy(sums[size], self._test_labels_here).item()
+            f"test_accuracy_clid_{size}": _accuracy(sums[size], self._test_labels_cpu).item()
             if size in sums
             else float("nan")
             for size in SIZES
@@ -104,8 +104,8 @@ class Evaluator:
 
     def _logits(self, model: nn.Module, chunks: Iterator[Tensor]) -> Tensor:
         """[N, K] in float32."""
-        found = [model(x).float() for x in chunks]
-        return torch.cat(found) if found else torch.zeros(0, 1, device=self.device)
+        logits = [model(x).float() for x in chunks]
+        return torch.cat(logits) if logits else torch.zeros(0, 1, device=self.device)
 
     def _clid(self, model: nn.Module) -> Tensor:
         """CLID of the output and feature graphs of the fixed batch (arXiv 2507.11807), labels unused."""
@@ -116,7 +116,7 @@ class Evaluator:
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of the known labels that are hit. Logits that are not finite predict nothing."""
+    """Share of the known labels that are predicted. Logits that are not finite count as wrong."""
     known = labels >= 0
-    hit = (logits.argmax(dim=1) == labels) & logits.isfinite().all(dim=1) & known
-    return hit.sum().double() / known.sum()
+    correct = (logits.argmax(dim=1) == labels) & logits.isfinite().all(dim=1) & known
+    return correct.sum().double() / known.sum()

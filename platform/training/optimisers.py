@@ -17,11 +17,11 @@ def decay_groups(
     parameters: Iterable[nn.Parameter], weight_decay: float, exempt: Iterable[nn.Parameter] = ()
 ) -> list[dict[str, Any]]:
     """Two groups (one where the other is empty): decayed, and not. Vectors and scalars are biases or normalisation."""
-    spared = {id(parameter) for parameter in exempt}
+    exempt_ids = {id(parameter) for parameter in exempt}
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in parameters:
         if parameter.requires_grad:
-            groups[parameter.ndim > 1 and id(parameter) not in spared].append(parameter)
+            groups[parameter.ndim > 1 and id(parameter) not in exempt_ids].append(parameter)
     return [
         {"params": chosen, "weight_decay": weight_decay if decayed else 0.0}
         for decayed, chosen in groups.items()
@@ -34,7 +34,7 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """An optimiser of `parameters` (all of the model's by default) at the peak learning rate.
 
-    A model may spare further parameters from decay by name: `no_weight_decay()` (timm's token and position embeddings).
+    A model may exempt parameters from decay by name: `no_weight_decay()` (timm's token and position embeddings).
     """
     names = set[str](getattr(model, "no_weight_decay", set)())
     exempt = [parameter for name, parameter in model.named_parameters() if name in names]

@@ -16,7 +16,7 @@ def cosine_7_16(progress: float) -> float:
 
 
 def cosine_half(progress: float) -> float:
-    """(1 + cos(pi t / N)) / 2: down to 0."""
+    """(1 + cos(pi t / N)) / 2, which ends at 0."""
     return (1 + math.cos(math.pi * progress)) / 2
 
 

@@ -1,4 +1,4 @@
-"""How many trials a machine or a cluster trains at once, and what each of them gets."""
+"""Slots: the number of trials that a machine or a cluster trains at once, and the resources of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Slots", "share", "slots_here"]
 
 @dataclass(frozen=True)
 class Slots:
-    """How trials share the machines: `count` at once, each with these resources."""
+    """`count` trials at once, each with these resources."""
 
     count: int
     cpu: float
@@ -24,7 +24,7 @@ class Slots:
 
 
 def slots_here(resources: Any, rows_to_run: int) -> Slots:
-    """The same for this machine, without Ray: what a private one would find."""
+    """Slots of this machine, counted without Ray. resources: of the sweep file (cpu, gpu, concurrent)."""
     import torch
 
     have = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
@@ -32,7 +32,7 @@ def slots_here(resources: Any, rows_to_run: int) -> Slots:
 
 
 def share(resources: Any, have: Mapping[str, float], rows_to_run: int) -> Slots:
-    """What fits at once into `have`, by Ray's names of resources; at least one."""
+    """Slots that fit at once into `have` (amounts by Ray's names of resources); at least one."""
     gpu = resources.gpu if resources.gpu != "auto" else float(have.get("GPU", 0) >= 1)
     fit = have.get("CPU", 0) // resources.cpu
     if gpu:

@@ -44,11 +44,11 @@ class Tally:
         self.images += images
 
     def _align(self, terms: Terms, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Terms may come and go between steps (a ramp, an alternation): put them where the sums have them."""
+        """Align the values with the sums: the terms of two steps may differ (a ramp, an alternation)."""
         new = [name for name in terms if name not in self.names]
         self.names += tuple(new)
-        grow = torch.zeros(len(new), dtype=torch.float64, device=self.device)
-        self.sums, self.counts = torch.cat([self.sums, grow]), torch.cat([self.counts, grow])
+        zeros = torch.zeros(len(new), dtype=torch.float64, device=self.device)
+        self.sums, self.counts = torch.cat([self.sums, zeros]), torch.cat([self.counts, zeros])
         if tuple(terms) == self.names:
             return values, torch.ones_like(values)
         places = torch.tensor([self.names.index(name) for name in terms], device=self.device)
@@ -59,17 +59,17 @@ class Tally:
         """Whether a loss was not finite. On a GPU as of the last call: the flag is copied in the background."""
         if self.device.type != "cuda":
             return bool(self.bad)
-        answer = False
+        diverged = False
         if self._copy is not None:
             flag, event = self._copy
             if not event.query():
                 return False
-            answer = bool(flag)
+            diverged = bool(flag)
         flag = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(self.bad, non_blocking=True)
         event = torch.cuda.Event()
         event.record()
         self._copy = (flag, event)
-        return answer
+        return diverged
 
     def read(self) -> tuple[dict[str, float], bool]:
         """({"train_loss": ..., "loss/NAME": ...}, diverged) since the last reading, and start anew. Waits once.

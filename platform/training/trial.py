@@ -1,4 +1,4 @@
-"""One trial: an ordinary iterator of reports that a debugger can step through. It knows neither Ray nor MLflow."""
+"""One trial: an ordinary iterator of reports that a debugger can step through, without Ray and MLflow."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Trial:
         self.device = torch.device(device)
         self.step, self.seconds = 0, 0.0
         self.outcome: Literal["completed", "diverged"] | None = None
-        self.interrupted: Callable[[], bool] = lambda: False  # asked after each step: then `reports` ends there
+        self.interrupted: Callable[[], bool] = lambda: False  # called after each step: then `reports` ends there
         self.compiled = False
         cuda = self.device.type == "cuda"
         self.amp = spec.train.amp == "on" or (spec.train.amp == "auto" and cuda)
@@ -81,15 +81,15 @@ class Trial:
             model = self._make_model(spec.seeds["init"])
             self.method = method_class(model, hyper, self._setup()).to(self.device).train()
         self.method.accumulate = self.accumulate
-        look = spec.train.diagnostics
-        self._evaluate = Evaluator(dataset, plan, self.batches, spec.train.eval_batch_size, self.amp, look != "off")
-        self.diagnostics = Diagnostics(look, dataset, plan, self.batches, self.method, spec.seeds["split"], self.amp)
+        level = spec.train.diagnostics
+        self._evaluate = Evaluator(dataset, plan, self.batches, spec.train.eval_batch_size, self.amp, level != "off")
+        self.diagnostics = Diagnostics(level, dataset, plan, self.batches, self.method, spec.seeds["split"], self.amp)
         self._tally = Tally(self.device)
         self._compile(method_class)
 
     @functools.cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Made when it is first asked for: with the first one torch loads its compiler, two seconds that a trial which
+        """The optimiser, made at first use: with the first one torch loads its compiler, two seconds that a trial which
         is only built to see whether it fits need not take."""
         return make_optimizer(self.method.model, self.spec.train, self.method.trainable())
 
@@ -98,18 +98,18 @@ class Trial:
         """The images on the device, for the next trial on the same data."""
         return self.batches.images
 
-    # -- what a caller does --------------------------------------------------------------------------------------------
+    # -- training, saving, loading -------------------------------------------------------------------------------------
 
     def reports(self) -> Iterator[Report]:
-        """Train on from where the trial stands, and stop at each evaluation. The last report carries the outcome.
+        """Train on from the current step, and stop at each evaluation. The last report carries the outcome.
 
-        Without one it was interrupted: what `save` then writes goes on at that step.
+        Without an outcome it was interrupted: what `save` then writes goes on at that step.
         """
-        for mark in evaluation_steps(self.spec.train.steps, self.spec.train.evaluations):
+        for milestone in evaluation_steps(self.spec.train.steps, self.spec.train.evaluations):
             if self.outcome is not None:
                 return
-            if mark > self.step:
-                if self.advance(mark - self.step):
+            if milestone > self.step:
+                if self.advance(milestone - self.step):
                     return
                 yield self._report()
 
@@ -131,7 +131,7 @@ class Trial:
                         break
                     stop = self.step < end and self.interrupted()
         except Exception:
-            self._clock(begin, training=True)  # what a trial that fails has used is charged like any other's
+            self._clock(begin, training=True)  # the time of a trial that fails is charged, too
             raise
         self._wait()
         self._clock(begin, training=True)
@@ -155,8 +155,8 @@ class Trial:
         checkpoint.write(path, self.spec.key, content)
 
     def branch(self, path: str | Path, parent: str) -> dict[str, Any]:
-        """Start from the state that another trial of this method saved, with this one's own settings: what is changed
-        acts from the next step on, where the method lists it in `in_flight`. Its seconds are counted from here.
+        """Start from the state that another trial of this method saved, with the settings of this one: a changed value
+        acts from the next step on, where the method lists it in `in_flight`. Seconds are counted from here.
 
         parent: key of that trial. Returns what was saved beside. Raises UserError as `load` does.
         """
@@ -168,7 +168,7 @@ class Trial:
         return beside
 
     def load(self, path: str | Path) -> dict[str, Any]:
-        """Go back to where `save` was called; returns what was saved beside.
+        """Restore the state that `save` wrote; returns what was saved beside.
 
         The next losses are those of the trial that went on, to the bit on a CPU. Call `reports()` anew afterwards.
         Raises UserError for a file that is no checkpoint of this trial.
@@ -187,7 +187,7 @@ class Trial:
         self.step, self.seconds, self.outcome = content["step"], content["seconds"], content["outcome"]
         return content["beside"]
 
-    # -- a step and an evaluation ------------------------------------------------------------------------------------
+    # -- a step and an evaluation --------------------------------------------------------------------------------------
 
     def _train_step(self) -> None:
         rate = learning_rate(self.spec.train, self.step)
@@ -266,10 +266,10 @@ class Trial:
         )
 
     def _compile(self, method_class: type[Method]) -> None:
-        """Compile the model in place where asked, or where it pays. What cannot be compiled runs as it is."""
-        asked = self.spec.train.compile
-        pays = self.device.type == "cuda" and self.spec.train.steps >= COMPILE_FROM
-        if asked == "off" or (asked == "auto" and not pays) or not method_class.compilable:
+        """Compile the model in place where the settings say so; "auto": where it saves time. Else it runs eagerly."""
+        setting = self.spec.train.compile
+        worthwhile = self.device.type == "cuda" and self.spec.train.steps >= COMPILE_FROM
+        if setting == "off" or (setting == "auto" and not worthwhile) or not method_class.compilable:
             return
         import torch._dynamo
 
@@ -290,7 +290,7 @@ class Trial:
 
 
 def check_truth(name: str, method_class: type[Method], plan: LabelPlan, hyper: Any = None) -> None:
-    """An oracle learns from true labels: it has to have some. (Or a method that its hyper-parameters make one.)"""
+    """Check that true labels are known where the method, or its hyper-parameters, learn from them; else UserError."""
     oracle = getattr(method_class, "uses_truth", False) or getattr(hyper, "uses_truth", False)
     if oracle and (plan.true is None or not (plan.true[plan.labelled] >= 0).any()):
         message = f"'{name}' learns from true labels; of the labelled images none has a known one"

@@ -28,7 +28,7 @@ def corrupt(
     The same seed gives the same labels. Rate 0 changes nothing, for every kind. images: [N, C, H, W] uint8, for kinds
     that look at them. class_names: lets `asymmetric` confuse the classes the literature confuses. Rates up to 1 are
     allowed for every kind, also those that leave the true class less likely than a wrong one (symmetric above
-    (C - 1) / C, pair above 1/2): then labels mislead more than chance would, which label plans say in their notes.
+    (C - 1) / C, pair above 1/2), which the notes of a label plan then say.
     Raises UserError for an unknown kind, a rate outside [0, 1], labels out of range, missing images.
     """
     labels = np.asarray(labels)

@@ -54,7 +54,7 @@ class Instance(Noise):
         return noisy
 
     def scaling(self, images: np.ndarray) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32]:
-        """What is taken off each pixel and what the rest is multiplied with; here nothing and 1."""
+        """Shift that is subtracted from each pixel, and factor of the difference; here 0 and 1."""
         return np.float32(0), np.float32(1)
 
 

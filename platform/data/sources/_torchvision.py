@@ -1,4 +1,4 @@
-"""What the torchvision sources share: download once, say what to do offline, take the arrays."""
+"""Base of the torchvision sources: download once, say what to do offline, read the arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOT_WRITABLE = (*DISK_FULL, errno.EACCES, errno.EROFS)
 
 
 class TorchvisionSource(Source):
-    """Base of the sources torchvision knows. Subclasses name the class and say which files it reads and downloads."""
+    """Base of the sources that torchvision reads. Subclasses name its class and the files it reads and downloads."""
 
     dataset: ClassVar[str]
 

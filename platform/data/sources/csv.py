@@ -31,7 +31,7 @@ class Csv(Source):
         class_names: tuple[str, ...] | None = Field(None, description="class names; otherwise those that occur, sorted")
 
     def _table(self) -> dict[str, list[str]]:
-        """Column name to values. Raises UserError for an empty table, uneven rows or a missing column."""
+        """Values by column name. Raises UserError for an empty table, uneven rows or a missing column."""
         path = self.options.existing()
         if path.is_dir():
             tables = ", ".join(sorted(f.name for f in path.glob("*.csv"))) or "none"

@@ -17,7 +17,7 @@ class Digits(Source):
     """digits: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, 10 classes (UCI optdigits test set, 1998).
 
     The test part is fixed: 360 images, stratified, whatever the seeds. Gray values 0 to 16 become 0 to 255. Digits are
-    not mirrored. The strong view keeps what a reader keeps: see `augment`.
+    not mirrored. The strong view leaves out what makes digits unreadable: see `augment`.
     """
 
     flip = False

@@ -32,11 +32,11 @@ class Parquet(Source):
         path = self.options.existing()
         if path.is_file():
             return [path] if split == "train" else []
-        found = sorted(path.glob(f"{split}*.parquet"))
-        if split == "train" and not found:
+        shards = sorted(path.glob(f"{split}*.parquet"))
+        if split == "train" and not shards:
             has = ", ".join(sorted(f.name for f in path.iterdir())[:10]) or "nothing"
             raise UserError(Problem(f"no train.parquet in {path}", "data.path", hint=f"the folder holds: {has}"))
-        return found
+        return shards
 
     def files(self) -> list[Path]:
         return [*self._shards("train"), *self._shards("test")]

@@ -1,4 +1,4 @@
-"""The contract of a data source: it says which files decide its content and hands over images, encoded or raw.
+"""The contract of a data source: the files that decide its content, and the images in them, encoded or raw.
 
 A source neither decodes, caches, hashes nor draws: `platform.data.image_store` does that once for all of them. A new
 source is one file in this folder with one subclass of `Source` that defines `read` (and `files`, where it reads any).
@@ -21,7 +21,7 @@ __all__ = ["Image", "Images", "LocalOptions", "Reading", "Source", "Split"]
 
 @dataclass
 class Reading:
-    """What a source read. `test` None: the store draws `test_fraction` of the rows, stratified, by the data seed."""
+    """The result of `Source.read`. test: None = `test_fraction` of the rows is drawn, stratified, by the data seed."""
 
     train: Split[Images]
     test: Split[Images] | None
@@ -36,7 +36,7 @@ class Source:
     class Options(BaseModel):
         model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    local: ClassVar[bool] = False  # reads the user's own files: nobody vouches for the labels
+    local: ClassVar[bool] = False  # reads the user's own files, whose labels may be wrong
     flip: ClassVar[bool] = True  # a mirrored image still belongs to its class
 
     def __init__(self, options: Any, downloads: Path, seed: int) -> None:
@@ -45,7 +45,7 @@ class Source:
         self.seed = seed
 
     def prepare(self) -> None:
-        """Make the files be there (download them). Does nothing when they are."""
+        """Download the files that are missing."""
 
     def files(self) -> list[Path]:
         """Files whose bytes decide what `read` returns. Empty where the content is fixed by the code."""
@@ -56,10 +56,11 @@ class Source:
         return False
 
     def read(self) -> Reading:
+        """The splits and the class names; see `Split` for the form of images and labels."""
         raise NotImplementedError(f"{type(self).__name__} does not define read()")
 
     def augment(self, image_shape: tuple[int, int, int]) -> Augment:
-        """What suits the images. The crop's padding is an eighth of the width: 4 at 32 pixels, 12 at 96, as in USB."""
+        """Augmentations that suit the images. The crop's padding is an eighth of the width as in USB: 4 at 32."""
         return Augment(flip=getattr(self.options, "flip", self.flip), pad=max(1, image_shape[-1] // 8))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The contract of a backbone: features and the linear head on them, both in reach."""
+"""The contract of a backbone: features and the linear head on them, both accessible."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["Backbone"]
 
 
 class Backbone(nn.Module):
-    """A network cut in two: `features(x)` gives [N, D], `head` is the linear layer on them.
+    """A network in two parts: `features(x)` gives [N, D], `head` is the linear layer on them.
 
-    Methods reach for both (class centres live in feature space, Grad-ReLU acts on the head's gradient), so that a
-    backbone hides neither. `stages` are the names of its sub-modules in forward order, for layer-wise diagnostics.
+    Methods use both: class centres are points of feature space, Grad-ReLU acts on the head's gradient. `stages` are the
+    names of its sub-modules in forward order, for layer-wise diagnostics.
     """
 
     head: nn.Linear
@@ -25,7 +25,7 @@ class Backbone(nn.Module):
         return self.head.in_features
 
     def features(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] normalised images -> [N, D]: what the head sees."""
+        """[N, C, H, W] normalised images -> [N, D], the input of the head."""
         raise NotImplementedError(f"{type(self).__name__} does not define features()")
 
     def forward(self, x: Tensor, with_features: bool = False) -> Tensor | tuple[Tensor, Tensor]:

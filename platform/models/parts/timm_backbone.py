@@ -38,7 +38,7 @@ class Name:
 
 
 class TimmBackbone(Backbone):
-    """A timm model seen through the contract: `forward_head(pre_logits=True)` feeds its own classifier.
+    """A timm model as a Backbone: `forward_head(pre_logits=True)` feeds its own classifier.
 
     The classifier lives in `head` only, so that no parameter is registered twice.
     """
@@ -62,7 +62,7 @@ class TimmBackbone(Backbone):
 
 
 def parse(name: str) -> Name | Problem:
-    """Split the name; a Problem where an option is none."""
+    """Parse the name; a Problem where an option is unknown."""
     model, *options = name.removeprefix("timm:").split(":")
     settings: dict[str, Any] = {}
     for option in options:
@@ -88,7 +88,7 @@ def _known() -> tuple[str, ...]:
 
 
 def check(name: str) -> Problem | None:
-    """What is wrong with a `timm:` name; imports timm, builds nothing."""
+    """The Problem with a `timm:` name, or None; imports timm, builds nothing."""
     parsed = parse(name)
     if isinstance(parsed, Problem):
         return parsed
@@ -117,7 +117,7 @@ def patch_for(size: tuple[int, int], own: int) -> int:
 
 
 def build(name: str, image_shape: tuple[int, int, int], num_classes: int) -> TimmBackbone:
-    """Build, take the classifier out and try two images. Raises UserError, in words, where the model does not suit."""
+    """Build the model, separate its classifier and try two images. Raises UserError where the model does not suit."""
     parsed = parse(name)
     if isinstance(parsed, Problem):
         raise UserError(parsed)
@@ -129,7 +129,7 @@ def build(name: str, image_shape: tuple[int, int, int], num_classes: int) -> Tim
         raise UserError(Problem(message, key="model", hint="take another model, e.g. timm:resnet18"))
     _detach_head(body, head)
     model = TimmBackbone(body, head, name)
-    _try(model, image_shape, num_classes)
+    _try_forward(model, image_shape, num_classes)
     return model
 
 
@@ -168,7 +168,7 @@ def _refused(parsed: Name, image_shape: tuple[int, int, int], error: Exception) 
 
 
 def _detach_head(body: nn.Module, head: nn.Linear) -> None:
-    """Put an identity where the classifier was: forward_head(pre_logits=True) never calls it."""
+    """Replace the classifier in the body by an identity: forward_head(pre_logits=True) never calls it."""
     for parent in body.modules():
         for child, module in parent.named_children():
             if module is head:
@@ -176,7 +176,7 @@ def _detach_head(body: nn.Module, head: nn.Linear) -> None:
 
 
 @torch.no_grad()
-def _try(model: TimmBackbone, image_shape: tuple[int, int, int], num_classes: int) -> None:
+def _try_forward(model: TimmBackbone, image_shape: tuple[int, int, int], num_classes: int) -> None:
     model.eval()
     try:
         features, logits = model(torch.zeros(2, *image_shape), with_features=True)

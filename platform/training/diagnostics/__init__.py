@@ -1,4 +1,4 @@
-"""What a trial finds out about itself at an evaluation, beside its accuracy. names.py says what each name means."""
+"""Diagnostics of a trial at an evaluation, beside its accuracy. names.py explains each name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ __all__ = ["Diagnostics"]
 
 
 class Diagnostics:
-    """`level` is train.diagnostics: "off" finds nothing, "cheap" reads what lies there, "full" also uses probe images.
+    """Computes the diagnostics of one trial, at the level of train.diagnostics.
+
+    level: "off" gives the method's own records, "cheap" adds how far head and centres moved, "full" uses probe images.
 
     Nothing here changes the training: no weight, statistic or random state. seed: of the axis "split".
     """
@@ -35,13 +37,13 @@ class Diagnostics:
         self.probe = ProbeImages(dataset, plan, batches, seed, amp) if level == "full" else None
 
     def __call__(self, method: Method, compiled: bool = False) -> dict[str, float]:
-        """By name, without diag/. Waits for the device."""
-        found = method.read_records()
+        """Values by name, without diag/. Waits for the device."""
+        values_by_name = method.read_records()
         if self.drift is not None:
             moved = self.drift.read(method)
             values = torch.stack([value.double() for value in moved.values()]).tolist() if moved else []
-            found |= dict(zip(moved, values, strict=True))
-        return found if self.probe is None else found | self.probe(method, compiled)
+            values_by_name |= dict(zip(moved, values, strict=True))
+        return values_by_name if self.probe is None else values_by_name | self.probe(method, compiled)
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self.drift is None else self.drift.state_dict()

@@ -17,7 +17,7 @@ __all__ = ["Drift"]
 
 
 class Drift:
-    """Remembers the head's weight [K, D] and the centres [K, D]; of a method with several, the first ones."""
+    """Keeps the head's weight [K, D] and the centres [K, D]; of a method with several, the first ones."""
 
     def __init__(self, method: nn.Module) -> None:
         self._before: dict[str, Tensor] = self._now(method)
@@ -25,21 +25,21 @@ class Drift:
     def _now(self, method: nn.Module) -> dict[str, Tensor]:
         weight = getattr(getattr(getattr(method, "model", None), "head", None), "weight", None)
         centres = next((module for module in method.modules() if isinstance(module, Centres)), None)
-        found = {"head": weight, "centres": None if centres is None else centres.centres}
-        return {name: value.detach().clone() for name, value in found.items() if value is not None}
+        tensors = {"head": weight, "centres": None if centres is None else centres.centres}
+        return {name: value.detach().clone() for name, value in tensors.items() if value is not None}
 
     def read(self, method: nn.Module) -> dict[str, Tensor]:
         """head_drift and, with centres, centre_drift, centre_head_cosine, centre_pair_cosine; on the device."""
         now, before = self._now(method), self._before
         self._before = now
-        found = {
+        drift = {
             name: _relative(now[kind], before[kind])
             for name, kind in (("head_drift", "head"), ("centre_drift", "centres"))
             if kind in now
         }
         if {"head", "centres"} <= now.keys() and now["head"].shape == now["centres"].shape:
-            found |= _geometry(now["head"], now["centres"])
-        return found
+            drift |= _geometry(now["head"], now["centres"])
+        return drift
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self._before)
@@ -49,7 +49,7 @@ class Drift:
 
 
 def _relative(now: Tensor, before: Tensor) -> Tensor:
-    """NaN where nothing was there before."""
+    """|now - before| / |before|; NaN where `before` is 0."""
     size = before.norm()
     return torch.where(size > 0, (now - before).norm() / size, torch.nan)
 
@@ -57,10 +57,10 @@ def _relative(now: Tensor, before: Tensor) -> Tensor:
 def _geometry(head: Tensor, centres: Tensor) -> dict[str, Tensor]:
     """Over the classes that have a centre; NaN where too few have one."""
     unit = F.normalize(centres, dim=1)
-    there = (centres.norm(dim=1) > 0).to(unit.dtype)
-    pairs = there[:, None] * there * (1 - torch.eye(len(there), device=there.device, dtype=there.dtype))
+    present = (centres.norm(dim=1) > 0).to(unit.dtype)
+    pairs = present[:, None] * present * (1 - torch.eye(len(present), device=present.device, dtype=present.dtype))
     own = F.cosine_similarity(centres, head.to(centres.dtype), dim=1)
     return {
-        "centre_head_cosine": (own * there).sum() / there.sum(),
+        "centre_head_cosine": (own * present).sum() / present.sum(),
         "centre_pair_cosine": (unit @ unit.T * pairs).sum() / pairs.sum(),
     }

@@ -16,7 +16,7 @@ __all__ = ["Probe", "cluster_quality", "density", "head_gap", "linear_cka"]
 
 NEIGHBOURS = 20
 DENSITY_NEIGHBOURS = 10
-RIDGE = 1e-2  # of the mean squared feature: weak, so that the probe shows what the features know
+RIDGE = 1e-2  # of the mean squared feature: weak, so that the probe measures the features and not the penalty
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Probe:
     guess: np.ndarray
 
     def known(self) -> Probe:
-        """Without the images whose true label nobody knows (-1), or whose features are not finite."""
+        """The probe without images whose true label is unknown (-1), or whose features are not finite."""
         keep = (self.true >= 0) & np.isfinite(self.features).all(axis=1)
         return Probe(self.features[keep].astype(np.float64), self.true[keep], self.guess[keep])
 
@@ -42,12 +42,12 @@ def cluster_quality(probe: Probe) -> dict[str, float]:
         return dict.fromkeys(names, float("nan"))
     x, y = probe.features, probe.true
     within, between = _scatter(x, y)
-    found = KMeans(len(classes), random_state=0).fit_predict(x)
+    clusters = KMeans(len(classes), random_state=0).fit_predict(x)
     values = (
         float(np.trace(within) / max(np.trace(between), 1e-300)),
         float(silhouette_score(x, y)),
-        float(normalized_mutual_info_score(y, found)),
-        float(adjusted_rand_score(y, found)),
+        float(normalized_mutual_info_score(y, clusters)),
+        float(adjusted_rand_score(y, clusters)),
         float(np.trace(within @ np.linalg.pinv(between, hermitian=True)) / len(classes)),
     )
     return dict(zip(names, values, strict=True))
@@ -84,13 +84,13 @@ def _accuracy(guess: np.ndarray, probe: Probe) -> float:
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared, [len(a), len(b)]."""
+    """Squared Euclidean distances, [len(a), len(b)]."""
     squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None] - 2 * a @ b.T
     return np.maximum(squares, 0)
 
 
 def _nearest_neighbours(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """The most frequent label of the 20 nearest; among equals the one whose images are nearer."""
+    """The most frequent label of the 20 nearest images; of equally frequent ones that of the nearer images."""
     count = min(NEIGHBOURS, len(x))
     order = np.argsort(_distances(z, x), axis=1, kind="stable")[:, :count]
     votes = np.zeros((len(z), y.max() + 1))
@@ -118,7 +118,7 @@ def _ridge(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def density(probe: Probe) -> dict[str, float]:
-    """density_error, error_dense, error_sparse: are the guesses in sparse regions the wrong ones?"""
+    """density_error, error_dense, error_sparse: whether wrong guesses lie in sparse regions."""
     from scipy.stats import rankdata
 
     count, wrong = len(probe.true), probe.guess != probe.true

@@ -27,9 +27,9 @@ _SPLIT = "of the unlabelled loss, before its weight"
 
 TABLE: dict[str, Meaning] = {
     # -- every 32nd step: methods/parts/watch.py
-    "head_gradient_labelled": Meaning("norm of what the labelled loss asks of the head, |grad_W L_s|", "cheap", "2"),
+    "head_gradient_labelled": Meaning("norm of the labelled loss's gradient at the head, |grad_W L_s|", "cheap", "2"),
     "head_gradient_unlabelled": Meaning(
-        "norm of what the unlabelled loss asks of the head, |lambda_u grad_W L_u|, whatever a gate lets through",
+        "norm of the unlabelled loss's gradient at the head, |lambda_u grad_W L_u|, whatever a gate lets through",
         "cheap",
         "2",
     ),
@@ -38,12 +38,12 @@ TABLE: dict[str, Meaning] = {
     "head_gradient_right": Meaning(f"norm of the part {_SPLIT}, that comes from right pseudo-labels", "cheap", "3"),
     "head_gradient_wrong": Meaning(f"norm of the part {_SPLIT}, that comes from wrong pseudo-labels", "cheap", "3"),
     "head_gradient_wrong_oracle": Meaning(
-        "cosine of the wrong part and what the same images would ask of the head with their true labels", "cheap", "3"
+        "cosine of the wrong part and the gradient of the same images with their true labels", "cheap", "3"
     ),
-    "feature_gradient_right": Meaning("mean norm of what a right pseudo-label asks of its features", "cheap", "4"),
-    "feature_gradient_wrong": Meaning("mean norm of what a wrong pseudo-label asks of its features", "cheap", "4"),
+    "feature_gradient_right": Meaning("mean norm of a right pseudo-label's gradient at its features", "cheap", "4"),
+    "feature_gradient_wrong": Meaning("mean norm of a wrong pseudo-label's gradient at its features", "cheap", "4"),
     "feature_gradient_wrong_oracle": Meaning(
-        "mean cosine of that and what the image would ask with its true label; against head_gradient_wrong_oracle: "
+        "mean cosine of that and the gradient with the image's true label; compare head_gradient_wrong_oracle: "
         "does a wrong label hurt the features less than the head?",
         "cheap",
         "4",
@@ -74,7 +74,7 @@ TABLE: dict[str, Meaning] = {
     ),
     "stage_gradient_cosine/STAGE": Meaning("cosine of the two", "full", "5"),
     "stage_gradient_oracle/STAGE": Meaning(
-        "cosine of the second and what the same images would ask with their true labels: the noise, layer by layer",
+        "cosine of the second and the gradient of the same images with their true labels: the noise, layer by layer",
         "full",
         "5",
     ),
@@ -95,7 +95,7 @@ TABLE: dict[str, Meaning] = {
     "centroid_accuracy": Meaning("test accuracy of the nearest class mean", "full", "6"),
     "probe_accuracy": Meaning("test accuracy of a linear probe: ridge on true labels of probe images", "full", "7"),
     "head_accuracy": Meaning("accuracy of the head on the same test images", "full", "7"),
-    "head_gap": Meaning("probe_accuracy - head_accuracy: what the head loses of what the features know", "full", "7"),
+    "head_gap": Meaning("probe_accuracy - head_accuracy: what the head leaves of the features' accuracy", "full", "7"),
     "density_error": Meaning(
         "AUROC of the mean distance to the 10 nearest probe features as a sign of a wrong guess: above 0.5, errors sit "
         "in sparse regions",
@@ -111,7 +111,7 @@ TABLE: dict[str, Meaning] = {
     "meta_loss": Meaning("the meta objective after the virtual step", "method", ""),
     "weight_clean": Meaning("mean trust in truly right labels", "method", ""),
     "weight_noisy": Meaning("mean trust in truly wrong labels", "method", ""),
-    "weight_auroc": Meaning("chance that a right label is trusted more than a wrong one", "method", ""),
+    "weight_auroc": Meaning("probability that a right label is trusted more than a wrong one", "method", ""),
     "weight_clean_p10": Meaning("trust that a tenth of the right labels stay below; also p50, p90", "method", ""),
     "weight_noisy_p10": Meaning("trust that a tenth of the wrong labels stay below; also p50, p90", "method", ""),
     "kept_share": Meaning("share of the labelled images whose label is kept", "method", ""),
@@ -122,6 +122,6 @@ TABLE: dict[str, Meaning] = {
 
 
 def meaning(name: str) -> Meaning | None:
-    """Of a diagnostic as it stands in the curves (without diag/), stages and quantiles included."""
+    """The meaning of a diagnostic by its name in the curves (without diag/), stages and quantiles included."""
     head, slash, _ = name.partition("/")
     return TABLE.get(f"{head}/STAGE" if slash else name.replace("_p50", "_p10").replace("_p90", "_p10"))

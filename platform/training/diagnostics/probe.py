@@ -1,4 +1,4 @@
-"""The fixed probe images of a trial, and everything that `diagnostics: full` finds out from them."""
+"""The fixed probe images of a trial, and the diagnostics that `diagnostics: full` computes from them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from platform.training.preserved_state import preserve_state
 
 __all__ = ["FEATURES", "ProbeImages", "stage_features"]
 
-FEATURES = 512  # images of which features are looked at, of the training and of the test part each
-GRADIENTS = 128  # images of which gradients are taken, labelled and unlabelled each
+FEATURES = 512  # images whose features are used, of the training and of the test part each
+GRADIENTS = 128  # images whose gradients are taken, labelled and unlabelled each
 
 
 class ProbeImages:
     """Images drawn once, by `seed`: the same for all methods on the same split. Views for gradients are drawn once too.
 
     Training images are those of the unlabelled pool; where there are none, the labelled ones. True labels: -1 where
-    nobody knows them. No generator of the trial is used.
+    they are unknown. No generator of the trial is used.
     """
 
     def __init__(self, dataset: Dataset, plan: LabelPlan, batches: Batches, seed: int, amp: bool) -> None:
@@ -63,26 +63,26 @@ class ProbeImages:
     # -- at an evaluation ----------------------------------------------------------------------------------------------
 
     def __call__(self, method: Method, compiled: bool) -> dict[str, float]:
-        """By name as in names.py. Gradients are of the trained model, features of the evaluated one."""
+        """Diagnostics by name as in names.py. Gradients are of the trained model, features of the evaluated one."""
         eager = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
         with eager:
             gradients = stage_gradients(method.model, self.labelled, self.unlabelled, self._autocast())
             clids = self._stage_clid(method.eval_model)
         values = torch.stack([value.double() for value in (gradients | clids).values()]).tolist()
         reference, query = self.probes(method.eval_model)
-        found = dict(zip(gradients | clids, values, strict=True))
-        return found | cluster_quality(reference) | head_gap(reference, query) | density(reference)
+        numbers = dict(zip(gradients | clids, values, strict=True))
+        return numbers | cluster_quality(reference) | head_gap(reference, query) | density(reference)
 
     def probes(self, model: nn.Module) -> tuple[Probe, Probe]:
         """Features and guesses of the training and of the test images whose true labels are known."""
         training = self.batches.plain(self.reference, FEATURES)
         test = self.batches.normalise(self.batches.images.test.index_select(0, self._tensor(self.query)))
-        found = []
+        probes = []
         for x, true in ((next(training), self.reference_true), (test, self.query_true)):
             with torch.no_grad(), preserve_state(model, self.device), self._autocast():
                 features, logits = model(x, with_features=True)
-            found.append(Probe(features.float().cpu().numpy(), true, logits.argmax(dim=1).cpu().numpy()).known())
-        return found[0], found[1]
+            probes.append(Probe(features.float().cpu().numpy(), true, logits.argmax(dim=1).cpu().numpy()).known())
+        return probes[0], probes[1]
 
     def stage_features(self, model: nn.Module) -> dict[str, np.ndarray]:
         """`stage_features` of the training probe, for `linear_cka` between two runs on the same split."""
@@ -94,10 +94,10 @@ class ProbeImages:
         """CLID of the outputs' graph with each stage's, on the images of val_clid. `features` equals val_clid."""
         for x in self.batches.plain(self.clid, CLID_IMAGES):
             with self._autocast():
-                found, logits = _stage_outputs(model, x)
+                outputs, logits = _stage_outputs(model, x)
             return {
                 f"stage_clid/{name}": clid(value.float(), logits.float(), CLID_TEMPERATURE)
-                for name, value in found.items()
+                for name, value in outputs.items()
             }
         return {}
 
@@ -107,7 +107,7 @@ class ProbeImages:
 
 @torch.no_grad()
 def stage_features(model: nn.Module, images: Tensor) -> dict[str, np.ndarray]:
-    """Outputs of the model's stages and its features in eval mode, averaged over places: [N, channels] by stage.
+    """Outputs of the model's stages and its features in eval mode, averaged over positions: [N, channels] by stage.
 
     images: normalised, [N, C, H, W].
     """
@@ -115,20 +115,20 @@ def stage_features(model: nn.Module, images: Tensor) -> dict[str, np.ndarray]:
 
 
 def _stage_outputs(model: nn.Module, images: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """The same on the device, and the logits [N, K]."""
-    found: dict[str, Tensor] = {}
+    """Averaged outputs by stage, [N, channels] on the device, and the logits [N, K]."""
+    outputs: dict[str, Tensor] = {}
 
-    def note(name: str) -> Any:
-        return lambda module, inputs, output: found.__setitem__(name, _pooled(output))
+    def record(name: str) -> Any:
+        return lambda module, inputs, output: outputs.__setitem__(name, _pooled(output))
 
-    hooks = [model.get_submodule(name).register_forward_hook(note(name)) for name in getattr(model, "stages", ())]
+    hooks = [model.get_submodule(name).register_forward_hook(record(name)) for name in getattr(model, "stages", ())]
     try:
         with preserve_state(model, images.device):
             features, logits = model(images, with_features=True)
     finally:
         for hook in hooks:
             hook.remove()
-    return found | {"features": features}, logits
+    return outputs | {"features": features}, logits
 
 
 def _pooled(output: Tensor) -> Tensor:

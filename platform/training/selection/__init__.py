@@ -1,4 +1,4 @@
-"""Selection rules: how a trial's evaluations become the one number the search maximises. Never the test set.
+"""Selection rules: from a trial's evaluations to the one score that the search optimises. Never the test set.
 
 A rule is one file here (or an entry point in `kurabe.selection`) with three names: MAXIMISE, NEEDS_TRUTH (it reads true
 labels, so it is an oracle) and `score(reports) -> float`, where reports are the metrics of all evaluations so far.
@@ -14,6 +14,8 @@ from platform.core.registry import RULES
 
 @dataclass(frozen=True)
 class Rule:
+    """A selection rule. score: from the metrics of all evaluations so far. needs_truth: it reads true labels."""
+
     name: str
     maximise: bool
     needs_truth: bool
