@@ -1,4 +1,4 @@
-"""Figures of what trials found out about themselves: what each layer was asked, which labels were trusted.
+"""Figures of diagnostics: gradients and CLID of each layer, trust in each label.
 
 figures/layers.png      where `train: {diagnostics: full}` looked at the stages of the network
 figures/METHOD/label_trust.png      where a method weighs its labels (clid_mu and others)

@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine."""
+"""Provenance of results: code, versions, machine."""
 
 from __future__ import annotations
 

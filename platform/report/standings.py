@@ -1,4 +1,4 @@
-"""Who won: the winner of each study, its repeats, and means with their intervals."""
+"""The standing of each method: the winners of its studies, their repeats, and means with their intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OUTCOMES = ("completed", "pruned", "diverged", "failed", "preempted")
 
 
 def repeats(rows: Sequence[Row], won: Row) -> list[Row]:
-    """The repeats of a winner, in order. (Repeats of an earlier winner of that study are of no use any more.)"""
+    """The repeats of a winner, in order. Repeats of an earlier winner of that study do not count."""
     mine = [row for row in rows if row.repeat and (row.study, row.number, row.params) == _identity(won)]
     return sorted(mine, key=lambda row: row.repeat)
 
@@ -127,7 +127,7 @@ def _mean_over(rows: Sequence[Row], value: Callable[[Row], float | None]) -> Mea
 
 
 def _by_study(values: Sequence[tuple[int, float]]) -> Mean | None:
-    """The mean, and its interval over studies where there are several: what one search found is not independent of it.
+    """The mean, and its interval over studies where there are several: results of one search are not independent.
 
     Of a single study, over its repeats: how the configuration that it chose varies over seeds.
     """
