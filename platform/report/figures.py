@@ -1,7 +1,7 @@
-"""The figures of a sweep, by matplotlib: learning curves, score against each searched value, methods side by side.
+"""The figures of a sweep: learning curves, score against each searched value, methods side by side.
 
 figures/METHOD/learning_curves.png      figures/METHOD/score_by_hyperparameter.png      figures/methods.png
-And what the trials found out about themselves: inside.py.
+Figures of diagnostics: layer_figures.py.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from platform.core.row import Row, SweepInfo, winner
 from platform.report import layer_figures as inside
 from platform.report import pareto
-from platform.report.files import replace
 from platform.report.standings import Standing, standings
+from platform.report.trial_tables import replace
 
 # Okabe and Ito's colours, told apart with every kind of colour vision
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -90,30 +90,27 @@ def _percent(value: float, _: int) -> str:
 
 
 def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure:
-    """What is selected on, and what is not: every trial thin, the winner of each study bold."""
+    """Score and test accuracy over training steps: every trial thin, the winner of each study bold."""
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    curve = (
-        info.select if any(info.select in report for row in rows for report in row.reports) else "noisy_val_accuracy"
-    )
-    names = [curve, "test_accuracy"]
-    share = all(name.endswith("accuracy") for name in names)
+    names = {"score": info.select, "test_accuracy": "test_accuracy"}  # a report's key: what it measures
+    share = all(name.endswith("accuracy") for name in names.values())
     axes = figure.subplots(1, 2, sharey=share)
     studies = list(dict.fromkeys(row.study for row in rows))
     winners = {s: winner([row for row in rows if row.study == s], info.maximise) for s in studies}
-    for axis, name in zip(axes, names, strict=True):
+    for axis, (key, name) in zip(axes, names.items(), strict=True):
         for row in rows:
             if row is not winners[row.study]:
-                _curve(axis, row, name, color="#9fb4c2", linewidth=0.8, alpha=0.8, zorder=2)
+                _curve(axis, row, key, color="#9fb4c2", linewidth=0.8, alpha=0.8, zorder=2)
         for study, colour in zip(studies, _colours(len(studies)), strict=True):
             if (best := winners[study]) is not None:
                 label = "winner" if len(studies) == 1 else f"winner of study {study.rpartition('/')[2]}"
-                _curve(axis, best, name, color=colour, linewidth=2.4, zorder=3, label=label, marker="o", markersize=3.5)
-        axis.set_title(words(name) + ("" if name == info.select else ", never selected on"))
+                _curve(axis, best, key, color=colour, linewidth=2.4, zorder=3, label=label, marker="o", markersize=3.5)
+        axis.set_title(words(name) + ("" if key == "score" else ", never selected on"))
         axis.set_xlabel("training step")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if name.endswith("accuracy"):
             axis.yaxis.set_major_formatter(FuncFormatter(_percent))
-    axes[0].set_ylabel("accuracy" if share else words(names[0]))
+    axes[0].set_ylabel("accuracy" if share else words(info.select))
     handles, labels = axes[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color="#9fb4c2", linewidth=0.8))
     place = "lower right" if info.maximise else "upper right"
@@ -124,8 +121,8 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
     return figure
 
 
-def _curve(axis: Axes, row: Row, name: str, **style: Any) -> None:
-    points = [(r["step"], r[name]) for r in row.reports if name in r and math.isfinite(r[name])]
+def _curve(axis: Axes, row: Row, key: str, **style: Any) -> None:
+    points = [(r["step"], r[key]) for r in row.reports if key in r and math.isfinite(r[key])]
     if points:
         axis.plot(*zip(*points, strict=True), **({"marker": "o", "markersize": 2} if len(points) == 1 else {}) | style)
 
@@ -138,7 +135,7 @@ def _colours(count: int) -> list[str]:
 
 
 def score_by_hyperparameter(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure:
-    """One panel per searched value. Trials without a score stand at the lower edge: where they are is news."""
+    """One panel per searched value. Trials without a score are drawn at the lower edge."""
     names = list(dict.fromkeys(name for row in rows for name in row.params))
     columns = min(3, len(names))
     lines = math.ceil(len(names) / columns)

@@ -1,4 +1,4 @@
-"""Score against seconds, where a sweep has both as objectives: who is not beaten in the one without loss in the other.
+"""The Pareto front of score and seconds, where a sweep has both as objectives.
 
 results/NAME/pareto.csv      results/NAME/figures/pareto.png
 """
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform.core.row import Row, SweepInfo, has_score
-from platform.report import files
+from platform.report.trial_tables import replace_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = ("study", "key", "number", "seconds", "selection_score", "test_accuracy")
+COLUMNS = ("study", "key", "number", "seconds", "score", "test_accuracy")
 
 
 def asked_for(info: SweepInfo) -> bool:
@@ -27,7 +27,7 @@ def asked_for(info: SweepInfo) -> bool:
 
 def front(rows: Sequence[Row], maximise: bool) -> list[Row]:
     """The completed trials than which none has a better score in as few seconds, or as good a score in fewer; by
-    seconds. The test set has no say."""
+    seconds. Test accuracy does not count."""
     sign = 1 if maximise else -1
     done = [row for row in rows if has_score(row) and not row.repeat]
     best, found = -math.inf, []
@@ -51,7 +51,7 @@ def write(info: SweepInfo, rows: Sequence[Row], path: Path) -> None:
     for study, members in fronts(info, rows).items():
         for row in members:
             writer.writerow([study, row.key, row.number, round(row.seconds, 3), row.score, row.test_accuracy])
-    files.replace_text(path, text.getvalue())
+    replace_text(path, text.getvalue())
 
 
 def said(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
