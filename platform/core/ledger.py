@@ -298,10 +298,10 @@ def _values(row: Row, names: tuple[str, ...]) -> dict[str, Any]:
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree}
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
-        found |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
-    return found
+        flat |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
 
 
 def _may_change(key: str) -> bool:

@@ -45,7 +45,7 @@ class Row:
 
     @property
     def reason(self) -> str:
-        """Why it has no result, in a word: what `error` begins with, or "error" for an exception of its own code."""
+        """Why it has no result: one of REASONS, with which `error` begins, or "error" for an exception of its own."""
         if not self.error:
             return ""
         return next((reason for reason in REASONS if self.error.startswith(reason)), "error")

@@ -79,7 +79,7 @@ def _mean(value: object) -> str:
 
 def _hyper(standing: Standing) -> list[Text]:
     """The winning trial of each study, its values below it."""
-    found = []
+    lines = []
     for row in standing.winners:
         head = f"winner of {row.study}: trial #{row.number} ({row.key})"
         if len(standing.winners) > 1:
@@ -87,19 +87,19 @@ def _hyper(standing: Standing) -> list[Text]:
         if row.accumulate > 1:
             head += f"; its batches did not fit into memory and were split in {row.accumulate}"
         values = "  ".join(f"{name} = {number(value)}" for name, value in row.params.items()) or "the defaults"
-        found += [Text(head), Text(f"    {values}", style="cyan")]
-    return found
+        lines += [Text(head), Text(f"    {values}", style="cyan")]
+    return lines
 
 
 def _failures(info: SweepInfo, rows: Sequence[Row]) -> list[Text]:
     failed = [row for row in rows if row.error]
-    found = []
+    lines = []
     for row in failed[:5]:
-        found.append(Text(f"{row.study} {trial_name(row)} {row.outcome}: {first_line(row.error)}", style="red"))
-        found.append(Text(f"    {info.folder / 'errors' / (row.key + '.txt')}"))
+        lines.append(Text(f"{row.study} {trial_name(row)} {row.outcome}: {first_line(row.error)}", style="red"))
+        lines.append(Text(f"    {info.folder / 'errors' / (row.key + '.txt')}"))
     if len(failed) > 5:
-        found.append(Text(f"and {len(failed) - 5} more, see {info.folder / 'errors'}", style="red"))
-    return [*found, Text()] if found else []
+        lines.append(Text(f"and {len(failed) - 5} more, see {info.folder / 'errors'}", style="red"))
+    return [*lines, Text()] if lines else []
 
 
 def _remarks(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
@@ -114,22 +114,22 @@ def _places(info: SweepInfo) -> list[Text]:
 
 
 def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], links: Sequence[str]) -> list[Text]:
-    found = [Text("next:", style="bold")]
+    lines = [Text("next:", style="bold")]
     if info.unfinished:
-        found.append(_command("go on where it stopped", redact(info.command)))
+        lines.append(_command("go on where it stopped", redact(info.command)))
     if failed := [row.failures for row in rows if row.outcome == "failed"]:
         enough = max(failed) <= (info.resolved.get("retry") or {}).get("failed", 1)
         words = "" if enough else f" retry.failed={max(failed)}"
-        found.append(_command("run what failed again", redact(info.command) + words))
+        lines.append(_command("run what failed again", redact(info.command) + words))
     if info.tracking and info.tracking != "none":
-        found.append(_command("the runs in MLflow", *_pages(info.tracking, links)))
+        lines.append(_command("the runs in MLflow", *_pages(info.tracking, links)))
     best = next((s.winners for s in ranked if s.winners), None)
     if best:
         sign = 1 if info.maximise else -1
         row = max(best, key=lambda row: sign * (row.score or 0.0))
-        found.append(_command(f"train the winner of {row.study} again", retrain(info, row)))
-    found.append(_command("the tables in Python", f'platform.report.load("{info.folder}")'))
-    return found
+        lines.append(_command(f"train the winner of {row.study} again", retrain(info, row)))
+    lines.append(_command("the tables in Python", f'platform.report.load("{info.folder}")'))
+    return lines
 
 
 def _pages(tracking: str, links: Sequence[str]) -> list[str]:

@@ -30,12 +30,12 @@ def front(rows: Sequence[Row], maximise: bool) -> list[Row]:
     seconds. Test accuracy does not count."""
     sign = 1 if maximise else -1
     done = [row for row in rows if has_score(row) and not row.repeat]
-    best, found = -math.inf, []
+    best, unbeaten = -math.inf, []
     for row in sorted(done, key=lambda row: (row.seconds, -sign * (row.score or 0.0), row.number)):
         if sign * (row.score or 0.0) > best:
             best = sign * (row.score or 0.0)
-            found.append(row)
-    return found
+            unbeaten.append(row)
+    return unbeaten
 
 
 def fronts(info: SweepInfo, rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -56,13 +56,13 @@ def write(info: SweepInfo, rows: Sequence[Row], path: Path) -> None:
 
 def said(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
     """A line per study for people."""
-    found = []
+    lines = []
     for study, members in fronts(info, rows).items():
         if members:
             ends = dict.fromkeys(f"{row.score:.4f} in {row.seconds:.1f} s" for row in (members[0], members[-1]))
             many = f"{len(members)} trial{'s' * (len(members) != 1)}"
-            found.append(f"Pareto front of {study}: {many}, score {' to '.join(ends)} (pareto.csv)")
-    return found
+            lines.append(f"Pareto front of {study}: {many}, score {' to '.join(ends)} (pareto.csv)")
+    return lines
 
 
 def figure(info: SweepInfo, rows: Sequence[Row], colours: Sequence[str]) -> Figure:

@@ -96,9 +96,9 @@ class SweepProgress:
 
     def best(self) -> list[Row]:
         """The best completed trial of each method that has one, the best first."""
-        found = [winner([row for row in self.rows if row.method == m], self.info.maximise) for m in self.info.methods]
+        winners = [winner([row for row in self.rows if row.method == m], self.info.maximise) for m in self.info.methods]
         sign = -1 if self.info.maximise else 1
-        return sorted((row for row in found if row is not None), key=lambda row: sign * (row.score or 0.0))
+        return sorted((row for row in winners if row is not None), key=lambda row: sign * (row.score or 0.0))
 
     def shown(self, limit: int) -> list[TrialProgress]:
         """Running trials first, then ended ones by score, those without a score last."""

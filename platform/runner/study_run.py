@@ -46,7 +46,7 @@ class StudyRun:
         self.population: Population | None = None
         self._sweep, self._data_hash, self._labels = sweep, data_hash, labels
         self._known, self._table = history.rows, table
-        self._repeats = Repeats(sweep, study, data_hash, labels, history.rows, self._again)
+        self._repeats = Repeats(sweep, study, data_hash, labels, history.rows, self._runs_again)
         proposer = Proposer(study, budget.sampler, maximise, budget.objectives)
         self.queue = StudyQueue(study, proposer, self._make_row, record)
         self._recall(history)
@@ -54,7 +54,7 @@ class StudyRun:
     # -- rows of earlier runs ----------------------------------------------------------------------------------------
 
     def _recall(self, history: StudyHistory) -> None:
-        for row in self.queue.recall(history, self._again):
+        for row in self.queue.recall(history, self._runs_again):
             self._add(row)
         if self._sweep.budget.scheduler == "pbt":
             self._recall_population()
@@ -63,7 +63,7 @@ class StudyRun:
         if self.spending.used_up:
             self._start_no_more()
         for row in history.rows.values():  # also repeats of an earlier winner: their seconds were spent
-            if row.repeat and not self._again(row):
+            if row.repeat and not self._runs_again(row):
                 self._add(row)
 
     def _recall_population(self) -> None:
@@ -80,7 +80,7 @@ class StudyRun:
                 population.ended[row.key] = milestone
                 self.succeed(row)
 
-    def _again(self, row: Row) -> bool:
+    def _runs_again(self, row: Row) -> bool:
         """Whether a row of an earlier run runs: it did not end, or `retry:` leaves it an attempt."""
         if row.outcome in ATTEMPTED:
             retry = self._sweep.retry

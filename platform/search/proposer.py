@@ -58,11 +58,11 @@ class Proposer:
             while len(proposals) < MAX_DUPLICATES:
                 trial = self._draw(self.study.start if self.asked == self._attempt == 0 else None)
                 key = key_of(trial.params)
-                again = known.get(key)
-                values = None if again is None else self._values(again)
-                proposals.append(Proposal(dict(trial.params), key, again is not None, values))
+                row = known.get(key)
+                values = None if row is None else self._values(row)
+                proposals.append(Proposal(dict(trial.params), key, row is not None, values))
                 self._note(trial, proposals[-1])
-                if again is None:
+                if row is None:
                     break
         return proposals
 

@@ -48,32 +48,32 @@ class StudyQueue:
         open_ended = not self.exhausted and self.proposer.asked < self.study.trials
         return bool(self.waiting) or self.asking or open_ended
 
-    def recall(self, history: StudyHistory, again: Callable[[Row], bool]) -> list[Row]:
+    def recall(self, history: StudyHistory, runs_again: Callable[[Row], bool]) -> list[Row]:
         """Rebuild queue and search from an earlier run. The rows that are over; the others wait, in their order.
 
-        again: whether a row runs (again). A ledger without proposals (of an older version) has starts instead.
+        runs_again: whether a row runs (again). A ledger without proposals (of an older version) has starts instead.
         """
         recalled: dict[str, Row] = {}
         for event in history.events:
             match event:
                 case TrialProposed(_, proposal):
-                    self._recall_proposal(proposal, recalled, history.rows, again)
+                    self._recall_proposal(proposal, recalled, history.rows, runs_again)
                 case TrialStarted(row) if not row.repeat:
-                    self._recall_proposal(Proposal(row.params, row.key), recalled, history.rows, again)
+                    self._recall_proposal(Proposal(row.params, row.key), recalled, history.rows, runs_again)
                 case TrialEnded(row) if (known := recalled.get(row.key)) is not None:
-                    if not again(known) and row.outcome == known.outcome:
+                    if not runs_again(known) and row.outcome == known.outcome:
                         self.proposer.tell(known)
                 case _:
                     pass
-        self.waiting = [row for row in recalled.values() if again(row)]
-        return [row for row in recalled.values() if not again(row)]
+        self.waiting = [row for row in recalled.values() if runs_again(row)]
+        return [row for row in recalled.values() if not runs_again(row)]
 
     def _recall_proposal(
         self,
         proposal: Proposal,
         recalled: dict[str, Row],
         rows: Mapping[str, Row],
-        again: Callable[[Row], bool],
+        runs_again: Callable[[Row], bool],
     ) -> None:
         key, parent, replaces = proposal.key, proposal.parent, proposal.replaces
         if proposal.known:
@@ -85,7 +85,7 @@ class StudyQueue:
         if parent:
             self.succeeded.add(replaces)
         else:
-            self.proposer.replay(proposal, over=not again(row))
+            self.proposer.replay(proposal, over=not runs_again(row))
         recalled[key] = row
         self._made += 1
 
