@@ -1,15 +1,16 @@
-"""What happens in a sweep, as the driver tells it to everybody who follows: ledger, MLflow, screen, results folder."""
+"""What happens in a sweep, as the driver sends it to its listeners: ledger, MLflow, screen, results folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from platform.core.row import Row, SweepInfo
 
 __all__ = [
     "Event",
     "Listener",
+    "Proposal",
     "SweepEnded",
     "SweepStarted",
     "TrialEnded",
@@ -21,18 +22,36 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SweepStarted:
-    """Comes first. rows: what earlier runs of the sweep left, by the ledger; those that are not over run again."""
+    """Comes first, but for proposals of children that an earlier run of the sweep left out.
+
+    rows: what earlier runs left, by the ledger; those that are not over run again.
+    """
 
     info: SweepInfo
     rows: list[Row] = field(default_factory=list)
 
 
+class Proposal(NamedTuple):
+    """Active parameters only, in the sweep file's names, and the key of their row.
+
+    known: the study has that row already, and the proposal was answered with its values (None: it gave none so far).
+    parent, replaces: of population-based training, whose children are no proposals of the search.
+    """
+
+    params: dict[str, Any]
+    key: str
+    known: bool = False
+    values: list[float] | None = None
+    parent: str = ""
+    replaces: str = ""
+
+
 @dataclass(frozen=True)
 class TrialProposed:
-    """The search chose `params` for a trial of `study`, or met a row that is known (proposal.known)."""
+    """The search proposed a trial of `study`, or a row that is known."""
 
     study: str
-    proposal: dict[str, Any]  # search.proposer.Asked as a dict
+    proposal: Proposal
 
 
 @dataclass(frozen=True)
@@ -68,11 +87,11 @@ Event = SweepStarted | TrialProposed | TrialStarted | TrialReported | TrialEnded
 
 
 class Listener(Protocol):
-    """Anything that follows a sweep from the driver.
+    """Receives every event of a sweep from the driver, once.
 
     Calls come from one thread, in order. A listener must return soon: training waits for it.
     """
 
     def handle(self, event: Event) -> None:
-        """Take note of an event; one that does not concern the listener is passed over."""
+        """Process an event; a listener ignores the types that do not concern it."""
         ...

@@ -2,7 +2,8 @@
 
 The first line says which sweep the file belongs to. A torn last line (the machine died while writing it) is cut off; of
 a file that is damaged further up the part before counts, and a copy of the whole is kept.
-Which rows run again is the bench's to say; a row's lines add up to one `Row` (platform/core/row.py).
+Events become lines (`to_line`) and lines become events and rows again (`from_line`). Which rows run again is decided by
+the driver.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import json
 import os
 import secrets
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from platform.core.errors import Problem, UserError
-from platform.core.events import Event, SweepEnded, TrialEnded, TrialProposed, TrialReported, TrialStarted
+from platform.core.events import Event, Proposal, SweepEnded, TrialEnded, TrialProposed, TrialReported, TrialStarted
 from platform.core.files import DISK_FULL, free_name, lock
 from platform.core.row import Row
 from platform.core.spec import TrialSpec
@@ -33,7 +36,16 @@ _MAY_CHANGE = (
     "watch",
     "tracking",
 )
-"""What only decides how many rows there are, where they run and who is told; a changed one continues the sweep."""
+"""Settings that decide how many rows there are, where they run and where they are recorded, and no result: a sweep goes
+on with other values of these."""
+
+
+@dataclass
+class StudyHistory:
+    """What earlier runs of a sweep left of one study: its rows by key, and its proposals, starts and ends in order."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
 
 
 class Ledger:
@@ -41,7 +53,7 @@ class Ledger:
 
     complete: fills in the settings that the sweep file of an older version did not have.
     id: of this sweep, 12 hex digits; "" in a ledger of an older version. repaired: what was wrong with the file.
-    history: what was asked, started and ended by earlier runs, in order; what the search knew when it proposed a row.
+    rows: all rows of the sweep by key.
     Raises UserError when another process holds it, when it is of another format, or when it belongs to another sweep.
     """
 
@@ -54,63 +66,43 @@ class Ledger:
         self.path = folder / "ledger.jsonl"
         self.rows: dict[str, Row] = {}
         self.wait_for_room: Callable[[], bool] = lambda: False  # where the disk is full: True = try again
-        self.history: list[dict[str, Any]] = []
         self.id, self.repaired = secrets.token_hex(6), ""
         self._complete = complete
+        self._history: list[Event] = []
         self._file = self._lock()
-        events = self._read()
-        if events:
-            self._check_header(events[0], resolved)
-            self.id = events[0].get("id", "")
-            self.history = [event for event in events[1:] if event["event"] in ("asked", "started", "ended")]
-            for event in events[1:]:
-                _replay(self.rows, event)
+        lines = self._read()
+        if lines:
+            self._check_header(lines[0], resolved)
+            self.id = lines[0].get("id", "")
+            events = (from_line(line, self.rows) for line in lines[1:])
+            self._history = [event for event in events if not isinstance(event, TrialReported)]
         else:
             self._append({"event": "sweep", "format": FORMAT, "id": self.id, "resolved": resolved})
+
+    def by_study(self) -> dict[str, StudyHistory]:
+        """What earlier runs left, by study; an empty history of a study that is new."""
+        studies: dict[str, StudyHistory] = defaultdict(StudyHistory)
+        for event in self._history:
+            match event:
+                case TrialProposed(study):
+                    studies[study].events.append(event)
+                case TrialStarted(row) | TrialEnded(row):
+                    studies[row.study].events.append(event)
+                case _:
+                    pass
+        for row in self.rows.values():
+            studies[row.study].rows[row.key] = row
+        return studies
 
     # -- events ------------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> None:
-        match event:
-            case TrialStarted(row):
-                self._trial_started(row)
-            case TrialReported(row, report):
-                self._trial_reported(row, report)
-            case TrialEnded(row):
-                self._trial_ended(row)
-            case SweepEnded(rows):
-                self._sweep_ended(rows)
-            case TrialProposed(study, proposal):
-                self._append({"event": "asked", "study": study, **proposal})
-            case _:
-                pass
-
-    def _trial_started(self, row: Row) -> None:
-        self.rows[row.key] = row
-        self._append(
-            {
-                "event": "started",
-                "key": row.key,
-                "method": row.method,
-                "study": row.study,
-                "seed": row.seed,
-                "number": row.number,
-                "params": row.params,
-                "spec": row.spec.model_dump(mode="json"),
-                "accumulate": row.accumulate,
-                "repeat": row.repeat,
-            }
-        )
-
-    def _trial_reported(self, row: Row, report: dict[str, float]) -> None:
-        self._append({"event": "reported", "key": row.key, "report": report})
-
-    def _trial_ended(self, row: Row) -> None:
-        ended = {name: getattr(row, name) for name in (*_ENDED, "accumulate")}
-        self._append({"event": "ended", "key": row.key, **ended})
-
-    def _sweep_ended(self, rows: list[Row]) -> None:
-        self.close()
+        if isinstance(event, TrialStarted):
+            self.rows[event.row.key] = event.row
+        if (line := to_line(event)) is not None:
+            self._append(line)
+        if isinstance(event, SweepEnded):
+            self.close()
 
     def close(self) -> None:
         if not self._file.closed:
@@ -139,12 +131,12 @@ class Ledger:
     def _read(self) -> list[dict[str, Any]]:
         self._file.seek(0)
         lines = self._file.readlines()
-        events, end = _events(lines)
-        if cut := lines[len(events) :]:
-            self._repair(len(events), cut)
+        parsed, end = _parse(lines)
+        if cut := lines[len(parsed) :]:
+            self._repair(len(parsed), cut)
         self._file.truncate(end)
         self._file.seek(0, os.SEEK_END)
-        return events
+        return parsed
 
     def _repair(self, good: int, cut: list[bytes]) -> None:
         """Say what is cut off. More than half a line is no torn write: something damaged the file, so it is kept."""
@@ -161,12 +153,12 @@ class Ledger:
         shutil.copyfile(self.path, aside)
         self.repaired = f"{where}: damaged; the {good} lines before it count, the file as it was is kept in {aside}"
 
-    def _append(self, event: dict[str, Any]) -> None:
-        line = memoryview(json.dumps(event, default=str).encode() + b"\n")
+    def _append(self, line: dict[str, Any]) -> None:
+        text = memoryview(json.dumps(line, default=str).encode() + b"\n")
         end = self._file.seek(0, os.SEEK_END)
         while True:
             try:
-                rest = line
+                rest = text
                 while rest:
                     rest = rest[self._file.write(rest) :]
                 os.fsync(self._file.fileno())
@@ -204,74 +196,112 @@ class Ledger:
             )
 
 
-_ENDED = ("outcome", "steps", "seconds", "score", "test_accuracy", "error")
-
-
 def read_rows(path: Path) -> tuple[dict[str, Any], dict[str, Row]]:
     """The resolved sweep file and the rows by key, from a ledger that is neither locked nor changed.
 
     A torn last line counts as not written. Raises UserError where there is no ledger, or none of this format.
     """
     try:
-        events, _ = _events(path.read_bytes().splitlines(keepends=True))
+        lines, _ = _parse(path.read_bytes().splitlines(keepends=True))
     except OSError as error:
         hint = "a sweep makes one: python -m platform.sweep SPACE.yaml"
         raise UserError(Problem(f"no ledger of a sweep: {error.strerror}", where=str(path), hint=hint)) from error
-    header = events[0] if events else {}
+    header = lines[0] if lines else {}
     if header.get("format") != FORMAT or "resolved" not in header:
         message = f"not a ledger of this version (it reads format {FORMAT}, here is {header.get('format')})"
         raise UserError(Problem(message, where=str(path), hint="run the sweep anew: --fresh, or name=OTHER"))
     rows: dict[str, Row] = {}
-    for event in events[1:]:
-        _replay(rows, event)
+    for line in lines[1:]:
+        from_line(line, rows)
     return header["resolved"], rows
 
 
-def _events(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
-    """The events up to the first torn line, and how many bytes they take."""
-    events, end = [], 0
-    for line in lines:
+def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
+    """The lines up to the first torn one, and how many bytes they take."""
+    parsed, end = [], 0
+    for text in lines:
         try:
-            event = json.loads(line)
+            line = json.loads(text)
         except ValueError:
             break
-        if not line.endswith(b"\n") or not isinstance(event, dict) or "event" not in event:
+        if not text.endswith(b"\n") or not isinstance(line, dict) or "event" not in line:
             break
-        events.append(event)
-        end += len(line)
-    return events, end
+        parsed.append(line)
+        end += len(text)
+    return parsed, end
 
 
-def _replay(rows: dict[str, Row], event: dict[str, Any]) -> None:
-    key = event["key"]
-    if event["event"] == "started":
-        fields = {name: event[name] for name in ("key", "method", "study", "seed", "number", "params")}
-        before = rows.get(key)
-        reports = before.reports if before and before.outcome not in ATTEMPTED else []
-        spec, failures = TrialSpec(**event["spec"]), before.failures if before else 0
-        rows[key] = Row(**fields, spec=spec, reports=reports, failures=failures)
-        rows[key].accumulate = event.get("accumulate", 1)
-        rows[key].repeat = event.get("repeat", 0)
-        if before:
-            rows[key].earlier = before.spent if before.outcome in ATTEMPTED else before.earlier
-    elif event["event"] == "reported":
-        row, report = rows[key], event["report"]
-        row.reports.append(report)
-        row.steps, row.seconds = int(report.get("step", row.steps)), report.get("seconds", row.seconds)
-    elif event["event"] == "ended":
-        for name in _ENDED:
-            setattr(rows[key], name, event[name])
-        rows[key].accumulate = event.get("accumulate", 1)
-        rows[key].failures += event["outcome"] in ATTEMPTED
+# -- events and their lines --------------------------------------------------------------------------------------------
+
+_STARTED = ("key", "method", "study", "seed", "number", "params")
+_ENDED = ("outcome", "steps", "seconds", "score", "test_accuracy", "error")
+
+
+def to_line(event: Event) -> dict[str, Any] | None:
+    """The line of an event; None for the start and the end of a sweep, which have none."""
+    match event:
+        case TrialProposed(study, proposal):
+            return {"event": "asked", "study": study, **proposal._asdict()}
+        case TrialStarted(row):
+            spec = {"spec": row.spec.model_dump(mode="json")}
+            return {"event": "started", **_values(row, _STARTED), **spec, **_values(row, ("accumulate", "repeat"))}
+        case TrialReported(row, report):
+            return {"event": "reported", "key": row.key, "report": report}
+        case TrialEnded(row):
+            return {"event": "ended", "key": row.key, **_values(row, (*_ENDED, "accumulate"))}
+        case _:
+            return None
+
+
+def from_line(line: dict[str, Any], rows: dict[str, Row]) -> Event:
+    """The event of a line. rows: the table by key as the lines before it left it, which the event is applied to.
+
+    The row of a TrialEnded is a copy: as it was then, whatever later attempts made of it.
+    """
+    match line["event"]:
+        case "asked":
+            return TrialProposed(line["study"], Proposal(**{k: line[k] for k in Proposal._fields if k in line}))
+        case "started":
+            row = rows[line["key"]] = _started(line, rows.get(line["key"]))
+            return TrialStarted(row)
+        case "reported":
+            row, report = rows[line["key"]], line["report"]
+            row.reports.append(report)
+            row.steps, row.seconds = int(report.get("step", row.steps)), report.get("seconds", row.seconds)
+            return TrialReported(row, report)
+        case "ended":
+            row = rows[line["key"]]
+            for name in _ENDED:
+                setattr(row, name, line[name])
+            row.accumulate = line.get("accumulate", 1)
+            row.failures += row.outcome in ATTEMPTED
+            return TrialEnded(replace(row, reports=list(row.reports)))
+        case other:
+            raise ValueError(f"no such event in a ledger: {other!r}")
+
+
+def _started(line: dict[str, Any], before: Row | None) -> Row:
+    """The row of a trial that starts: one that goes on keeps its reports, a new attempt pays for earlier ones."""
+    row = Row(**{name: line[name] for name in _STARTED}, spec=TrialSpec(**line["spec"]))
+    row.accumulate, row.repeat = line.get("accumulate", 1), line.get("repeat", 0)
+    if before is not None:
+        anew = before.outcome in ATTEMPTED
+        row.failures, row.earlier = before.failures, before.spent if anew else before.earlier
+        row.reports = [] if anew else before.reports
+    return row
+
+
+def _values(row: Row, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree}
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
-        found |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
-    return found
+        flat |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
 
 
 def _may_change(key: str) -> bool:

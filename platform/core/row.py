@@ -1,4 +1,4 @@
-"""The benchmark table: a row is a trial, and travels from the runner to the ledger, MLflow, the screen, the report."""
+"""The benchmark table: a row is a trial; and what is known of the sweep that it belongs to."""
 
 from __future__ import annotations
 
@@ -45,34 +45,37 @@ class Row:
 
     @property
     def reason(self) -> str:
-        """Why it has no result, in a word: what `error` begins with, or "error" for an exception of its own code."""
+        """Why it has no result: one of REASONS, with which `error` begins, or "error" for an exception of its own."""
         if not self.error:
             return ""
         return next((reason for reason in REASONS if self.error.startswith(reason)), "error")
 
 
 def has_score(row: Row) -> bool:
-    """Whether the trial came to its end with a score that can be compared."""
+    """Whether the trial completed with a finite score."""
     return row.outcome == "completed" and row.score is not None and math.isfinite(row.score)
 
 
 def winner(rows: Sequence[Row], maximise: bool) -> Row | None:
-    """The best completed trial of the search by the selection rule; of equals the earlier one. The test set has no say,
-    and neither have repeats."""
+    """The best completed trial of the search by the selection rule; of equals the earlier one.
+
+    Neither test accuracy nor repeats count.
+    """
     done = [row for row in rows if has_score(row) and not row.repeat]
     return min(done, key=lambda row: (-row.score if maximise else row.score, row.number), default=None)  # type: ignore[operator]
 
 
 def steps_made(row: Row) -> int:
     """Steps that a trial trained itself: a child of population-based training begins where its parent was."""
-    mark = branch_point(row.spec.parent)[1]
+    milestone = branch_point(row.spec.parent)[1]
     train = row.spec.train
-    return max(0, row.steps - (evaluation_steps(train.steps, train.evaluations)[mark - 1] if mark else 0))
+    first = evaluation_steps(train.steps, train.evaluations)[milestone - 1] if milestone else 0
+    return max(0, row.steps - first)
 
 
 @dataclass
 class SweepInfo:
-    """What listeners may know of the sweep. `folder` is results/NAME."""
+    """What listeners know of the sweep. `folder` is results/NAME."""
 
     name: str
     folder: Path
@@ -91,8 +94,13 @@ class SweepInfo:
     seconds_per_study: float | None = None  # device-seconds granted to each study, beside its trials
     repeats: int = 0  # of each study's winner
     planned: int | None = None  # rows in all, repeats included, where that is known before
-    complete: set[str] = field(default_factory=set)  # studies whose search has ended; known when the sweep ends
+    complete: set[str] = field(default_factory=set)  # studies that have nothing left to run; known when the sweep ends
     remarks: list[str] = field(default_factory=list)  # lines for the end: what the search cost; known when it ends
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the same command has more to run; known when the sweep ends."""
+        return not self.complete.issuperset(self.studies)
 
     @property
     def budget(self) -> str:

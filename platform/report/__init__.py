@@ -1,4 +1,4 @@
-"""The report judges rows: files, figures and tables of results/NAME, and what a person sees while a sweep runs.
+"""The report of a sweep: files, figures and tables of results/NAME, and the screen while it runs.
 
 `load(folder)` reads results/NAME back as two data frames in one call.
 """

@@ -1,7 +1,7 @@
-"""The figures of a sweep, by matplotlib: learning curves, score against each searched value, methods side by side.
+"""The figures of a sweep: learning curves, score against each searched value, methods side by side.
 
 figures/METHOD/learning_curves.png      figures/METHOD/score_by_hyperparameter.png      figures/methods.png
-And what the trials found out about themselves: inside.py.
+Figures of diagnostics: layer_figures.py.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from platform.core.row import Row, SweepInfo, winner
-from platform.report import layer_figures as inside
-from platform.report import pareto
-from platform.report.files import replace
+from platform.report import layer_figures, pareto
 from platform.report.standings import Standing, standings
+from platform.report.trial_tables import replace
 
 # Okabe and Ito's colours, told apart with every kind of colour vision
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -33,7 +32,7 @@ OUTCOMES = {
     "failed": ("+", GREY, "failed (no score)"),
     "preempted": ("d", PINK, "interrupted"),
 }
-WORDS = {
+LABELS = {
     "noisy_val_accuracy": "validation accuracy (labels as given)",
     "clean_val_accuracy": "validation accuracy (true labels)",
     "test_accuracy": "test accuracy",
@@ -60,16 +59,17 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
     made = []
     with mpl.rc_context(STYLE):
         for method in info.methods:
-            mine = [row for row in rows if row.method == method and not row.repeat]
-            if any(row.reports for row in mine):
-                made.append(_save(learning_curves(info, method, mine), folder / method / "learning_curves.png"))
-            if any(row.score is not None for row in mine) and any(row.params for row in mine):
-                figure = score_by_hyperparameter(info, method, mine)
+            trials = [row for row in rows if row.method == method and not row.repeat]
+            if any(row.reports for row in trials):
+                made.append(_save(learning_curves(info, method, trials), folder / method / "learning_curves.png"))
+            if any(row.score is not None for row in trials) and any(row.params for row in trials):
+                figure = score_by_hyperparameter(info, method, trials)
                 made.append(_save(figure, folder / method / "score_by_hyperparameter.png"))
-            if inside.has_trust(mine):
-                made.append(_save(inside.label_trust(info, method, mine, STUDIES), folder / method / "label_trust.png"))
-        if inside.has_stages(rows):
-            made.append(_save(inside.layers(info, rows, STUDIES), folder / "layers.png"))
+            if layer_figures.has_trust(trials):
+                figure = layer_figures.label_trust(info, method, trials, STUDIES)
+                made.append(_save(figure, folder / method / "label_trust.png"))
+        if layer_figures.has_stages(rows):
+            made.append(_save(layer_figures.layers(info, rows, STUDIES), folder / "layers.png"))
         if pareto.asked_for(info) and any(pareto.fronts(info, rows).values()):
             made.append(_save(pareto.figure(info, rows, STUDIES), folder / "pareto.png"))
         ranked = standings(info, rows)
@@ -78,8 +78,8 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
     return made
 
 
-def words(name: str) -> str:
-    return WORDS.get(name, name.replace("_", " "))
+def label_of(name: str) -> str:
+    return LABELS.get(name, name.replace("_", " "))
 
 
 def _percent(value: float, _: int) -> str:
@@ -90,30 +90,27 @@ def _percent(value: float, _: int) -> str:
 
 
 def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure:
-    """What is selected on, and what is not: every trial thin, the winner of each study bold."""
+    """Score and test accuracy over training steps: every trial thin, the winner of each study bold."""
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    curve = (
-        info.select if any(info.select in report for row in rows for report in row.reports) else "noisy_val_accuracy"
-    )
-    names = [curve, "test_accuracy"]
-    share = all(name.endswith("accuracy") for name in names)
+    names = {"score": info.select, "test_accuracy": "test_accuracy"}  # a report's key: what it measures
+    share = all(name.endswith("accuracy") for name in names.values())
     axes = figure.subplots(1, 2, sharey=share)
     studies = list(dict.fromkeys(row.study for row in rows))
     winners = {s: winner([row for row in rows if row.study == s], info.maximise) for s in studies}
-    for axis, name in zip(axes, names, strict=True):
+    for axis, (key, name) in zip(axes, names.items(), strict=True):
         for row in rows:
             if row is not winners[row.study]:
-                _curve(axis, row, name, color="#9fb4c2", linewidth=0.8, alpha=0.8, zorder=2)
+                _curve(axis, row, key, color="#9fb4c2", linewidth=0.8, alpha=0.8, zorder=2)
         for study, colour in zip(studies, _colours(len(studies)), strict=True):
             if (best := winners[study]) is not None:
                 label = "winner" if len(studies) == 1 else f"winner of study {study.rpartition('/')[2]}"
-                _curve(axis, best, name, color=colour, linewidth=2.4, zorder=3, label=label, marker="o", markersize=3.5)
-        axis.set_title(words(name) + ("" if name == info.select else ", never selected on"))
+                _curve(axis, best, key, color=colour, linewidth=2.4, zorder=3, label=label, marker="o", markersize=3.5)
+        axis.set_title(label_of(name) + ("" if key == "score" else ", never selected on"))
         axis.set_xlabel("training step")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if name.endswith("accuracy"):
             axis.yaxis.set_major_formatter(FuncFormatter(_percent))
-    axes[0].set_ylabel("accuracy" if share else words(names[0]))
+    axes[0].set_ylabel("accuracy" if share else label_of(info.select))
     handles, labels = axes[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color="#9fb4c2", linewidth=0.8))
     place = "lower right" if info.maximise else "upper right"
@@ -124,8 +121,8 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
     return figure
 
 
-def _curve(axis: Axes, row: Row, name: str, **style: Any) -> None:
-    points = [(r["step"], r[name]) for r in row.reports if name in r and math.isfinite(r[name])]
+def _curve(axis: Axes, row: Row, key: str, **style: Any) -> None:
+    points = [(r["step"], r[key]) for r in row.reports if key in r and math.isfinite(r[key])]
     if points:
         axis.plot(*zip(*points, strict=True), **({"marker": "o", "markersize": 2} if len(points) == 1 else {}) | style)
 
@@ -138,7 +135,7 @@ def _colours(count: int) -> list[str]:
 
 
 def score_by_hyperparameter(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure:
-    """One panel per searched value. Trials without a score stand at the lower edge: where they are is news."""
+    """One panel per searched value. Trials without a score are drawn at the lower edge."""
     names = list(dict.fromkeys(name for row in rows for name in row.params))
     columns = min(3, len(names))
     lines = math.ceil(len(names) / columns)
@@ -158,12 +155,13 @@ def score_by_hyperparameter(info: SweepInfo, method: str, rows: Sequence[Row]) -
     for axis in grid.flat[len(names) :]:
         axis.set_visible(False)
     for axis in grid[:, 0]:
-        axis.set_ylabel(f"score: {words(info.select)}" if lines == 1 and columns > 1 else "score")
+        axis.set_ylabel(f"score: {label_of(info.select)}" if lines == 1 and columns > 1 else "score")
         axis.yaxis.label.set_size(9)
     figure.legend(
         handles=_legend(rows, best), loc="outside lower center", ncols=min(2 if columns < 3 else 3, 4), fontsize=9
     )
-    figure.suptitle(f"{method}: score by each searched value ({info.name}, score: {words(info.select)})", fontsize=12)
+    score = f"score: {label_of(info.select)}"
+    figure.suptitle(f"{method}: score by each searched value ({info.name}, {score})", fontsize=12)
     return figure
 
 
@@ -192,7 +190,7 @@ def _panel(axis: Axes, name: str, rows: Sequence[Row], best: Row | None, floor: 
 
 
 def _places(values: list[Any]) -> dict[str, int] | None:
-    """Positions of categories: words, booleans, and few whole numbers (batch sizes); None for a number line."""
+    """Positions of categories: text, booleans, and few whole numbers (batch sizes); None for a number line."""
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     if numbers and (len(set(values)) > 7 or any(isinstance(v, float) for v in values)):
         return None
@@ -227,7 +225,7 @@ def methods_side_by_side(info: SweepInfo, ranked: Sequence[Standing]) -> Figure:
         name = "test_accuracy" if test else info.select
         for place, standing in enumerate(shown):
             _standing(axis, place, standing, test)
-        axis.set_title(words(name) + (", never selected on" if test else ""))
+        axis.set_title(label_of(name) + (", never selected on" if test else ""))
         if name.endswith("accuracy"):
             axis.xaxis.set_major_formatter(FuncFormatter(_percent))
         axis.xaxis.set_major_locator(MaxNLocator(6))

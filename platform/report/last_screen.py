@@ -1,22 +1,23 @@
-"""The last thing a sweep says: who won, by which rule, where everything lies, what to type next."""
+"""The last screen of a sweep: the winners, by which rule, where the files are, which commands come next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import rich.table
 from rich.console import Console, RenderableType
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from platform.core.durations import clock
 from platform.core.row import Row, SweepInfo
 from platform.core.uri import DEFAULT, redact
 from platform.report import pareto
-from platform.report.leaderboard import number, retrain, seconds_spent
+from platform.report.leaderboard import no_score, repeats_completed, retrain, seconds_spent
 from platform.report.standings import OUTCOMES, Standing, standings
-from platform.report.sweep_progress import trial_name
+from platform.report.table import Column, Table
+from platform.report.trial_text import first_line, number, trial_name
 
 
 def print_last_screen(
@@ -27,7 +28,7 @@ def print_last_screen(
     notices: Sequence[str] = (),
     links: Sequence[str] = (),
 ) -> None:
-    """Fits any width from 60 on; paths and commands are left to the terminal to wrap, so that they can be copied."""
+    """Print it, for any width from 60 on; the terminal wraps paths and commands, so that they can be copied."""
     for part in _parts(info, rows, elapsed, notices, links):
         console.print(part, soft_wrap=isinstance(part, Text))
 
@@ -53,36 +54,32 @@ def _outcomes(rows: Sequence[Row]) -> str:
     return ", ".join(f"{count} {outcome}" for count, outcome in counts if count) or "no trials"
 
 
-def _scores(info: SweepInfo, ranked: Sequence[Standing]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("method")
-    table.add_column(f"score ({info.select})")
-    table.add_column("test accuracy")
-    again = any(s.on_repeats for s in ranked)
-    if again:
-        table.add_column("repeats")
+def _scores(info: SweepInfo, ranked: Sequence[Standing]) -> rich.table.Table:
+    first = ranked[0]
+    columns: list[Column[Standing]] = [
+        Column("method", lambda s: s.method, style=lambda s: "green" if s is first and s.score else ""),
+        Column(
+            f"score ({info.select})",
+            lambda s: no_score(s) if s.score is None else _mean(s.score),
+            style=lambda s: "red" if s.score is None else "",
+        ),
+        Column("test accuracy", lambda s: "" if s.score is None else _mean(s.test_accuracy)),
+    ]
+    if any(s.on_repeats for s in ranked):
+        columns.append(Column("repeats", repeats_completed))
     if info.seconds_per_study:
-        table.add_column("seconds spent")
-    for place, standing in enumerate(ranked):
-        more = [f"{len(standing.repeats)} of {standing.tried}"] if again else []
-        more += [seconds_spent(info, standing)] if info.seconds_per_study else []
-        if standing.score is None:
-            none = f"no completed {'repeat' if standing.on_repeats else 'trial'}"
-            table.add_row(standing.method, Text(none, style="red"), "", *more)
-        else:
-            name = Text(standing.method, style="green" if place == 0 else "")
-            table.add_row(name, _mean(standing.score), _mean(standing.test_accuracy), *more)
-    return table
+        columns.append(Column("seconds spent", lambda s: seconds_spent(info, s)))
+    return Table(columns, ranked).terminal()
 
 
 def _mean(value: object) -> str:
-    """As the leaderboard has it; "n = 1, no interval" goes without saying when there is one study."""
+    """As in the leaderboard, but without "n = 1, no interval"."""
     return "not known" if value is None else str(value).replace(" (n = 1, no interval)", "")
 
 
 def _hyper(standing: Standing) -> list[Text]:
     """The winning trial of each study, its values below it."""
-    found = []
+    lines = []
     for row in standing.winners:
         head = f"winner of {row.study}: trial #{row.number} ({row.key})"
         if len(standing.winners) > 1:
@@ -90,21 +87,19 @@ def _hyper(standing: Standing) -> list[Text]:
         if row.accumulate > 1:
             head += f"; its batches did not fit into memory and were split in {row.accumulate}"
         values = "  ".join(f"{name} = {number(value)}" for name, value in row.params.items()) or "the defaults"
-        found += [Text(head), Text(f"    {values}", style="cyan")]
-    return found
+        lines += [Text(head), Text(f"    {values}", style="cyan")]
+    return lines
 
 
 def _failures(info: SweepInfo, rows: Sequence[Row]) -> list[Text]:
-    from platform.report.screen import first_line
-
     failed = [row for row in rows if row.error]
-    found = []
+    lines = []
     for row in failed[:5]:
-        found.append(Text(f"{row.study} {trial_name(row)} {row.outcome}: {first_line(row.error)}", style="red"))
-        found.append(Text(f"    {info.folder / 'errors' / (row.key + '.txt')}"))
+        lines.append(Text(f"{row.study} {trial_name(row)} {row.outcome}: {first_line(row.error)}", style="red"))
+        lines.append(Text(f"    {info.folder / 'errors' / (row.key + '.txt')}"))
     if len(failed) > 5:
-        found.append(Text(f"and {len(failed) - 5} more, see {info.folder / 'errors'}", style="red"))
-    return [*found, Text()] if found else []
+        lines.append(Text(f"and {len(failed) - 5} more, see {info.folder / 'errors'}", style="red"))
+    return [*lines, Text()] if lines else []
 
 
 def _remarks(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
@@ -119,28 +114,22 @@ def _places(info: SweepInfo) -> list[Text]:
 
 
 def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], links: Sequence[str]) -> list[Text]:
-    found = [Text("next:", style="bold")]
-    if _unfinished(info, rows, ranked):
-        found.append(_command("go on where it stopped", redact(info.command)))
+    lines = [Text("next:", style="bold")]
+    if info.unfinished:
+        lines.append(_command("go on where it stopped", redact(info.command)))
     if failed := [row.failures for row in rows if row.outcome == "failed"]:
         enough = max(failed) <= (info.resolved.get("retry") or {}).get("failed", 1)
         words = "" if enough else f" retry.failed={max(failed)}"
-        found.append(_command("run what failed again", redact(info.command) + words))
+        lines.append(_command("run what failed again", redact(info.command) + words))
     if info.tracking and info.tracking != "none":
-        found.append(_command("the runs in MLflow", *_pages(info.tracking, links)))
+        lines.append(_command("the runs in MLflow", *_pages(info.tracking, links)))
     best = next((s.winners for s in ranked if s.winners), None)
     if best:
         sign = 1 if info.maximise else -1
         row = max(best, key=lambda row: sign * (row.score or 0.0))
-        found.append(_command(f"train the winner of {row.study} again", retrain(info, row)))
-    found.append(_command("the tables in Python", f'platform.report.load("{info.folder}")'))
-    return found
-
-
-def _unfinished(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing]) -> bool:
-    """Whether it was ended before it had run everything."""
-    repeats = sum(s.tried for s in ranked) < info.repeats * sum(len(s.winners) for s in ranked)
-    return any(row.outcome == "preempted" for row in rows) or bool(set(info.studies) - info.complete) or repeats
+        lines.append(_command(f"train the winner of {row.study} again", retrain(info, row)))
+    lines.append(_command("the tables in Python", f'platform.report.load("{info.folder}")'))
+    return lines
 
 
 def _pages(tracking: str, links: Sequence[str]) -> list[str]:

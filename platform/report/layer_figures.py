@@ -1,4 +1,4 @@
-"""Figures of what trials found out about themselves: what each layer was asked, which labels were trusted.
+"""Figures of diagnostics: gradients and CLID of each layer, trust in each label.
 
 figures/layers.png      where `train: {diagnostics: full}` looked at the stages of the network
 figures/METHOD/label_trust.png      where a method weighs its labels (clid_mu and others)
@@ -21,15 +21,15 @@ BY_STAGE = {
     "stage_gradient_oracle": "pseudo-labels against true labels:\ncosine of their gradients",
     "stage_clid": "CLID of the stage and the output",
 }
-"""What is drawn of each stage, and its words. See platform/training/diagnostics/names.py."""
+"""What is drawn of each stage, and its title. See platform/training/diagnostics/names.py."""
 
 
 def winners_of(info: SweepInfo, rows: Sequence[Row], method: str) -> list[Row]:
     """The winner of each study of a method that has one, the studies in order."""
-    mine = [row for row in rows if row.method == method]
-    studies = dict.fromkeys(row.study for row in mine)
-    found = [winner([row for row in mine if row.study == study], info.maximise) for study in studies]
-    return [row for row in found if row is not None]
+    trials = [row for row in rows if row.method == method]
+    studies = dict.fromkeys(row.study for row in trials)
+    best = [winner([row for row in trials if row.study == study], info.maximise) for study in studies]
+    return [row for row in best if row is not None]
 
 
 def has_stages(rows: Sequence[Row]) -> bool:
@@ -50,10 +50,10 @@ def layers(info: SweepInfo, rows: Sequence[Row], colours: Sequence[str]) -> Figu
         style = {"color": colours[place % len(colours)], "linestyle": ("-", "--", ":")[place // len(colours) % 3]}
         for axis, name in zip(axes, BY_STAGE, strict=True):
             _line(axis, name, best, method, style)
-    for axis, (name, words) in zip(axes, BY_STAGE.items(), strict=True):
-        axis.set_title(words)
+    for axis, (name, title) in zip(axes, BY_STAGE.items(), strict=True):
+        axis.set_title(title)
         axis.tick_params(axis="x", rotation=60, labelsize=8.5)
-        if "cosine" in words:
+        if "cosine" in title:
             axis.axhline(0, color="#767676", linewidth=0.8)
         if not axis.lines or not axis.has_data():
             axis.text(0.5, 0.5, f"no diag/{name} in this sweep", ha="center", transform=axis.transAxes)
@@ -65,8 +65,9 @@ def layers(info: SweepInfo, rows: Sequence[Row], colours: Sequence[str]) -> Figu
 def _line(axis: Axes, name: str, reports: Sequence[dict[str, float]], method: str, style: dict[str, Any]) -> None:
     prefix = f"diag/{name}/"
     stages = list(dict.fromkeys(key.removeprefix(prefix) for report in reports for key in report if prefix in key))
-    found = [[r[prefix + stage] for r in reports if math.isfinite(r.get(prefix + stage, math.nan))] for stage in stages]
-    known = [(stage, values) for stage, values in zip(stages, found, strict=True) if values]
+    curves = [[r.get(prefix + stage, math.nan) for r in reports] for stage in stages]
+    finite = [[value for value in values if math.isfinite(value)] for values in curves]
+    known = [(stage, values) for stage, values in zip(stages, finite, strict=True) if values]
     if not known:
         return
     names, columns = [stage for stage, _ in known], [values for _, values in known]
@@ -81,38 +82,39 @@ def label_trust(info: SweepInfo, method: str, rows: Sequence[Row], colours: Sequ
 
     The spread is that of the best trial of all studies; AUROC of every study's winner. colours: two or more.
     """
-    found = winners_of(info, rows, method) or [row for row in rows if row.method == method]
-    best = winner(found, info.maximise) or found[0]
+    shown = winners_of(info, rows, method) or [row for row in rows if row.method == method]
+    best = winner(shown, info.maximise) or shown[0]
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    spread, told = figure.subplots(1, 2)
-    for group, colour, words in (("clean", colours[0], "right labels"), ("noisy", colours[1], "wrong labels")):
-        _spread(spread, best, f"diag/weight_{group}", colour, words)
+    spread, auroc = figure.subplots(1, 2)
+    for group, colour, label in (("clean", colours[0], "right labels"), ("noisy", colours[1], "wrong labels")):
+        _spread(spread, best, f"diag/weight_{group}", colour, label)
     spread.set_title("trust in labels: middle, and 80 % of them")
     spread.set_ylim(bottom=0)
     spread.legend(fontsize=9)
-    for place, row in enumerate(found):
+    for place, row in enumerate(shown):
         if points := _finite(row, "diag/weight_auroc"):
             style = {"color": colours[place % len(colours)], "marker": "o", "markersize": 3.5, "label": row.study}
-            told.plot(*zip(*points, strict=True), **style)
-    told.set_ylim(-0.03, 1.03)
-    told.legend(fontsize=9)
-    told.axhline(0.5, color="#767676", linewidth=0.8, linestyle="--")
-    told.set_title("a right label is trusted more than a wrong one\n(AUROC; 0.5 = chance), every study's winner")
-    for axis in (spread, told):
+            auroc.plot(*zip(*points, strict=True), **style)
+    auroc.set_ylim(-0.03, 1.03)
+    if auroc.lines:
+        auroc.legend(fontsize=9)
+    auroc.axhline(0.5, color="#767676", linewidth=0.8, linestyle="--")
+    auroc.set_title("a right label is trusted more than a wrong one\n(AUROC; 0.5 = chance), every study's winner")
+    for axis in (spread, auroc):
         axis.set_xlabel("training step")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     figure.suptitle(f"{method}: which labels it trusts ({info.name}, trial {best.key})", fontsize=12)
     return figure
 
 
-def _spread(axis: Axes, row: Row, name: str, colour: str, words: str) -> None:
+def _spread(axis: Axes, row: Row, name: str, colour: str, label: str) -> None:
     low, middle, high = (dict(_finite(row, f"{name}_p{mark}")) for mark in (10, 50, 90))
     steps = [step for step in middle if step in low and step in high]
     if steps:
         axis.fill_between(
             steps, [low[s] for s in steps], [high[s] for s in steps], color=colour, alpha=0.2, linewidth=0
         )
-        axis.plot(steps, [middle[s] for s in steps], color=colour, marker="o", markersize=3.5, label=words)
+        axis.plot(steps, [middle[s] for s in steps], color=colour, marker="o", markersize=3.5, label=label)
 
 
 def _finite(row: Row, name: str) -> list[tuple[float, float]]:

@@ -1,16 +1,18 @@
-"""leaderboard.md: every method, its winners, and above all how these numbers came about."""
+"""leaderboard.md: every method, its winners, and how the numbers were made."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from platform.core.row import Row, SweepInfo, steps_made
 from platform.core.uri import redact
 from platform.report import pareto
 from platform.report.provenance import sentence
-from platform.report.standings import OUTCOMES, Standing, paired_difference, repeats, standings
+from platform.report.standings import OUTCOMES, Mean, Standing, paired_difference, repeats, standings
+from platform.report.table import Column, Table
+from platform.report.trial_text import counted, settings
 
 
 def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
@@ -19,19 +21,6 @@ def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
     parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked)]
     parts += [_winners(ranked), _repeats(rows, ranked)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def number(value: Any) -> str:
-    """A hyper-parameter as people read it: four significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def settings(row: Row) -> str:
-    return " ".join(f"{name}={number(value)}" for name, value in row.params.items())
 
 
 def retrain(info: SweepInfo, row: Row) -> str:
@@ -109,20 +98,27 @@ def _words(values: dict[str, Any]) -> str:
 def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     shown = [outcome for outcome in OUTCOMES if outcome != "preempted" or any(s.counts[outcome] for s in ranked)]
     again = any(s.on_repeats for s in ranked)
-    head = ["method", info.select, "test accuracy", *(["repeats"] if again else []), "winners", *shown]
-    head += ["seconds searched", *(["seconds repeated"] if any(s.repeated_seconds for s in ranked) else [])]
-    lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))])]
-    for standing in ranked:
-        values = [str(standing.score), str(standing.test_accuracy or "not known")]
-        if standing.score is None:
-            values = [f"no completed {'repeat' if standing.on_repeats else 'trial'}", ""]
-        values += [f"{len(standing.repeats)} of {standing.tried}"] if again else []
-        values += [f"{len(standing.winners)} of {standing.studies}", *(str(standing.counts[o]) for o in shown)]
-        values.append(seconds_spent(info, standing))
-        values += [f"{standing.repeated_seconds:,.0f}"] if len(values) < len(head) - 1 else []
-        lines.append(_line([standing.method, *values]))
+    columns: list[Column[Standing]] = [
+        Column("method", lambda s: s.method),
+        _right(info.select, lambda s: no_score(s) if s.score is None else str(s.score)),
+        _right("test accuracy", lambda s: "" if s.score is None else str(s.test_accuracy or "not known")),
+        *([_right("repeats", repeats_completed)] if again else []),
+        _right("winners", lambda s: f"{len(s.winners)} of {s.studies}"),
+        *(_outcome_count(outcome) for outcome in shown),
+        _right("seconds searched", lambda s: seconds_spent(info, s)),
+    ]
+    if any(s.repeated_seconds for s in ranked):
+        columns.append(_right("seconds repeated", lambda s: f"{s.repeated_seconds:,.0f}"))
     caption = (_REPEATS if again else _WINNERS) + (_GRANTED if info.seconds_per_study else "")
-    return "## Methods\n\n" + "\n".join(lines) + f"\n\n{caption}"
+    return f"## Methods\n\n{Table(columns, ranked).markdown()}\n\n{caption}"
+
+
+def _outcome_count(outcome: str) -> Column[Standing]:
+    return _right(outcome, lambda standing: str(standing.counts[outcome]))
+
+
+def _right(name: str, cell: Callable[[Any], str]) -> Column[Any]:
+    return Column(name, cell, "right")
 
 
 _WINNERS = (
@@ -148,52 +144,62 @@ def seconds_spent(info: SweepInfo, standing: Standing) -> str:
     return f"{standing.searched_seconds:,.0f}{granted}"
 
 
+def no_score(standing: Standing) -> str:
+    """Why a method has no score."""
+    return f"no completed {'repeat' if standing.on_repeats else 'trial'}"
+
+
+def repeats_completed(standing: Standing) -> str:
+    """Repeats that completed, of those that were run."""
+    return f"{len(standing.repeats)} of {standing.tried}"
+
+
 def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     """Every method against one reference on what both have: what they share in seeds cancels."""
     reference = "supervised" if "supervised" in info.methods else info.methods[0]
-    lines = [
-        _line([standing.method, str(difference)])
-        for standing in ranked
-        if standing.method != reference and (difference := paired_difference(standing, _of(ranked, reference)))
-    ]
-    if not lines:
+    base = next(standing for standing in ranked if standing.method == reference)
+    differences = [(s.method, paired_difference(s, base)) for s in ranked if s.method != reference]
+    known = [(method, difference) for method, difference in differences if difference]
+    if not known:
         return ""
-    head = [_line(["method", f"test accuracy minus {reference}'s"]), _line(["---", "---:"])]
+    columns = [
+        Column[tuple[str, Mean]]("method", lambda pair: pair[0]),
+        _right(f"test accuracy minus {reference}'s", lambda pair: str(pair[1])),
+    ]
     caption = "Mean of the differences within each study, with the 95 % interval of Student's t over studies."
     if any(s.on_repeats for s in ranked):
         caption = "Mean of the differences within each repeat (same seeds), with the interval as above."
-    return f"## Against {reference}\n\n" + "\n".join([*head, *lines]) + f"\n\n{caption}"
+    return f"## Against {reference}\n\n{Table(columns, known).markdown()}\n\n{caption}"
 
 
-def _of(ranked: Sequence[Standing], method: str) -> Standing:
-    return next(standing for standing in ranked if standing.method == method)
+_SCORES: tuple[Column[Row], ...] = (
+    _right("score", lambda row: "" if row.score is None else f"{row.score:.4f}"),
+    _right("test accuracy", lambda row: "" if row.test_accuracy is None else f"{row.test_accuracy:.4f}"),
+)
+_STUDY: Column[Row] = Column("study", lambda row: row.study)
+_TRIAL: Column[Row] = Column("trial", lambda row: row.key, code=True)
 
 
 def _winners(ranked: Sequence[Standing]) -> str:
     rows = [row for standing in ranked for row in standing.winners]
     if not rows:
         return ""
-    lines = [_line(["study", "trial", "score", "test accuracy", "steps", "hyper-parameters"])]
-    lines.append(_line(["---", "---", "---:", "---:", "---:", "---"]))
-    for row in rows:
-        test = "" if row.test_accuracy is None else f"{row.test_accuracy:.4f}"
-        hyper = f"`{settings(row)}`" if row.params else ""
-        lines.append(_line([row.study, f"`{row.key}`", f"{row.score:.4f}", test, str(row.steps), hyper]))
-    return "## Winners\n\n" + "\n".join(lines)
+    steps = _right("steps", lambda row: str(row.steps))
+    columns = [_STUDY, _TRIAL, *_SCORES, steps, Column[Row]("hyper-parameters", settings, code=True)]
+    return f"## Winners\n\n{Table(columns, rows).markdown()}"
 
 
 def _repeats(rows: Sequence[Row], ranked: Sequence[Standing]) -> str:
-    found = [row for standing in ranked for won in standing.winners for row in repeats(rows, won)]
-    if not found:
+    repeated = [row for standing in ranked for won in standing.winners for row in repeats(rows, won)]
+    if not repeated:
         return ""
-    lines = [_line(["study", "repeat", "seed", "trial", "outcome", "score", "test accuracy", "seconds"])]
-    lines.append(_line(["---", "---:", "---:", "---", "---", "---:", "---:", "---:"]))
-    for row in found:
-        numbers = ["" if value is None else f"{value:.4f}" for value in (row.score, row.test_accuracy)]
-        head = [row.study, str(row.repeat), str(row.seed), f"`{row.key}`", row.outcome or "running"]
-        lines.append(_line([*head, *numbers, f"{row.spent:,.0f}"]))
-    return "## Repeats\n\n" + "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    columns = [
+        _STUDY,
+        _right("repeat", lambda row: str(row.repeat)),
+        _right("seed", lambda row: str(row.seed)),
+        _TRIAL,
+        Column[Row]("outcome", lambda row: row.outcome or "running"),
+        *_SCORES,
+        _right("seconds", lambda row: f"{row.spent:,.0f}"),
+    ]
+    return f"## Repeats\n\n{Table(columns, repeated).markdown()}"

@@ -1,4 +1,4 @@
-"""Score against seconds, where a sweep has both as objectives: who is not beaten in the one without loss in the other.
+"""The Pareto front of score and seconds, where a sweep has both as objectives.
 
 results/NAME/pareto.csv      results/NAME/figures/pareto.png
 """
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform.core.row import Row, SweepInfo, has_score
-from platform.report import files
+from platform.report.trial_tables import replace_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = ("study", "key", "number", "seconds", "selection_score", "test_accuracy")
+COLUMNS = ("study", "key", "number", "seconds", "score", "test_accuracy")
 
 
 def asked_for(info: SweepInfo) -> bool:
@@ -27,15 +27,15 @@ def asked_for(info: SweepInfo) -> bool:
 
 def front(rows: Sequence[Row], maximise: bool) -> list[Row]:
     """The completed trials than which none has a better score in as few seconds, or as good a score in fewer; by
-    seconds. The test set has no say."""
+    seconds. Test accuracy does not count."""
     sign = 1 if maximise else -1
     done = [row for row in rows if has_score(row) and not row.repeat]
-    best, found = -math.inf, []
+    best, unbeaten = -math.inf, []
     for row in sorted(done, key=lambda row: (row.seconds, -sign * (row.score or 0.0), row.number)):
         if sign * (row.score or 0.0) > best:
             best = sign * (row.score or 0.0)
-            found.append(row)
-    return found
+            unbeaten.append(row)
+    return unbeaten
 
 
 def fronts(info: SweepInfo, rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -51,18 +51,18 @@ def write(info: SweepInfo, rows: Sequence[Row], path: Path) -> None:
     for study, members in fronts(info, rows).items():
         for row in members:
             writer.writerow([study, row.key, row.number, round(row.seconds, 3), row.score, row.test_accuracy])
-    files.replace_text(path, text.getvalue())
+    replace_text(path, text.getvalue())
 
 
 def said(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
     """A line per study for people."""
-    found = []
+    lines = []
     for study, members in fronts(info, rows).items():
         if members:
             ends = dict.fromkeys(f"{row.score:.4f} in {row.seconds:.1f} s" for row in (members[0], members[-1]))
             many = f"{len(members)} trial{'s' * (len(members) != 1)}"
-            found.append(f"Pareto front of {study}: {many}, score {' to '.join(ends)} (pareto.csv)")
-    return found
+            lines.append(f"Pareto front of {study}: {many}, score {' to '.join(ends)} (pareto.csv)")
+    return lines
 
 
 def figure(info: SweepInfo, rows: Sequence[Row], colours: Sequence[str]) -> Figure:

@@ -1,4 +1,4 @@
-"""results/NAME: the table as files, written as the sweep goes and judged at its end."""
+"""results/NAME: the table as files, written while the sweep runs; leaderboard and figures at its end."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import yaml
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded
 from platform.core.row import Row, SweepInfo
 from platform.core.uri import scrub
-from platform.report import files, pareto
+from platform.report import pareto, trial_tables
 from platform.report.leaderboard import leaderboard
 
 TRIALS_SECONDS = 2.0  # at least so long between two rewritings during a sweep
 CURVES_SECONDS = 15.0
-SHARE = 0.02  # and never more of the driver's time than this
+SHARE = 0.02  # of the driver's time, at most
 
 _log = logging.getLogger(__name__)
 
 
 class ResultsListener:
-    """Keeps `folder` (results/NAME) current. Must hear of the end before the listener that uploads these files.
+    """Keeps `folder` (results/NAME) current. Must come before the listener that uploads these files at the end.
 
-    Rows of an earlier session stand in the files until `sweep_ended` brings the whole table.
+    Rows of an earlier session stay in the files until SweepEnded brings the whole table.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -53,13 +53,13 @@ class ResultsListener:
         self.folder.mkdir(parents=True, exist_ok=True)
         resolved = json.loads(json.dumps(scrub(info.resolved), default=str))
         head = f"# {scrub(info.command)}\n"
-        files.replace_text(self.folder / "sweep.yaml", head + yaml.safe_dump(resolved, sort_keys=False))
+        trial_tables.replace_text(self.folder / "sweep.yaml", head + yaml.safe_dump(resolved, sort_keys=False))
         facts = scrub(info.provenance | {"command": info.command})
         text = json.dumps(facts, indent=2, default=str, ensure_ascii=False) + "\n"
-        files.replace_text(self.folder / "provenance.json", text)
-        for record in files.read_trials(self.folder / "trials.csv"):
+        trial_tables.replace_text(self.folder / "provenance.json", text)
+        for record in trial_tables.read_trials(self.folder / "trials.csv"):
             self._trials[record["key"], record["study"]] = record
-        for record in files.read_curves(self.folder / "curves.parquet"):
+        for record in trial_tables.read_curves(self.folder / "curves.parquet"):
             self._curves.setdefault((record["key"], record["study"]), []).append(record)
 
     def _trial_ended(self, row: Row) -> None:
@@ -68,7 +68,7 @@ class ResultsListener:
             pace.write_if_due()
 
     def _sweep_ended(self, rows: list[Row]) -> None:
-        """The whole table, then the leaderboard and the figures."""
+        """Write the whole table, then the leaderboard and the figures."""
         assert self._info is not None
         old = self._curves
         self._trials, self._curves = {}, {}
@@ -79,13 +79,13 @@ class ResultsListener:
                 self._curves[row.key, row.study] = kept
         self._write_trials()
         self._write_curves()
-        files.replace_text(self.folder / "leaderboard.md", leaderboard(self._info, ordered))
+        trial_tables.replace_text(self.folder / "leaderboard.md", leaderboard(self._info, ordered))
         if pareto.asked_for(self._info):
             pareto.write(self._info, ordered, self.folder / "pareto.csv")
         self._draw(ordered)
 
     def _draw(self, rows: list[Row]) -> None:
-        """A sweep whose figures fail is still a sweep: the reason is said, the files stay."""
+        """Draw the figures; where that fails, log the reason and keep the other files."""
         from platform.report.figures import draw_all
 
         assert self._info is not None
@@ -101,22 +101,22 @@ class ResultsListener:
 
     def _take(self, row: Row) -> None:
         identity = (row.key, row.study)
-        self._trials[identity] = files.trial_record(row) | {"outcome": row.outcome or "preempted"}
+        self._trials[identity] = trial_tables.trial_record(row) | {"outcome": row.outcome or "preempted"}
         if row.reports:
-            self._curves[identity] = files.curve_records(row)
+            self._curves[identity] = trial_tables.curve_records(row)
         error = self.folder / "errors" / f"{row.key}.txt"
         if row.error:
             error.parent.mkdir(exist_ok=True)
-            files.replace_text(error, row.error.rstrip() + "\n")
+            trial_tables.replace_text(error, row.error.rstrip() + "\n")
         else:
             error.unlink(missing_ok=True)  # of an attempt before this one
 
     def _write_trials(self) -> None:
-        files.write_trials(self.folder / "trials.csv", self._trials.values())
+        trial_tables.write_trials(self.folder / "trials.csv", self._trials.values())
 
     def _write_curves(self) -> None:
         records = [record for curve in self._curves.values() for record in curve]
-        files.write_curves(self.folder / "curves.parquet", records)
+        trial_tables.write_curves(self.folder / "curves.parquet", records)
 
 
 class _Pace:
@@ -132,7 +132,7 @@ class _Pace:
             return
         try:
             self.write()
-        except OSError as error:  # a full disk now is said; the end of the sweep tries again and raises
+        except OSError as error:  # a full disk: the end of the sweep tries again and raises
             _log.warning("cannot write results: %s", error)
         took = time.monotonic() - start
         self.next = time.monotonic() + max(self.seconds, took / SHARE)

@@ -1,4 +1,4 @@
-"""What a person sees: a live table on a terminal, a line per event elsewhere, and a last screen either way."""
+"""The screen of a sweep: a live table on a terminal, a line per event elsewhere, and a last screen at the end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, Tr
 from platform.core.row import Row, SweepInfo
 from platform.core.uri import redact
 from platform.report.last_screen import print_last_screen
-from platform.report.leaderboard import counted, settings
-from platform.report.sweep_progress import SweepProgress, TrialProgress, amount, trial_name
+from platform.report.sweep_progress import SweepProgress, TrialProgress, amount
+from platform.report.trial_text import counted, first_line, settings, trial_name
 
 ROWS = 25
 PROGRESS_SECONDS = 10.0  # between two lines about trials under way, where the output is no terminal
@@ -35,18 +35,17 @@ STYLES = {
 class ScreenListener:
     """Shows a sweep on `console` (stdout). `notice` may be called from any thread.
 
-    `links` says, at the end, where a browser finds the runs (MlflowListener.links).
+    links: called at the end for the addresses of the runs in a browser (MlflowListener.links).
     """
 
     def __init__(
         self,
-        info: SweepInfo | None = None,
         console: Console | None = None,
         links: Callable[[], list[str]] = list,
     ) -> None:
         self._links = links
         self.console = console or Console()
-        self.progress: SweepProgress | None = SweepProgress(info) if info is not None else None
+        self.progress: SweepProgress | None = None  # from the start of the sweep on
         self._live: Live | None = None
         self._lock = threading.RLock()
         self._next_line = 0.0
@@ -208,15 +207,6 @@ class ScreenListener:
         if len(info.studies) == 1:
             return trial_name(row)
         return f"{row.method if len(info.studies) == len(info.methods) else row.study} {trial_name(row)}"
-
-
-def first_line(error: str) -> str:
-    """What went wrong in one line: the last line of a traceback that is not indented, else the first line."""
-    lines = [line for line in error.strip().splitlines() if line.strip()]
-    if not lines:
-        return ""
-    heads = [line for line in lines if not line.startswith(" ") and not line.startswith("Traceback")]
-    return (heads[-1] if lines[0].startswith("Traceback") and heads else lines[0]).strip()
 
 
 def _name(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""Who won: the winner of each study, its repeats, and means with their intervals."""
+"""The standing of each method: the winners of its studies, their repeats, and means with their intervals."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ OUTCOMES = ("completed", "pruned", "diverged", "failed", "preempted")
 
 
 def repeats(rows: Sequence[Row], won: Row) -> list[Row]:
-    """The repeats of a winner, in order. (Repeats of an earlier winner of that study are of no use any more.)"""
-    mine = [row for row in rows if row.repeat and (row.study, row.number, row.params) == _identity(won)]
-    return sorted(mine, key=lambda row: row.repeat)
+    """The repeats of a winner, in order. Repeats of an earlier winner of that study do not count."""
+    matching = [row for row in rows if row.repeat and (row.study, row.number, row.params) == _identity(won)]
+    return sorted(matching, key=lambda row: row.repeat)
 
 
 def _identity(row: Row) -> tuple[str, int, dict[str, Any]]:
@@ -82,31 +82,31 @@ def standings(info: SweepInfo, rows: Sequence[Row]) -> list[Standing]:
 
     Methods are compared on repeats as soon as every method that has a winner has repeats of all its winners.
     """
-    found = [_standing(info, method, [row for row in rows if row.method == method]) for method in info.methods]
-    won = [standing for standing in found if standing.winners]
+    ranked = [_standing(info, method, [row for row in rows if row.method == method]) for method in info.methods]
+    won = [standing for standing in ranked if standing.winners]
     if won and all(_repeated(standing, rows) for standing in won):
-        found = [_on_repeats(standing) if standing.winners else standing for standing in found]
+        ranked = [_on_repeats(standing) if standing.winners else standing for standing in ranked]
     sign = -1 if info.maximise else 1
-    return sorted(found, key=lambda s: (s.score is None, sign * s.score.value if s.score else 0.0))
+    return sorted(ranked, key=lambda s: (s.score is None, sign * s.score.value if s.score else 0.0))
 
 
-def _standing(info: SweepInfo, method: str, mine: Sequence[Row]) -> Standing:
+def _standing(info: SweepInfo, method: str, trials: Sequence[Row]) -> Standing:
     studies = [s for s in info.studies if s.rpartition("/")[0] == method]
-    best = [winner([row for row in mine if row.study == study], info.maximise) for study in studies]
+    best = [winner([row for row in trials if row.study == study], info.maximise) for study in studies]
     winners = [row for row in best if row is not None]
-    again = [row for won in winners for row in repeats(mine, won) if row.outcome not in (None, "preempted")]
+    again = [row for won in winners for row in repeats(trials, won) if row.outcome not in (None, "preempted")]
     return Standing(
         method,
         winners,
         len(studies),
-        Counter(row.outcome or "running" for row in mine if not row.repeat),
+        Counter(row.outcome or "running" for row in trials if not row.repeat),
         _mean_over(winners, lambda row: row.score),
         _mean_over(winners, lambda row: row.test_accuracy),
         [row for row in again if has_score(row)],
         len(again),
         False,
-        sum(row.spent for row in mine if not row.repeat),
-        sum(row.spent for row in mine if row.repeat),
+        sum(row.spent for row in trials if not row.repeat),
+        sum(row.spent for row in trials if row.repeat),
     )
 
 
@@ -122,12 +122,12 @@ def _on_repeats(standing: Standing) -> Standing:
 
 
 def _mean_over(rows: Sequence[Row], value: Callable[[Row], float | None]) -> Mean | None:
-    known = [(row, found) for row in rows if (found := value(row)) is not None]
-    return _by_study([(_index(row), found) for row, found in known])
+    known = [(row, number) for row in rows if (number := value(row)) is not None]
+    return _by_study([(_index(row), number) for row, number in known])
 
 
 def _by_study(values: Sequence[tuple[int, float]]) -> Mean | None:
-    """The mean, and its interval over studies where there are several: what one search found is not independent of it.
+    """The mean, and its interval over studies where there are several: results of one search are not independent.
 
     Of a single study, over its repeats: how the configuration that it chose varies over seeds.
     """
@@ -150,7 +150,7 @@ def paired_difference(a: Standing, b: Standing) -> Mean | None:
     """
     if a.on_repeats != b.on_repeats:
         return None
-    mine, theirs = ({(_index(row), row.repeat): row.test_accuracy for row in s.compared} for s in (a, b))
-    pairs = [(k, mine[k], theirs[k]) for k in sorted(mine.keys() & theirs.keys())]
+    first, second = ({(_index(row), row.repeat): row.test_accuracy for row in s.compared} for s in (a, b))
+    pairs = [(k, first[k], second[k]) for k in sorted(first.keys() & second.keys())]
     known = [(k[0], x - y) for k, x, y in pairs if x is not None and y is not None]
     return _by_study(known) if len(known) > 1 else None

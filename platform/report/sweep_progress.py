@@ -1,4 +1,4 @@
-"""How far a sweep is: what the screen shows, whichever way it is shown."""
+"""The progress of a sweep, as the screen shows it: counts, speed, time left."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class SweepProgress:
     def reported(self, row: Row, report: dict[str, float]) -> None:
         seen = self._seen(row)
         seen.at = time.monotonic()
-        seen.score = report.get("score", report.get(self.info.select))
+        seen.score = report.get("score")
         seen.test_accuracy = report.get("test_accuracy")
 
     def stopped(self, row: Row) -> None:
@@ -89,16 +89,16 @@ class SweepProgress:
         seen.score = row.score if row.score is not None else None
 
     def _seen(self, row: Row) -> TrialProgress:
-        """Of a trial that was answered without being started, too."""
+        """The progress of a trial; one that ended without being started is added."""
         if row.key not in self.trials:
             self.started(row)
         return self.trials[row.key]
 
     def best(self) -> list[Row]:
         """The best completed trial of each method that has one, the best first."""
-        found = [winner([row for row in self.rows if row.method == m], self.info.maximise) for m in self.info.methods]
+        winners = [winner([row for row in self.rows if row.method == m], self.info.maximise) for m in self.info.methods]
         sign = -1 if self.info.maximise else 1
-        return sorted((row for row in found if row is not None), key=lambda row: sign * (row.score or 0.0))
+        return sorted((row for row in winners if row is not None), key=lambda row: sign * (row.score or 0.0))
 
     def shown(self, limit: int) -> list[TrialProgress]:
         """Running trials first, then ended ones by score, those without a score last."""
@@ -127,11 +127,6 @@ class SweepProgress:
         waiting = max(0, self.total - self.done - len(self.running) - max(0, repeats))
         left += waiting * average + sum(max(0.0, max(average, s.row.steps) - s.row.steps) for s in self.running)
         return left * elapsed / made
-
-
-def trial_name(row: Row) -> str:
-    """#3, or #3 repeat 1."""
-    return f"#{row.number}" + (f" repeat {row.repeat}" if row.repeat else "")
 
 
 def amount(progress: SweepProgress) -> str:

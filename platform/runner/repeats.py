@@ -1,4 +1,4 @@
-"""Repeats: each study's winner trained again on fresh seeds, the same for every method, after its search has ended."""
+"""Repeats: a study's winner trained again on fresh seeds, the same for every method, after its search has ended."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from platform.sweepfile import Study, Sweep
 
 
 class Repeats:
-    """Makes the rows. The winner is a function of the ledger, so a continued sweep makes the same ones.
+    """Makes the repeats of one study. They follow from its winner, so a continued sweep makes the same ones.
 
-    labels: hash of the label plan by (study index, repeat). known: rows of the ledger by key. again: whether one of
-    them is to run (again). A repeat is never stopped early, tells the search nothing, and is charged for itself.
+    labels: hash of the label plan by (study index, repeat). known: rows of earlier runs by key. runs_again: whether one
+    of them runs (again). A repeat is never stopped early, is not part of the search, and not charged to the study.
     """
 
     def __init__(
         self,
         sweep: Sweep,
+        study: Study,
         data_hash: str,
         labels: Mapping[tuple[int, int], str],
         known: Mapping[str, Row],
-        again: Callable[[Row], bool],
+        runs_again: Callable[[Row], bool],
     ) -> None:
-        self._sweep, self._data_hash, self._labels = sweep, data_hash, labels
-        self._known, self._again = known, again
+        self._sweep, self._study, self._data_hash, self._labels = sweep, study, data_hash, labels
+        self._known, self._runs_again = known, runs_again
 
-    def of(self, study: Study, won: Row | None) -> list[Row]:
-        """All repeats of a study's winner, as far as they are known; none without a winner."""
-        return [self._row(study, won, repeat) for repeat in range(1, self._sweep.budget.repeats + 1)] if won else []
+    def missing(self, winner: Row | None, rows: Mapping[str, Row]) -> list[Row]:
+        """Repeats of the winner that neither run nor are over; none without a winner. rows: of this run, by key."""
+        if winner is None:
+            return []
+        repeats = (self._row(winner, repeat) for repeat in range(1, self._sweep.budget.repeats + 1))
+        return [row for row in repeats if row.key not in rows and self._runs_again(row)]
 
-    def missing(self, study: Study, won: Row | None, rows: Mapping[str, Row]) -> list[Row]:
-        """Those that neither run nor are over. rows: of this run, by key."""
-        return [row for row in self.of(study, won) if row.key not in rows and self._again(row)]
-
-    def _row(self, study: Study, won: Row, repeat: int) -> Row:
-        index = study.index
-        seeds = {"seeds": self._sweep.repeat_seeds(index, repeat)}
-        spec = study.resolve(won.params, self._data_hash, self._labels[index, repeat]).model_copy(update=seeds)
+    def _row(self, winner: Row, repeat: int) -> Row:
+        sweep, study = self._sweep, self._study
+        spec = study.resolve(winner.params, self._data_hash, self._labels[study.index, repeat])
+        spec = spec.model_copy(update={"seeds": sweep.repeat_seeds(study.index, repeat)})
         known = self._known.get(spec.key)
         if known is not None and known.repeat:
             return known
-        seed = self._sweep.repeat_seed(index, repeat)
-        return Row(spec.key, study.method.name, study.id, seed, won.number, dict(won.params), spec, repeat=repeat)
+        seed, params = sweep.repeat_seed(study.index, repeat), dict(winner.params)
+        return Row(spec.key, study.method.name, study.id, seed, winner.number, params, spec, repeat=repeat)

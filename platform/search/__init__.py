@@ -1,1 +1,1 @@
-"""The search: Optuna, asked for the next row and told of every row, in the ledger's terms."""
+"""The search of one study: Optuna behind ask and tell, population-based training, budgets in device-seconds."""

@@ -1,7 +1,7 @@
 """One study's search through Optuna's ask/tell interface.
 
-Every evaluation is reported, trials that were stopped are told as PRUNED at their step, diverged and failed ones as
-FAIL: so the sampler knows how far a value can be trusted. (Ray's own OptunaSearch tells all as COMPLETE.)
+Every evaluation is reported to Optuna; a trial that was stopped ends as PRUNED at its step, a diverged or failed one as
+FAIL, so that the sampler weighs its value accordingly. (Ray's own OptunaSearch ends all of them as COMPLETE.)
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import optuna
 from optuna.trial import TrialState
 
+from platform.core.events import Proposal
 from platform.core.row import Row
 from platform.core.spec import derive_seed
 from platform.search import samplers
@@ -25,71 +26,56 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 MAX_DUPLICATES = 20
-"""Proposals in a row that were all run before: then the space is taken as exhausted."""
-
-
-class Asked(NamedTuple):
-    """One proposal: active parameters only, in the sweep file's names, and the key of its row.
-
-    known: the study has that row already, and the proposal was answered with its values (None: it gave none so far).
-    parent, replaces: of population-based training, whose children are no proposals of the search.
-    """
-
-    params: dict[str, Any]
-    key: str
-    known: bool = False
-    values: list[float] | None = None
-    parent: str = ""
-    replaces: str = ""
+"""Consecutive proposals that were all run before, after which the space counts as exhausted."""
 
 
 class Proposer:
-    """Asks and tells one study. `start` (the defaults) is the first proposal, always.
+    """Asks Optuna for the trials of one study and tells it their results. `start` (the defaults) is the first proposal.
 
-    objectives: "score" by the rule's sign and, if asked for, "seconds", which are to be few.
+    objectives: "score" in the direction of the rule and, optionally, "seconds", minimised.
     The sampler is made anew for each ask from (seed, row, attempt), and Optuna's study from the ledger: so a continued
-    search proposes what an undisturbed one would. Not for two threads at once.
+    search proposes what an undisturbed one would. Not thread-safe.
     """
 
     def __init__(self, study: Study, sampler: str, maximise: bool, objectives: Sequence[str] = ("score",)) -> None:
         self.study = study
         self.asked = 0  # rows of this study so far, earlier runs included
         self.duplicates = 0
-        self.seconds = 0.0  # spent in here
+        self.seconds = 0.0  # spent in this class
         self._sampler, self._objectives = sampler, tuple(objectives)
         signs: list[Literal["maximize", "minimize"]] = ["maximize" if maximise else "minimize", "minimize"]
         self._optuna = optuna.create_study(directions=signs[: len(self._objectives)])
         self._open: dict[str, optuna.Trial] = {}
         self._attempt = 0
 
-    def propose(self, known: Mapping[str, Row], key_of: Callable[[dict[str, Any]], str]) -> list[Asked]:
-        """Ask until a proposal is new; all that were asked, the new one last (or none: nothing new was found).
+    def propose(self, known: Mapping[str, Row], key_of: Callable[[dict[str, Any]], str]) -> list[Proposal]:
+        """Ask until a proposal is new. All proposals in order; the last is new unless MAX_DUPLICATES were known.
 
         known: rows of this study by key.
         """
-        found: list[Asked] = []
+        proposals: list[Proposal] = []
         with self._timed():
-            while len(found) < MAX_DUPLICATES:
+            while len(proposals) < MAX_DUPLICATES:
                 trial = self._draw(self.study.start if self.asked == self._attempt == 0 else None)
                 key = key_of(trial.params)
-                again = known.get(key)
-                values = None if again is None else self._values(again)
-                found.append(Asked(dict(trial.params), key, again is not None, values))
-                self._note(trial, found[-1])
-                if again is None:
+                row = known.get(key)
+                values = None if row is None else self._values(row)
+                proposals.append(Proposal(dict(trial.params), key, row is not None, values))
+                self._note(trial, proposals[-1])
+                if row is None:
                     break
-        return found
+        return proposals
 
-    def replay(self, asked: Asked, over: bool) -> None:
-        """A proposal of an earlier run, in the ledger's order among the others and the ends. over: its row has ended.
+    def replay(self, proposal: Proposal, over: bool) -> None:
+        """Repeat a proposal of an earlier run, in the ledger's order of proposals and ends. over: its row has ended.
 
-        No pickled sampler is trusted: what a sampler notes at an ask, it notes anew.
+        The sampler is asked again and so rebuilds its own state, which is pickled nowhere.
         """
         with self._timed():
-            self._note(self._draw(asked.params, remember=not over), asked)
+            self._note(self._draw(proposal.params, remember=not over), proposal)
 
     def tell(self, row: Row) -> None:
-        """How a row ended, with everything it reported. A row that is not of the search (a child) is left out."""
+        """Tell Optuna how a row ended, and its evaluations. Rows that Optuna did not propose (children) are ignored."""
         trial = self._open.pop(row.key, None)
         if trial is None:
             return
@@ -119,16 +105,16 @@ class Proposer:
                 suggest(trial, name, self.study.space[name].range)
         return trial
 
-    def _note(self, trial: optuna.Trial, asked: Asked) -> None:
-        if not asked.known:
-            self._open[asked.key] = trial
+    def _note(self, trial: optuna.Trial, proposal: Proposal) -> None:
+        if not proposal.known:
+            self._open[proposal.key] = trial
             self.asked, self._attempt = self.asked + 1, 0
             return
         self.duplicates, self._attempt = self.duplicates + 1, self._attempt + 1
-        self._optuna.tell(trial, asked.values, TrialState.FAIL if asked.values is None else None)
+        self._optuna.tell(trial, proposal.values, TrialState.FAIL if proposal.values is None else None)
 
     def _values(self, row: Row) -> list[float] | None:
-        """What the search maximises and minimises; None of a row that did not complete."""
+        """The objectives of a completed row; None for any other."""
         if row.outcome != "completed" or row.score is None or row.score != row.score:
             return None
         return [row.score, row.seconds][: len(self._objectives)]

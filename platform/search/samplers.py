@@ -1,7 +1,7 @@
-"""The samplers of budget.sampler. Each is made anew for every proposal from its seed and what the study knows.
+"""The samplers of budget.sampler. Each is made anew for every proposal from its seed and the study's trials so far.
 
-Whatever a sampler keeps to itself (the sequence number of QMC, the covariance of CMA-ES, the generations of NSGA-II)
-follows from the order of asks and ends, which the ledger has: see `Proposer.replay`.
+A sampler's own state (the sequence number of QMC, the covariance of CMA-ES, the generations of NSGA-II) follows from
+the order of proposals and ends, which is in the ledger: see `Proposer.replay`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from platform.search.distributions import distribution
 from platform.sweepfile import Study
 
 REMEMBERING = ("cmaes", "nsga2")
-"""Samplers that note something at a trial when it is asked; they are asked again when rows are fed to a new study."""
+"""Samplers that store something with a trial when it is proposed; they are asked again when a study is rebuilt."""
 
 STARTUP = 6
 """Trials before a model is fitted to them."""
@@ -72,7 +72,7 @@ class _Sequence(QMCSampler):
         self._position = max(0, number - 1)  # trial 0 is the defaults and takes no point
 
     def infer_relative_search_space(self, study: OptunaStudy, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {key: found for key, found in self._space.items() if not found.single()}
+        return {key: known for key, known in self._space.items() if not known.single()}
 
     def _find_sample_id(self, study: OptunaStudy, search_space: dict[str, BaseDistribution]) -> int:
         return self._position
@@ -81,9 +81,9 @@ class _Sequence(QMCSampler):
 class _Evolution(CmaEsSampler):
     """CMA-ES over the numbers that every trial has; choices and conditional parameters are drawn at random beside it.
 
-    Optuna's own space is what all trials so far have in common, and an optimiser of another dimension is left for ever
-    when that shrinks. Stopped trials count with their last value: a scheduler leaves few others, and only their ranks
-    matter.
+    Optuna's own space is what all trials so far have in common; when that shrinks, the optimiser of the larger
+    dimension is dropped for good. Stopped trials count with their last value: with a scheduler few others are left, and
+    only ranks matter.
     """
 
     def __init__(self, study: Study, seed: int) -> None:
@@ -92,4 +92,4 @@ class _Evolution(CmaEsSampler):
         self._space: dict[str, Any] = {key: distribution(range_) for key, range_ in numbers.items()}
 
     def infer_relative_search_space(self, study: OptunaStudy, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {key: found for key, found in self._space.items() if not found.single()}
+        return {key: known for key, known in self._space.items() if not known.single()}

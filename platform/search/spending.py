@@ -1,4 +1,4 @@
-"""Device-seconds of each study against what it was granted.
+"""Device-seconds of a study against its budget.
 
 A device-second is a second in which a trial trains or evaluates in its slot, whatever the slot consists of (resources:
 cpu, gpu); every trial of a sweep has the same slot, so every method is charged alike. Stopped, diverged and failed
@@ -13,37 +13,33 @@ trial, the defaults, always runs to its end, so that every method has something 
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 from platform.core.row import Row
 
 
 class Spending:
-    """What each study has spent, kept current by `note`. granted: seconds per study; None = not limited."""
+    """Device-seconds that one study has spent, kept current by `note`. granted: its budget; None = not limited."""
 
     def __init__(self, granted: float | None) -> None:
         self.granted = granted
-        self._studies: dict[str, float] = defaultdict(float)
+        self.spent = 0.0
         self._rows: dict[str, float] = {}
 
     def note(self, row: Row) -> None:
-        """A row of the search has gone on, or is known from an earlier run."""
+        """Charge what a row of the study has spent since it was last noted. Repeats are not charged."""
         if row.repeat:
             return
         spent = row.spent
-        self._studies[row.study] += spent - self._rows.get(row.key, 0.0)
+        self.spent += spent - self._rows.get(row.key, 0.0)
         self._rows[row.key] = spent
 
-    def of(self, study: str) -> float:
-        return self._studies[study]
-
-    def used_up(self, study: str) -> bool:
+    @property
+    def used_up(self) -> bool:
         """Whether the study may start no further trial."""
-        return self.granted is not None and self._studies[study] >= self.granted
+        return self.granted is not None and self.spent >= self.granted
 
     def ends(self, row: Row, seconds: float) -> bool:
-        """Whether a trial that now has trained `seconds` is to end here."""
+        """Whether a trial that has trained `seconds` ends at this evaluation."""
         if self.granted is None or row.repeat or row.number == 0:
             return False
         now = row.earlier + seconds - self._rows.get(row.key, 0.0)
-        return self._studies[row.study] + now >= self.granted
+        return self.spent + now >= self.granted

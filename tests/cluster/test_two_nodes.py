@@ -81,4 +81,4 @@ def test_a_sweep_runs_as_a_job_on_the_cluster(cluster: LocalCluster, tmp_path: P
     trials = pd.read_csv(table)
     assert len(trials) > 0, printed
     assert set(trials["outcome"]) <= {"completed", "pruned"}, printed
-    assert trials["selection_score"].notna().any()
+    assert trials["score"].notna().any()

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from platform.report import figures
-from platform.report import layer_figures as inside
+from platform.report import figures, layer_figures
 from tests.report.fake_sweep import FakeSweep
 
 PNG = b"\x89PNG"
@@ -60,8 +59,8 @@ def test_trust_in_labels_and_layers_are_drawn_where_trials_looked(tmp_path: Path
                 report["diag/weight_auroc"] = 0.8
     made = {str(p.relative_to(tmp_path / "f")) for p in figures.draw_all(sweep.info, rows, tmp_path / "f")}
     assert {"layers.png", "clid_mu/label_trust.png"} <= made and "fixmatch/label_trust.png" not in made
-    lines = inside.layers(sweep.info, rows, figures.STUDIES).axes[0].lines
+    lines = layer_figures.layers(sweep.info, rows, figures.STUDIES).axes[0].lines
     assert [line.get_label() for line in lines[:2]] == ["clid_mu", "fixmatch"]
     assert list(lines[0].get_ydata()) == [0.0, 0.1, 0.2]
-    spread, told = inside.label_trust(sweep.info, "clid_mu", rows[:12], figures.STUDIES).axes
+    spread, told = layer_figures.label_trust(sweep.info, "clid_mu", rows[:12], figures.STUDIES).axes
     assert [set(line.get_ydata()) for line in spread.lines] == [{0.5}, {0.5}] and len(told.lines) == 3

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from platform.core.row import Row, winner
-from platform.report import files
+from platform.report import trial_tables
 from platform.report.last_screen import print_last_screen
 from platform.report.leaderboard import leaderboard, retrain
 from platform.report.standings import Standing, mean, paired_difference, repeats, standings
@@ -128,7 +128,7 @@ def test_the_table_tells_repeats_apart_and_charges_every_attempt(tmp_path: Path)
     sweep = FakeSweep(tmp_path, repeats=1)
     rows = table(sweep, {("layermatch", 0): [0.6]})
     rows[0].earlier = 2.5
-    files.write_trials(tmp_path / "trials.csv", map(files.trial_record, rows))
+    trial_tables.write_trials(tmp_path / "trials.csv", map(trial_tables.trial_record, rows))
     records = list(csv.DictReader((tmp_path / "trials.csv").open()))
     assert [record["repeat"] for record in records] == ["0"] * 6 + ["1"]
     assert records[0]["seconds"] == "12.5" and records[-1]["seed"] == "10000"

@@ -16,7 +16,7 @@ from scipy import stats
 import platform.report
 from platform.core.events import SweepEnded, SweepStarted
 from platform.core.row import Row, winner
-from platform.report import files
+from platform.report import trial_tables
 from platform.report.leaderboard import leaderboard, retrain
 from platform.report.provenance import provenance
 from platform.report.results_folder import ResultsListener
@@ -40,12 +40,12 @@ def test_trials_csv_has_exactly_these_columns_and_every_trial(tmp_path: Path) ->
     with (tmp_path / "digits" / "trials.csv").open() as file:
         reader = csv.DictReader(file)
         records = list(reader)
-    head = "key method study seed outcome steps seconds selection_score test_accuracy".split()
+    head = "key method study seed outcome steps seconds score test_accuracy".split()
     head += "accumulate reason repeat parent".split()
     assert reader.fieldnames == [*head, "hp.centre_ema", "hp.train.lr", "hp.train.batch_size"]
     assert [(r["key"], r["study"], r["outcome"]) for r in records] == [(r.key, r.study, r.outcome) for r in rows]
     for record, row in zip(records, rows, strict=True):
-        assert record["selection_score"] == ("" if row.score is None else repr(row.score))
+        assert record["score"] == ("" if row.score is None else repr(row.score))
         assert float(record["hp.train.lr"]) == row.params["train.lr"]
 
 
@@ -53,8 +53,8 @@ def test_load_gives_both_tables(tmp_path: Path) -> None:
     _, rows = run(tmp_path / "digits")
     tables = platform.report.load(tmp_path / "digits")
     assert list(tables.trials["key"]) == [row.key for row in rows]
-    assert tables.trials["selection_score"].isna().sum() == sum(row.score is None for row in rows)
-    assert list(tables.curves.columns[:10]) == list(files.CURVE_COLUMNS)
+    assert tables.trials["score"].isna().sum() == sum(row.score is None for row in rows)
+    assert list(tables.curves.columns[:10]) == list(trial_tables.CURVE_COLUMNS)
     assert {"loss/labelled", "diag/utilisation"} <= set(tables.curves.columns)
     for row in rows:
         curve = tables.curves[tables.curves["key"] == row.key]
@@ -65,7 +65,7 @@ def test_load_gives_both_tables(tmp_path: Path) -> None:
 def test_a_key_that_looks_like_a_number_stays_a_word(tmp_path: Path) -> None:
     row = FakeSweep(tmp_path).row("fixmatch", 0, 0)
     row.key = "001234567890"
-    files.write_trials(tmp_path / "trials.csv", [files.trial_record(row)])
+    trial_tables.write_trials(tmp_path / "trials.csv", [trial_tables.trial_record(row)])
     assert platform.report.load(tmp_path).trials["key"][0] == "001234567890"
 
 
@@ -116,7 +116,7 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        files.replace(tmp_path / "a.csv", torn)
+        trial_tables.replace(tmp_path / "a.csv", torn)
     assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("a.csv", "old")]
 
 
@@ -129,7 +129,7 @@ def test_a_full_disk_during_the_sweep_does_not_end_it(tmp_path: Path, monkeypatc
     listener.handle(SweepStarted(sweep.info))
     row = sweep.rows()[0]
     with monkeypatch.context() as disk:
-        disk.setattr(files, "write_trials", full)
+        disk.setattr(trial_tables, "write_trials", full)
         sweep.end(row, listener)
     listener.handle(SweepEnded([row]))
     assert list(platform.report.load(sweep.folder).trials["key"]) == [row.key]

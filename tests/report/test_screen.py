@@ -12,8 +12,9 @@ from rich.console import Console
 from platform.core.durations import clock
 from platform.core.events import SweepEnded, SweepStarted, TrialEnded
 from platform.report.last_screen import print_last_screen
-from platform.report.screen import ScreenListener, first_line
+from platform.report.screen import ScreenListener
 from platform.report.sweep_progress import SweepProgress
+from platform.report.trial_text import first_line
 from tests.report.fake_sweep import TRACEBACK, FakeSweep
 
 

@@ -9,6 +9,7 @@ from platform import sweepfile
 from platform.core.ledger import Ledger
 from platform.core.row import Row
 from platform.runner.driver import Driver
+from platform.runner.messages import Progress
 from platform.training import selection
 
 SPACE = """
@@ -32,8 +33,8 @@ def load(folder: Path, text: str = SPACE, *overrides: str) -> sweepfile.Sweep:
 
 def driver(folder: Path, sweep: sweepfile.Sweep, *listeners: Any) -> Driver:
     rule = selection.get(sweep.select)
-    hashes = ("data", {study.index: f"labels{study.index}" for study in sweep.studies()})
-    return Driver(sweep, rule, Ledger(folder, sweep.resolved()), list(listeners), hashes)
+    labels = {(study.index, 0): f"labels{study.index}" for study in sweep.studies()}
+    return Driver(sweep, rule, Ledger(folder, sweep.resolved()), list(listeners), "data", labels)
 
 
 def report(row: Row, evaluation: int, score: float) -> dict[str, Any]:
@@ -45,15 +46,7 @@ def play(book: Driver, row: Row, scores: list[float], outcome: str | None = "com
     """Send a row's evaluations as Tune would; outcome None with an end = stopped by the scheduler."""
     for number, score in enumerate(scores, 1):
         last = number == len(scores)
-        book.reported(
-            row.key,
-            {
-                "report": report(row, number, score),
-                "outcome": outcome if last else None,
-                "error": "",
-                "done": last,
-            },
-        )
+        book.reported(Progress(row.key, [report(row, number, score)], outcome if last else None), last)
 
 
 def quality(row: Row) -> float:

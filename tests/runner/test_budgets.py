@@ -11,6 +11,7 @@ from platform.core.ledger import Ledger
 from platform.core.row import Row, winner
 from platform.report.standings import repeats
 from platform.runner.driver import Driver
+from platform.runner.messages import Progress
 from platform.sweepfile import Sweep
 from platform.training import selection
 from tests.runner.sweeps import SPACE, driver, load, play, play_all, quality, report
@@ -19,10 +20,10 @@ from tests.runner.sweeps import SPACE, driver, load, play, play_all, quality, re
 def labelled(folder: Path, sweep: Sweep) -> Driver:
     """A driver with a label plan for every repeat."""
     studies, budget = {study.index for study in sweep.studies()}, sweep.budget
-    hashes = ("data", {index: f"labels{index}" for index in studies})
-    again = {(i, r): f"labels{i}.{r}" for i in studies for r in range(1, budget.repeats + 1)}
+    labels = {(index, 0): f"labels{index}" for index in studies}
+    labels |= {(i, r): f"labels{i}.{r}" for i in studies for r in range(1, budget.repeats + 1)}
     rule = selection.get(sweep.select)
-    return Driver(sweep, rule, Ledger(folder, sweep.resolved()), [], hashes, again)
+    return Driver(sweep, rule, Ledger(folder, sweep.resolved()), [], "data", labels)
 
 
 def train(book: Driver, row: Row, evaluation: int, length: float, last: int = 4) -> None:
@@ -32,7 +33,7 @@ def train(book: Driver, row: Row, evaluation: int, length: float, last: int = 4)
     over = evaluation == last
     done = over or book.overspends(row.key, seconds)
     outcome = "completed" if over else None
-    book.reported(row.key, {"report": metrics, "outcome": outcome, "error": "", "done": done})
+    book.reported(Progress(row.key, [metrics], outcome), done)
 
 
 def spend(book: Driver, lengths: dict[str, float], slots: int = 1) -> list[Row]:
@@ -61,8 +62,9 @@ def test_every_method_is_granted_and_charged_the_same_seconds(tmp_path: Path, sl
     rows = spend(book, {"supervised": 0.5, "pseudo_label": 3.0}, slots)
     for study, length, most in (("supervised/0", 0.5, 15), ("pseudo_label/0", 3.0, 3)):
         mine = [row for row in rows if row.study == study]
-        assert book.spending.of(study) == pytest.approx(sum(row.spent for row in mine))
-        assert 30 <= book.spending.of(study) < 30 + slots * length  # one evaluation interval per slot at most
+        spent = book.studies[study].spending.spent
+        assert spent == pytest.approx(sum(row.spent for row in mine))
+        assert 30 <= spent < 30 + slots * length  # one evaluation interval per slot at most
         assert most <= len(mine) <= most + slots  # cheap trials are many, dear ones few
         assert {row.outcome for row in mine} <= {"completed", "pruned"}
     assert book.left() == 0 and book.next_row() is None
@@ -95,10 +97,10 @@ def test_what_the_ledger_says_was_spent_counts(tmp_path: Path) -> None:
     train(first, under_way, 1, 3.0)  # and the machine dies: 27 of 30 seconds are spent
     first.ledger.close()
     again = driver(tmp_path, sweep)
-    assert again.spending.of("supervised/0") == pytest.approx(27)
+    assert again.studies["supervised/0"].spending.spent == pytest.approx(27)
     rows = spend(again, {"supervised": 3.0})
     assert [(row.key, row.outcome, len(row.reports)) for row in rows] == [(under_way.key, "pruned", 2)]
-    assert again.spending.of("supervised/0") == pytest.approx(30)
+    assert again.studies["supervised/0"].spending.spent == pytest.approx(30)
     assert {row.outcome for row in again.close()} == {"completed", "pruned"}
     more = driver(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget={seconds: 45, scheduler: none}"))
     assert more.left() > 0 and len(spend(more, {"supervised": 3.0})) == 2
@@ -110,17 +112,17 @@ def test_failed_attempts_are_charged_also_in_another_run(tmp_path: Path) -> None
     row = first.next_row()
     assert row is not None
     train(first, row, 1, 3.0)
-    failed = {"report": row.reports[-1], "outcome": "failed", "error": "Traceback: boom", "done": True, "seconds": 5.0}
-    first.reported(row.key, failed)
-    assert (row.seconds, first.spending.of("supervised/0")) == (5.0, 5.0)  # also what followed its last evaluation
+    first.reported(Progress(row.key, row.reports[-1:], "failed", "Traceback: boom", seconds=5.0), done=True)
+    spent = first.studies["supervised/0"].spending.spent
+    assert (row.seconds, spent) == (5.0, 5.0)  # also what followed its last evaluation
     first.close()
     again = driver(tmp_path, sweep)
     second = again.next_row()
     assert second is not None and (second.key, second.earlier, second.spent) == (row.key, 5.0, 5.0)
     train(again, second, 1, 3.0)
-    assert (second.spent, again.spending.of("supervised/0")) == (8.0, 8.0)
+    assert (second.spent, again.studies["supervised/0"].spending.spent) == (8.0, 8.0)
     again.ledger.close()
-    assert driver(tmp_path, sweep).spending.of("supervised/0") == 8.0
+    assert driver(tmp_path, sweep).studies["supervised/0"].spending.spent == 8.0
 
 
 def test_a_failed_trial_of_a_study_without_seconds_is_not_tried_again(tmp_path: Path) -> None:
@@ -128,8 +130,7 @@ def test_a_failed_trial_of_a_study_without_seconds_is_not_tried_again(tmp_path: 
     first = driver(tmp_path, sweep)
     row = first.next_row()
     assert row is not None
-    failed = {"report": {}, "outcome": "failed", "error": "Traceback: boom", "done": True, "seconds": 4.0}
-    first.reported(row.key, failed)
+    first.reported(Progress(row.key, [], "failed", "Traceback: boom", seconds=4.0), done=True)
     first.close()
     again = driver(tmp_path, sweep)
     assert again.left() == 0 and again.rows[row.key].outcome == "failed"
@@ -176,7 +177,7 @@ def test_the_search_hears_nothing_of_repeats_and_is_not_charged_for_them(tmp_pat
     a, b = labelled(tmp_path / "a", with_repeats), labelled(tmp_path / "b", without)
     rows = play_all(a)
     assert facts([row for row in rows if not row.repeat]) == facts(play_all(b))
-    assert a.spending.of("supervised/0") == b.spending.of("supervised/0")
+    assert a.studies["supervised/0"].spending.spent == b.studies["supervised/0"].spending.spent
     more = load(tmp_path, SPACE, "budget={trials: 7, repeats: 2}")  # and goes on as if they had not been
     for book in (a, b):
         book.ledger.close()
@@ -195,8 +196,7 @@ def test_interrupted_anywhere_the_same_repeats_follow(tmp_path: Path, after: int
     done = play_all(first, limit=after)
     open_row = first.next_row()
     if open_row is not None:
-        book_report = {"report": report(open_row, 1, 0.5), "outcome": None, "error": "", "done": False}
-        first.reported(open_row.key, book_report)
+        first.reported(Progress(open_row.key, [report(open_row, 1, 0.5)]))
     first.ledger.close()
     again = labelled(tmp_path / "b", sweep)
     assert again.left() == 7 - len(done)

@@ -3,6 +3,7 @@
 import pytest
 
 from platform.core.row import Row
+from platform.runner.messages import Progress
 from tests.runner.sweeps import SPACE, driver, load, play, play_all
 
 
@@ -53,7 +54,7 @@ def test_interrupted_anywhere_and_continued_it_is_the_undisturbed_sweep(tmp_path
     open_row = first.next_row()  # the driver dies while this one runs, after one evaluation of it
     if open_row is not None:
         report = {"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}
-        first.reported(open_row.key, {"report": report, "outcome": None, "error": "", "done": False})
+        first.reported(Progress(open_row.key, [report]))
     first.ledger.close()
     again = driver(tmp_path / "b", sweep)
     rest = play_all(again)
@@ -99,9 +100,23 @@ def test_listeners_hear_every_event_in_order_and_the_ledger_hears_it_first(tmp_p
     assert other.outcome == "preempted" and heard[-1][0] == "SweepEnded"
 
 
+def test_every_event_is_in_the_ledger_when_the_listeners_get_it(tmp_path):
+    """Each exactly once, proposals included."""
+    lines = []
+
+    class Follower:
+        def handle(self, event):
+            lines.append((type(event).__name__, (tmp_path / "ledger.jsonl").read_text().count("\n") - 1))
+
+    book = driver(tmp_path, load(tmp_path), Follower())
+    play(book, book.next_row(), [0.1, 0.2])
+    book.close()
+    names = ["TrialProposed", "TrialStarted", "TrialReported", "TrialReported", "TrialEnded", "SweepEnded"]
+    assert lines == list(zip(names, [1, 2, 3, 4, 5, 5], strict=True))
+
+
 def fail(book, row: Row, outcome: str = "failed") -> None:
-    book.reported(row.key, {"report": {"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}, "outcome": None,
-                            "error": "", "done": False})  # fmt: skip
+    book.reported(Progress(row.key, [{"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}]))
     book.ended(row.key, outcome, "Traceback: boom" if outcome == "failed" else "")
 
 
@@ -152,8 +167,8 @@ def test_batches_that_were_split_are_noted_in_the_row_and_the_ledger(tmp_path):
     book.notify = said.append
     row = book.next_row()
     report = {"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}
-    book.reported(row.key, {"report": report, "outcome": None, "error": "", "done": False, "accumulate": 4})
-    book.reported(row.key, {"report": {}, "outcome": "completed", "error": "", "done": True, "accumulate": 4})
+    book.reported(Progress(row.key, [report], parts=4))
+    book.reported(Progress(row.key, outcome="completed", parts=4), done=True)
     assert row.accumulate == 4 and len(said) == 1 and "split in 4" in said[0]
     book.ledger.close()
     assert driver(tmp_path, load(tmp_path)).ledger.rows[row.key].accumulate == 4

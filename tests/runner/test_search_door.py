@@ -91,6 +91,6 @@ def test_two_objectives_give_a_front(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     front = pd.read_csv(tmp_path / "small" / "pareto.csv")
     assert 1 <= len(front) <= 6 and front.seconds.is_monotonic_increasing
-    assert front.selection_score.is_monotonic_increasing
+    assert front.score.is_monotonic_increasing
     assert f"Pareto front of fixmatch/0: {len(front)} trial" in done.stdout
     assert (tmp_path / "small" / "figures" / "pareto.png").exists()

@@ -44,7 +44,7 @@ def test_every_evaluation_and_the_true_end_reach_optuna(tmp_path):
     play(book, rows[1], [0.1, 0.15], None)
     play(book, rows[2], [0.1, float("nan")], "diverged")
     book.ended(rows[3].key, "failed", "boom")
-    trials = book._studies[0].proposer._optuna.trials[:4]
+    trials = book.studies["supervised/0"].queue.proposer._optuna.trials[:4]
     assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.FAIL]
     assert trials[0].value == 0.4 and trials[0].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
     assert trials[1].intermediate_values == {1: 0.1, 2: 0.15}  # stopped at its second evaluation, and known to be

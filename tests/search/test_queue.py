@@ -25,7 +25,8 @@ def test_the_next_row_is_asked_for_while_one_runs_and_does_not_know_its_result(t
     assert row is not None
     book.ask_ahead()
     play(book, row, [0.1, 0.2, 0.3, 0.4])
-    (queue,) = book._studies
+    (run,) = book.studies.values()
+    queue = run.queue
     assert [waiting.number for waiting in queue.waiting] == [1]  # before anybody asked for it
     kinds = [(event["event"], event["key"]) for event in events(tmp_path) if event["event"] in ("asked", "ended")]
     assert kinds == [("asked", row.key), ("asked", queue.waiting[0].key), ("ended", row.key)]
@@ -38,7 +39,7 @@ def test_one_row_is_asked_ahead_however_often_one_asks(tmp_path: Path) -> None:
     for _ in range(5):
         book.ask_ahead()
     book._collect()
-    assert sum(len(queue.waiting) for queue in book._studies) == 1
+    assert sum(len(run.queue.waiting) for run in book.studies.values()) == 1
     assert len([event for event in events(tmp_path) if event["event"] == "asked"]) == len(rows) + 1
 
 
@@ -53,7 +54,7 @@ def test_a_known_proposal_is_answered_with_its_values_and_counted(tmp_path: Path
     scores = {row.key: row.score for row in rows if row.outcome == "completed"}
     assert all(event["values"] in (None, [scores.get(event["key"])]) for event in again)
     assert any(event["values"] for event in again)
-    told = book._studies[0].proposer._optuna.trials
+    told = book.studies["supervised/0"].queue.proposer._optuna.trials
     answered = [t for t in told if t.state is TrialState.COMPLETE]
     assert len(answered) == len(scores) + sum(event["values"] is not None for event in again)
     book.close()
@@ -77,7 +78,7 @@ def test_two_objectives_are_told_and_the_winner_is_the_scores(tmp_path: Path) ->
         outcome = "diverged" if row.number == 3 else "completed"
         play(book, row, [quality(row)] * (2 + row.number % 3), outcome)
         rows.append(row)
-    trials = book._studies[0].proposer._optuna.trials
+    trials = book.studies["supervised/0"].queue.proposer._optuna.trials
     told = [trial.values for trial in trials]
     assert told == [None if row.number == 3 else [row.score, row.seconds] for row in rows]
     assert trials[3].state is TrialState.FAIL

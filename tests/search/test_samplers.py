@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from platform.core.row import Row
 from platform.runner.driver import Driver
+from platform.runner.messages import Progress
 from platform.sweepfile.schema import Budget
 from tests.runner.sweeps import driver, load, report
 
@@ -68,9 +69,8 @@ def _one_more(book: Driver, row: Row) -> None:
     last = number == (4 if fate == "completed" else 2)
     score = float("nan") if fate == "diverged" and last else worth(row) * number / 4
     outcome = fate if last and fate != "stopped" else None
-    result: dict[str, Any] = {"report": report(row, number, score), "outcome": outcome, "error": "", "done": last}
-    result["report"]["seconds"] = number * (1 + row.params["uratio"])
-    book.reported(row.key, result)
+    evaluation = report(row, number, score) | {"seconds": number * (1 + row.params["uratio"])}
+    book.reported(Progress(row.key, [evaluation], outcome), done=last)
 
 
 def facts(rows: list[Row]) -> list[tuple[str, int, str]]:

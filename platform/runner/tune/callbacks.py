@@ -15,6 +15,7 @@ from ray.tune.stopper import Stopper
 from platform.core.row import Row
 from platform.runner.driver import Driver
 from platform.runner.guards import signals
+from platform.runner.messages import Progress
 
 
 def payload(trial: TuneTrial) -> dict[str, Any]:
@@ -68,11 +69,17 @@ class EventCallback(Callback):
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Any, **_: Any) -> None:
         key = payload(trial)["key"]
+        progress = Progress(
+            key,
+            [report for report in result["report"] if report],
+            result["outcome"],
+            result["error"],
+            result.get("notice", ""),
+            int(result.get("accumulate", self._driver.rows[key].accumulate)),
+            result.get("seconds", 0.0),
+        )
         with kept(self._driver):
-            *before, last = result["report"]
-            for report in before:
-                self._driver.reported(key, {"report": report, "outcome": None, "error": "", "done": False})
-            self._driver.reported(key, result | {"report": last})
+            self._driver.reported(progress, result["done"])
         if self._driver.rows[key].outcome is not None:
             self._after_end(self._driver.rows[key])
 

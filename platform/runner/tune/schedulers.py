@@ -116,7 +116,7 @@ class Members:
         self._population.note(row.key, evaluation, score)
 
     def stops(self, row: Row, evaluation: int, score: float) -> bool:
-        if evaluation not in self._population.marks:
+        if evaluation not in self._population.milestones:
             return False
         self._states.take(row.key, evaluation)  # first: a score that is known has a state
         stops = self._population.judge(row.key, evaluation, score)
@@ -179,7 +179,9 @@ def _judge(driver: Driver, study: Study, states: BranchStates) -> Judge:
     if budget.scheduler == "median":
         return Median(budget.grace, maximise)
     if budget.scheduler == "pbt":
-        return Members(driver, driver.populations[study.id], states)
+        population = driver.studies[study.id].population
+        assert population is not None
+        return Members(driver, population, states)
     sign, several = 1 if maximise else -1, budget.scheduler == "hyperband"
     return Rungs(study, evaluations, budget.reduction_factor, budget.grace, sign, several)
 

@@ -1,4 +1,4 @@
-"""trials.csv and curves.parquet: the table as files, each replaced as a whole."""
+"""trials.csv and curves.parquet: rows and their evaluations as files, each replaced as a whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRIAL_COLUMNS = (
     "outcome",
     "steps",
     "seconds",
-    "selection_score",
+    "score",
     "test_accuracy",
     "accumulate",
     "reason",
@@ -43,7 +43,7 @@ _TEXT = ("key", "method", "study")
 
 
 def replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside `path` and move over it: a reader, or a kill, sees the old file or the new one."""
+    """Write beside `path` and rename: a reader, also after a kill, sees the old file or the new one."""
     with atomic(path, sync=False) as temporary:
         write(temporary)
 
@@ -61,7 +61,7 @@ def trial_record(row: Row) -> dict[str, Any]:
         "outcome": row.outcome,
         "steps": row.steps,
         "seconds": round(row.spent, 3),
-        "selection_score": row.score,
+        "score": row.score,
         "test_accuracy": row.test_accuracy,
         "accumulate": row.accumulate,
         "reason": row.reason,
@@ -83,13 +83,17 @@ def write_trials(path: Path, records: Iterable[dict[str, Any]]) -> None:
 
 
 def read_trials(path: Path) -> list[dict[str, Any]]:
-    """Records of an earlier session as text; empty cells left out. None of them where the file is not ours."""
+    """Records of an earlier session as text, without empty cells and unknown columns; none of any other file."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            records = [{k: v for k, v in record.items() if v != ""} for record in csv.DictReader(file) if record]
+            records = [{k: v for k, v in record.items() if _known(k) and v != ""} for record in csv.DictReader(file)]
     except (OSError, csv.Error, UnicodeDecodeError):
         return []
     return [record for record in records if "key" in record and "study" in record]
+
+
+def _known(column: str | None) -> bool:
+    return column in TRIAL_COLUMNS or (column or "").startswith("hp.")
 
 
 def curve_records(row: Row) -> list[dict[str, Any]]:
