@@ -11,6 +11,7 @@ from platform.sweepfile.checked_sweep import Study, Sweep
 from platform.sweepfile.compatibility import notes
 from platform.sweepfile.error_text import show
 from platform.sweepfile.schema import UNLIMITED
+from platform.sweepfile.space import condition_text
 
 MANY = 100
 """Trials whose forecast stands for that of any number more."""
@@ -95,9 +96,8 @@ def _space(study: Study) -> list[Any]:
         return [head]
     table = make_table("parameter", "range", "only where", "trial 0")
     for key, entry in study.space.items():
-        when = " and ".join(f"{other} is {' or '.join(map(str, values))}" for other, values in entry.when)
         start = _plain(study.start[key]) if key in study.start else "(not active)"
-        table.add_row(key, make_text(str(entry.range)), make_text(when), start)
+        table.add_row(key, make_text(str(entry.range)), make_text(condition_text(entry.when)), start)
     for key, value in study.fixed.items():
         table.add_row(key, "fixed", "", _plain(value))
     return [head, table]

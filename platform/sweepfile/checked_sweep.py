@@ -19,7 +19,8 @@ from platform.core.errors import Problem, UserError
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 from platform.sweepfile.error_text import parse, show
 from platform.sweepfile.schema import Budget, Resources, Retry, WatchSettings
-from platform.sweepfile.space import Given, MethodEntry, Space, SpaceEntry, is_active, settle
+from platform.sweepfile.settlement import settle, with_defaults_where_inert
+from platform.sweepfile.space import Given, MethodEntry, Space, SpaceEntry, is_active
 from platform.sweepfile.yaml_tree import dump
 
 __all__ = ["MethodEntry", "SpaceEntry", "Study", "Sweep"]
@@ -60,6 +61,7 @@ class Study:
             raise KeyError(f"{unknown[0]} is not searched by {self.id}; searched: {', '.join(self.space)}")
         active = {key: value for key, value in params.items() if self.is_active(key, params)}
         hyper = {**self.base.hyper, **{k: v for k, v in active.items() if not k.startswith("train.")}}
+        hyper = with_defaults_where_inert(self.method.cls, hyper)
         train = {k.removeprefix("train."): v for k, v in active.items() if k.startswith("train.")}
         return self.base.model_copy(
             update={
@@ -153,7 +155,8 @@ class Sweep:
 
     def _study(self, entry: MethodEntry, index: int) -> Study:
         given = self.given[entry.name]
-        space, notes = settle(given)
+        settled = settle(entry, given)
+        space, notes = settled.space, settled.notes
         seed = self.seed + index
         # The images that take part (data.limit, a drawn test set) are the sweep's: the driver opens one data set.
         seeds = {axis: derive_seed(self.seed if axis == "data" else seed, axis) for axis in AXES} | self.seeds

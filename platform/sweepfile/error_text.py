@@ -110,3 +110,8 @@ def field_value(model: type[BaseModel], name: str, value: Any) -> Any:
         return getattr(parse(model, {name: value}), name)
     except ValidationError:  # another field, or all together: judged when the whole is known
         return value
+
+
+def message_and_hint(error: ValueError) -> tuple[str, str]:
+    """The two arguments of a ValueError of these rooms; the hint may be missing."""
+    return (str(error.args[0]), str(error.args[1]) if len(error.args) > 1 else "")

@@ -111,8 +111,17 @@ class SweepFile(Settings):
     train: TrainSettings = Field(TrainSettings.model_validate({}), description="how one trial is trained")
     seed: int = Field(0, ge=0, description="study k uses seed + k on every axis but data")
     seeds: dict[Axis, Annotated[int, Field(ge=0)]] = Field({}, description="seeds of single axes, in all studies")
-    fixed: dict[str, Any] = Field({}, description="hyper-parameters held at a value: HYPER, METHOD.HYPER, train.FIELD")
-    search: dict[str, Any] = Field({}, description="hyper-parameters that are tuned: HYPER, METHOD.HYPER, train.FIELD")
+    fixed: dict[str, Any] = Field(
+        {},
+        description="hyper-parameters held at a value: HYPER, METHOD.HYPER, train.FIELD. One that acts only at some "
+        "values of another (python -m platform.catalog METHOD) is refused where it can never act",
+    )
+    search: dict[str, Any] = Field(
+        {},
+        description="hyper-parameters that are tuned: HYPER, METHOD.HYPER, train.FIELD. One that acts only at some "
+        "values of another (python -m platform.catalog METHOD) is searched only there, and refused where it can never "
+        "act",
+    )
     budget: Budget = Field(Budget.model_validate({}), description="how much is tried")
     select: str = Field("noisy_val_accuracy", description="the rule that picks a winner")
     resources: Resources = Field(Resources.model_validate({}), description="what a trial occupies")

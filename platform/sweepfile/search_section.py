@@ -1,14 +1,14 @@
-"""Reading `search` and `fixed`: which line speaks for which parameter of which method, ranges, conditions."""
+"""Reading `search` and `fixed`: which line speaks for which parameter of which method, values and ranges."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from methods.ranges import KINDS, Range, Value
+from methods.ranges import KINDS, Range
 from platform.core.errors import did_you_mean, nearest
 from platform.core.spec import TrainSettings
-from platform.sweepfile.error_text import show
+from platform.sweepfile.conditions import Chosen, leave_out_inert, read_conditions
+from platform.sweepfile.error_text import message_and_hint, show
 from platform.sweepfile.space import NOT_SEARCHED, Field, Given, MethodEntry, Space, SpaceEntry
 from platform.sweepfile.yaml_tree import Document, Path_
 
@@ -18,7 +18,7 @@ def read_spaces(document: Document, entries: list[MethodEntry], methods_known: b
 
     methods_known: whether all methods loaded; if not, a key that fits none may belong to one that did not.
     """
-    chosen = {entry.name: _choose(document, entry, entries, methods_known) for entry in entries}
+    chosen = {entry.name: _choose(document, entry) for entry in entries}
     _no_key_fits(document, entries, methods_known)
     given = {}
     for entry in entries:
@@ -31,14 +31,12 @@ def read_spaces(document: Document, entries: list[MethodEntry], methods_known: b
             elif (range_ := _read_range(document, path, field)) is not None:
                 space[key] = SpaceEntry(range_)
         keys = {key: path for key, (section, path) in chosen[entry.name].items() if section == "search"}
-        space = _read_conditions(document, entry, keys, space, fixed)
+        space = read_conditions(document, entry, keys, space, fixed)
         given[entry.name] = Given(space, fixed)
-    return given
+    return leave_out_inert(document, entries, chosen, given, methods_known)
 
 
-def _choose(
-    document: Document, entry: MethodEntry, entries: list[MethodEntry], methods_known: bool
-) -> dict[str, tuple[str, Path_]]:
+def _choose(document: Document, entry: MethodEntry) -> Chosen:
     """Which line speaks for each parameter of a method: METHOD.HYPER before HYPER, and never two alike."""
     best: dict[str, tuple[int, str, Path_]] = {}
     for section in ("fixed", "search"):
@@ -115,7 +113,7 @@ def _read_fixed(document: Document, path: Path_, key: str, field: Field, fixed: 
     try:
         fixed[key] = field.value(node.plain())
     except ValueError as error:
-        document.problem(path, *_two(error))
+        document.problem(path, *message_and_hint(error))
 
 
 def _read_range(document: Document, path: Path_, field: Field) -> Range | None:
@@ -145,7 +143,7 @@ def _read_range(document: Document, path: Path_, field: Field) -> Range | None:
     try:
         return make_range(kinds[0], node.data[kinds[0]].plain(), field)
     except ValueError as error:
-        document.problem((*path, kinds[0]), *_two(error))
+        document.problem((*path, kinds[0]), *message_and_hint(error))
         return None
 
 
@@ -176,104 +174,9 @@ def _allowed(field: Field, value: Any) -> Any:
     try:
         return field.value(value)
     except ValueError as error:
-        message, hint = _two(error)
+        message, hint = message_and_hint(error)
         raise ValueError(f"reaches values that are not allowed: {message}", hint) from None
-
-
-def _two(error: ValueError) -> tuple[str, str]:
-    return (str(error.args[0]), str(error.args[1]) if len(error.args) > 1 else "")
 
 
 def _plain(value: Any) -> bool:
     return isinstance(value, (int, float, str, bool))
-
-
-# -- conditions --------------------------------------------------------------------------------------------------------
-
-
-def _read_conditions(
-    document: Document, entry: MethodEntry, keys: dict[str, Path_], space: Space, fixed: dict[str, Any]
-) -> Space:
-    """`when:` of every searched parameter of a method; cycles are problems."""
-    result: Space = {}
-    for key, searched in space.items():
-        path = (*keys[key], "when")
-        node = document.node(path)
-        conditions = []
-        if node is not None and not isinstance(node.data, dict):
-            document.problem(
-                path, f"{show(node.plain())} is not a condition", "when: {OTHER: value} or {OTHER: [a, b]}"
-            )
-        elif node is not None:
-            for other in node.data:
-                condition = _read_condition(document, entry, (*path, other), keys, space, fixed)
-                conditions += [condition] if condition else []
-        result[key] = replace(searched, when=tuple(conditions))
-    for key in result:
-        cycle = _cycle(result, key)
-        if cycle:
-            document.problem((*keys[key], "when"), f"conditions in a circle: {' -> '.join(cycle)}")
-            result[key] = replace(result[key], when=())
-    return result
-
-
-def _read_condition(
-    document: Document,
-    entry: MethodEntry,
-    path: Path_,
-    keys: dict[str, Path_],
-    space: Space,
-    fixed: dict[str, Any],
-) -> tuple[str, tuple[Value, ...]] | None:
-    written = str(path[-1])
-    other = written.removeprefix(f"{entry.name}.")
-    fields = entry.fields()
-    if other not in fields:
-        hint = did_you_mean(other, [*keys, *fixed] or entry.hyper_keys())
-        document.problem(path, f"no such parameter of '{entry.name}'", hint)
-        return None
-    if other not in keys and other not in fixed:
-        if not document.bad("fixed", other) and not document.bad("fixed", f"{entry.name}.{other}"):
-            hint = f"search it too, or hold it below fixed:        (searched: {', '.join(keys)})"
-            document.problem(path, f"a condition on '{other}', which is neither searched nor fixed", hint)
-        return None
-    node = document.node(path)
-    assert node is not None
-    plain = node.plain()
-    values = []
-    for value in plain if isinstance(plain, list) else [plain]:
-        try:
-            values.append(fields[other].value(value))
-        except ValueError as error:
-            document.problem(path, *_two(error))
-            return None
-    if not values:
-        document.problem(path, "lists no value, so it never holds")
-        return None
-    if other in space and not _reachable(document, path, space[other].range, values):
-        return None
-    return (other, tuple(values))
-
-
-def _reachable(document: Document, path: Path_, range_: Range, values: list[Any]) -> bool:
-    if range_.kind in ("uniform", "log_uniform"):
-        document.problem(path, f"drawn from {range_}, so it is never exactly {show(values[0])}", "use a choice there")
-        return False
-    missed = [value for value in values if not range_.contains(value)]
-    if missed:
-        document.problem(path, f"never {show(missed[0])}: it is drawn from {range_}")
-    return not missed
-
-
-def _cycle(space: Space, start: str) -> list[str]:
-    """A way from `start` back to itself along conditions, or nothing."""
-
-    def follow(key: str, way: list[str]) -> list[str]:
-        for other, _ in space[key].when if key in space else ():
-            if other == start:
-                return [*way, start]
-            if other not in way and (found := follow(other, [*way, other])):
-                return found
-        return []
-
-    return follow(start, [start])

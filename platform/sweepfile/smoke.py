@@ -7,7 +7,8 @@ from typing import Any
 from platform.sweepfile.checked_sweep import Sweep
 from platform.sweepfile.compatibility import MEMBERS
 from platform.sweepfile.loading import load_plain
-from platform.sweepfile.space import MethodEntry
+from platform.sweepfile.settlement import settle
+from platform.sweepfile.space import Given, MethodEntry
 
 LIMITED = {"uratio": 1, "meta_batch_size": 8}
 """Hyper-parameters that decide how many images a step sees, where a method has them."""
@@ -29,7 +30,7 @@ def smoke(sweep: Sweep) -> Sweep:
     trials = MEMBERS if sweep.budget.scheduler == "pbt" else 2
     file["budget"] |= {"preset": None, "trials": trials, "seconds": None, "studies": 1, "repeats": repeats, "grace": 1}
     limits: dict[str, Any] = {"train.batch_size": 8, "train.warmup": 0}
-    limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(entry).items()}
+    limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(sweep, entry).items()}
     file["search"] = {key: value for key, value in file["search"].items() if key not in limits}
     file["fixed"] |= limits
     return load_plain(file, sweep.path)
@@ -41,8 +42,13 @@ def _is_local(source: str) -> bool:
     return SOURCES.get(source).local
 
 
-def _limits(entry: MethodEntry) -> dict[str, int]:
-    return {key: value for key, value in LIMITED.items() if key in entry.hyper_keys()}
+def _limits(sweep: Sweep, entry: MethodEntry) -> dict[str, int]:
+    """Those of LIMITED that the method has and that act in the sweep."""
+    limits = {key: value for key, value in LIMITED.items() if key in entry.hyper_keys()}
+    given = sweep.given[entry.name]
+    space = {key: searched for key, searched in given.space.items() if key not in limits}
+    inert = settle(entry, Given(space, given.fixed | limits)).inert
+    return {key: value for key, value in limits.items() if key not in inert}
 
 
 def _labels(labels: dict[str, Any], local: bool) -> dict[str, Any]:

@@ -247,6 +247,21 @@ def ranges(chosen: st.DrawFn, declared: Range) -> Any:
     return chosen(st.sampled_from(["auto", {declared.kind: [low, high]}]))
 
 
+def can_act(key: str, search: dict[str, Any], fixed: dict[str, Any]) -> bool:
+    """Whether the declared conditions of METHOD.KEY, and of what they are on, leave it a value at which it acts."""
+    name, _, hyper = key.partition(".")
+    if name == "train":
+        return True
+    cls = METHODS.get(name)
+    for other, values in cls.conditions().get(hyper, ()):
+        written = search.get(f"{name}.{other}")
+        drawn = cls.search_ranges()[other].arguments if written == "auto" else (written or {}).get("choice", ())
+        at = [fixed.get(f"{name}.{other}", cls.Hyper.model_fields[other].default)] if written is None else drawn
+        if not can_act(f"{name}.{other}", search, fixed) or not set(at) & set(values):
+            return False
+    return True
+
+
 @st.composite
 def sweeps(chosen: st.DrawFn) -> dict[str, Any]:
     """Sweep files that are right, as plain data."""
@@ -262,6 +277,7 @@ def sweeps(chosen: st.DrawFn) -> dict[str, Any]:
     noise = chosen(st.sampled_from([{}, {"noise": "symmetric", "rate": 0.4}, {"noise": "column:on"}]))
     fixed = {} if "layermatch" not in names else {"layermatch.selector": "fixed"}
     search = {key: value for key, value in search.items() if key not in fixed}
+    search = {key: value for key, value in search.items() if can_act(key, search, fixed)}
     return {
         "name": chosen(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")),
         "methods": names,
