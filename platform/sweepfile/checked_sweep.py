@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import inspect
 import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import methods
+from platform.core.code_hash import code_hash
 from platform.core.errors import Problem, UserError
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 from platform.sweepfile.error_text import parse, show
@@ -192,7 +187,7 @@ class Sweep:
             data=self.data,
             labels=self.labels,
             seeds=seeds,
-            code=code_hash(entry),
+            code=code_hash(entry.cls, entry.plugin_source),
         )
 
 
@@ -235,41 +230,3 @@ def _points(space: Space) -> int:
         else:
             count *= math.floor((range_.high - range_.low) / (range_.step or 1) + 1e-9) + 1
     return count
-
-
-# -- code --------------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def code_hash(entry: MethodEntry) -> str:
-    """12 hex digits of the method's source, of what it takes from other methods, of methods/base.py and methods/parts.
-
-    A changed part changes results, so it makes new rows.
-    """
-    folder = Path(methods.__file__).parent
-    texts = [entry.plugin_source or ""]
-    texts += [_source(module) for module in _modules(sys.modules[entry.cls.__module__])]
-    texts += [file.read_text() for file in [folder / "base.py", *sorted((folder / "parts").rglob("*.py"))]]
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-
-
-def _modules(module: ModuleType) -> list[ModuleType]:
-    """The module and the method files it takes something from, sorted by name."""
-    found: dict[str, ModuleType] = {}
-
-    def follow(here: ModuleType) -> None:
-        found[here.__name__] = here
-        for value in vars(here).values():
-            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if isinstance(name, str) and name.startswith("methods.") and name not in found and name in sys.modules:
-                follow(sys.modules[name])
-
-    follow(module)
-    return [found[name] for name in sorted(found)]
-
-
-def _source(module: ModuleType) -> str:
-    try:
-        return inspect.getsource(module)
-    except (OSError, TypeError):  # a plug-in file: its text is hashed already
-        return ""
