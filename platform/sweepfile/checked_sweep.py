@@ -13,8 +13,8 @@ from platform.core.code_hash import code_hash
 from platform.core.errors import Problem, UserError
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 from platform.sweepfile.error_text import parse, show
+from platform.sweepfile.resolved_space import resolve_space, with_defaults_where_inert
 from platform.sweepfile.schema import Budget, Resources, Retry, WatchSettings
-from platform.sweepfile.settlement import settle, with_defaults_where_inert
 from platform.sweepfile.space import Given, MethodEntry, Space, SpaceEntry, is_active
 from platform.sweepfile.yaml_tree import dump
 
@@ -92,7 +92,7 @@ class Sweep:
 
     @contextlib.contextmanager
     def locate(self) -> Iterator[None]:
-        """Problems that name a key (labels.per_class, data.path) and leave this block get the key's line."""
+        """Give problems that name a key (labels.per_class, data.path) and leave this block the key's line."""
         try:
             yield
         except UserError as error:
@@ -144,14 +144,14 @@ class Sweep:
         return self.seed + index + REPEAT_SEED * repeat
 
     def repeat_seeds(self, index: int, repeat: int) -> dict[str, int]:
-        """Its seeds by axis. Axes that `seeds` pins stay pinned."""
+        """The seeds of repeat 1, 2, ... by axis. Axes that `seeds` pins stay pinned."""
         seed = self.repeat_seed(index, repeat)
         return {axis: derive_seed(seed if axis in FRESH else self.seed, axis) for axis in AXES} | self.seeds
 
     def _study(self, entry: MethodEntry, index: int) -> Study:
         given = self.given[entry.name]
-        settled = settle(entry, given)
-        space, notes = settled.space, settled.notes
+        resolved = resolve_space(entry, given)
+        space, notes = resolved.space, resolved.notes
         seed = self.seed + index
         # The images that take part (data.limit, a drawn test set) are the sweep's: the driver opens one data set.
         seeds = {axis: derive_seed(self.seed if axis == "data" else seed, axis) for axis in AXES} | self.seeds
@@ -203,7 +203,7 @@ def _full(entry: MethodEntry, key: str) -> str:
 
 
 def _start(space: Space, base: TrialSpec) -> tuple[dict[str, Any], list[str]]:
-    """The defaults as a point of the space, and what had to be moved."""
+    """The defaults as a point of the space, and notes on those that had to be moved into their range."""
     start: dict[str, Any] = {}
     notes = []
     for key, entry in space.items():

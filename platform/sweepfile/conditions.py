@@ -9,30 +9,28 @@ from typing import TYPE_CHECKING, Any
 from methods.ranges import Range, Value
 from platform.core.errors import did_you_mean
 from platform.sweepfile.error_text import message_and_hint, show
-from platform.sweepfile.settlement import Exclusion, settle
+from platform.sweepfile.resolved_space import Exclusion, resolve_space
 from platform.sweepfile.space import Given, MethodEntry, Space
-from platform.sweepfile.yaml_tree import Document, Path_
+from platform.sweepfile.yaml_tree import Document, KeyPath
 
 if TYPE_CHECKING:
     from methods.types import Conditions
 
-Chosen = dict[str, tuple[str, Path_]]
-"""By parameter of a method: the section (search or fixed) and the line that speaks for it."""
+Chosen = dict[str, tuple[str, KeyPath]]
+"""By parameter of a method: the section (search or fixed) and the line that sets it."""
 
 
 def read_conditions(
-    document: Document, entry: MethodEntry, keys: dict[str, Path_], space: Space, fixed: dict[str, Any]
+    document: Document, entry: MethodEntry, keys: dict[str, KeyPath], space: Space, fixed: dict[str, Any]
 ) -> Space:
-    """`when:` of every searched parameter of a method; cycles are problems."""
+    """Read `when:` of every searched parameter of a method; circles are problems."""
     result: Space = {}
     for key, searched in space.items():
         path = (*keys[key], "when")
         node = document.node(path)
         conditions = []
         if node is not None and not isinstance(node.data, dict):
-            document.problem(
-                path, f"{show(node.plain())} is not a condition", "when: {OTHER: value} or {OTHER: [a, b]}"
-            )
+            document.report(path, f"{show(node.plain())} is not a condition", "when: {OTHER: value} or {OTHER: [a, b]}")
         elif node is not None:
             for other in node.data:
                 condition = _read_condition(document, entry, (*path, other), keys, space, fixed)
@@ -41,7 +39,7 @@ def read_conditions(
     for key in result:
         circle = _circle(result, entry.cls.conditions(), key) if result[key].when else []
         if circle:
-            document.problem((*keys[key], "when"), f"conditions in a circle: {' -> '.join(circle)}")
+            document.report((*keys[key], "when"), f"conditions in a circle: {' -> '.join(circle)}")
             result[key] = replace(result[key], when=())
     return result
 
@@ -49,8 +47,8 @@ def read_conditions(
 def _read_condition(
     document: Document,
     entry: MethodEntry,
-    path: Path_,
-    keys: dict[str, Path_],
+    path: KeyPath,
+    keys: dict[str, KeyPath],
     space: Space,
     fixed: dict[str, Any],
 ) -> tuple[str, tuple[Value, ...]] | None:
@@ -59,12 +57,12 @@ def _read_condition(
     fields = entry.fields()
     if other not in fields:
         hint = did_you_mean(other, [*keys, *fixed] or entry.hyper_keys())
-        document.problem(path, f"no such parameter of '{entry.name}'", hint)
+        document.report(path, f"no such parameter of '{entry.name}'", hint)
         return None
     if other not in keys and other not in fixed:
-        if not document.bad("fixed", other) and not document.bad("fixed", f"{entry.name}.{other}"):
+        if not document.has_problem("fixed", other) and not document.has_problem("fixed", f"{entry.name}.{other}"):
             hint = f"search it too, or hold it below fixed:        (searched: {', '.join(keys)})"
-            document.problem(path, f"a condition on '{other}', which is neither searched nor fixed", hint)
+            document.report(path, f"a condition on '{other}', which is neither searched nor fixed", hint)
         return None
     node = document.node(path)
     assert node is not None
@@ -74,34 +72,34 @@ def _read_condition(
         try:
             values.append(fields[other].value(value))
         except ValueError as error:
-            document.problem(path, *message_and_hint(error))
+            document.report(path, *message_and_hint(error))
             return None
     if not values:
-        document.problem(path, "lists no value, so it never holds")
+        document.report(path, "lists no value, so it never holds")
         return None
     if other in space and not _reachable(document, path, space[other].range, values):
         return None
     return (other, tuple(values))
 
 
-def _reachable(document: Document, path: Path_, range_: Range, values: list[Any]) -> bool:
+def _reachable(document: Document, path: KeyPath, range_: Range, values: list[Any]) -> bool:
     if range_.kind in ("uniform", "log_uniform"):
-        document.problem(path, f"drawn from {range_}, so it is never exactly {show(values[0])}", "use a choice there")
+        document.report(path, f"drawn from {range_}, so it is never exactly {show(values[0])}", "use a choice there")
         return False
     missed = [value for value in values if not range_.contains(value)]
     if missed:
-        document.problem(path, f"never {show(missed[0])}: it is drawn from {range_}")
+        document.report(path, f"never {show(missed[0])}: it is drawn from {range_}")
     return not missed
 
 
 def _circle(space: Space, declared: Conditions, start: str) -> list[str]:
-    """A way from `start` back to itself along conditions, the file's and the declared ones, or nothing."""
+    """Find a path from `start` back to itself along the file's and the declared conditions; [] = there is none."""
 
-    def follow(key: str, way: list[str]) -> list[str]:
+    def follow(key: str, path: list[str]) -> list[str]:
         for other in _depends_on(space, declared, key):
             if other == start:
-                return [*way, start]
-            if other not in way and (found := follow(other, [*way, other])):
+                return [*path, start]
+            if other not in path and (found := follow(other, [*path, other])):
                 return found
         return []
 
@@ -123,25 +121,25 @@ def leave_out_inert(
     given: dict[str, Given],
     methods_known: bool,
 ) -> dict[str, Given]:
-    """Judge what is searched or fixed and can never act, by what its method declares.
+    """Find what is searched or fixed and can never act, by what its method declares.
 
     A key that acts in none of the methods it is for is a problem, also where it is fixed at its default: the line says
     something that does not hold. A key without METHOD. that acts in some is left out for the others, with a note.
     """
-    acts: set[Path_] = set()
-    inert: dict[Path_, dict[str, tuple[str, list[Exclusion]]]] = {}
+    acts: set[KeyPath] = set()
+    inert: dict[KeyPath, dict[str, tuple[str, list[Exclusion]]]] = {}
     for entry in entries:
-        settled = settle(entry, given[entry.name])
+        resolved = resolve_space(entry, given[entry.name])
         for key, (_, path) in chosen[entry.name].items():
-            if key in settled.inert and _is_readable(document, entry, chosen[entry.name], given[entry.name], key):
-                inert.setdefault(path, {})[entry.name] = (key, settled.inert[key])
+            if key in resolved.inert and _is_readable(document, entry, chosen[entry.name], given[entry.name], key):
+                inert.setdefault(path, {})[entry.name] = (key, resolved.inert[key])
             else:
                 acts.add(path)
     result = dict(given)
     for path, where in inert.items():
         concerned = [entry for entry in entries if entry.name in where]
         if path not in acts and (methods_known or path[1] not in {key for key, _ in where.values()}):
-            _note_inert(document, path, concerned, chosen, where)
+            _report_inert(document, path, concerned, chosen, where)
             continue
         for entry in concerned:
             result[entry.name] = _without(result[entry.name], *where[entry.name])
@@ -149,38 +147,38 @@ def leave_out_inert(
 
 
 def _is_readable(document: Document, entry: MethodEntry, chosen: Chosen, given: Given, key: str) -> bool:
-    """Whether everything that the judgement of `key` rests on was read without a problem."""
+    """Whether `key` and all that its conditions depend on were read without a problem."""
     declared, ahead, seen = entry.cls.conditions(), [key], set[str]()
     while ahead:
         name = ahead.pop()
-        if name in chosen and document.bad(*chosen[name][1]):
+        if name in chosen and document.has_problem(*chosen[name][1]):
             return False
         seen.add(name)
         ahead += [other for other in _depends_on(given.space, declared, name) if other not in seen]
     return True
 
 
-def _note_inert(
+def _report_inert(
     document: Document,
-    path: Path_,
+    path: KeyPath,
     concerned: list[MethodEntry],
     chosen: Mapping[str, Chosen],
     where: Mapping[str, tuple[str, list[Exclusion]]],
 ) -> None:
-    """The problem of a key that acts nowhere: what excludes it and where that stands, and what would make it act."""
+    """Report a key that acts nowhere: what excludes it, the line of that, and what would make the key act."""
     reasons, advice = [], []
     for entry in concerned:
         key, exclusions = where[entry.name]
         prefix = f"{entry.name}: " if len(concerned) > 1 else ""
-        told = [f"{why} ({_place(document, chosen[entry.name], why.other)})" for why in exclusions]
-        reasons.append(prefix + ", ".join(told))
+        texts = [f"{why} ({_place(document, chosen[entry.name], why.other)})" for why in exclusions]
+        reasons.append(prefix + ", ".join(texts))
         command = f"python -m platform.catalog {entry.written}"
         advice.append(f"{prefix}it acts where {entry.acts_where(key)}        ({command})")
-    document.problem(path, f"can never act in this sweep: {'; '.join(reasons)}", "\n".join(advice))
+    document.report(path, f"can never act in this sweep: {'; '.join(reasons)}", "\n".join(advice))
 
 
 def _place(document: Document, chosen: Chosen, key: str) -> str:
-    return document.mark(chosen[key][1]).text if key in chosen else "its default"
+    return document.location(chosen[key][1]).text if key in chosen else "its default"
 
 
 def _without(given: Given, key: str, exclusions: list[Exclusion]) -> Given:

@@ -28,7 +28,7 @@ TRAIN_RANGES: dict[str, Range] = {
 """What `train.FIELD: auto` searches."""
 
 NOT_SEARCHED = ("steps", "evaluations", "eval_batch_size", "accumulate", "diagnostics")
-"""Training settings that are one for all trials: rungs and rows are compared at the same steps, and told alike."""
+"""Training settings that are the same for all trials, which are compared at the same steps."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class MethodEntry:
 
     @property
     def written(self) -> str:
-        """How a sweep file names it."""
+        """The method's name in a sweep file: a plug-in file's is its path."""
         return self.plugin_path or self.name
 
     def fields(self) -> dict[str, Field]:
@@ -74,7 +74,7 @@ class Field:
     declared: Range | None
 
     def value(self, written: Any) -> Any:
-        """Raises ValueError(message, hint)."""
+        """Convert a written value to the field's type. Raises ValueError(message, hint)."""
         return field_value(self.model, self.name, written)
 
     @property
@@ -140,7 +140,7 @@ def is_active(space: Mapping[str, SpaceEntry], key: str, params: Mapping[str, An
 
 
 def same_value(value: Any, values: tuple[Value, ...]) -> bool:
-    """Membership that tells True from 1."""
+    """Whether `value` is one of `values`; True is not 1."""
     return any(isinstance(v, bool) == isinstance(value, bool) and v == value for v in values)
 
 
@@ -153,6 +153,6 @@ def intersect(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
 
 
 def condition_text(conditions: Iterable[Condition]) -> str:
-    """As a person reads it: "centre_mode is attract or proto and view_agreement is true"."""
+    """Conditions as text: "centre_mode is attract or proto and view_agreement is true"."""
     shown = ((other, [show(value).strip("'") for value in values]) for other, values in conditions)
     return " and ".join(f"{other} is {' or '.join(values)}" for other, values in shown)

@@ -1,4 +1,4 @@
-"""The space of a study: conditions are decided or kept, and what can never act is told.
+"""Resolves the conditions of a study's space, and finds what can never act.
 
 A hyper-parameter has up to two conditions: the file's `when`, and the one that its method declares
 (`hyper(..., when=...)`). Both have to hold.
@@ -31,7 +31,7 @@ class Exclusion:
 
 
 @dataclass(frozen=True)
-class Settlement:
+class ResolvedSpace:
     """The space of a study: conditions on what is not searched are decided, parents come first.
 
     inert: of what is searched or fixed, the hyper-parameters that can never act by what their method declares.
@@ -43,8 +43,7 @@ class Settlement:
 
 
 def with_defaults_where_inert(cls: type[Method], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete hyper-parameters in which everything that does not act has its default: trials that differ in nothing
-    that acts are one trial."""
+    """Reset hyper-parameters that do not act to their defaults: identical trials then have identical values."""
     conditions, fields = cls.conditions(), hyper_fields(cls)
 
     def acts(key: str) -> bool:
@@ -53,13 +52,13 @@ def with_defaults_where_inert(cls: type[Method], values: Mapping[str, Any]) -> d
     return {key: value if acts(key) else fields[key].default for key, value in values.items()}
 
 
-def settle(entry: MethodEntry, given: Given) -> Settlement:
-    """Decide the conditions of a file (`when`) and those that the method declares.
+def resolve_space(entry: MethodEntry, given: Given) -> ResolvedSpace:
+    """Resolve the conditions of a file (`when`) and those that the method declares.
 
     A parameter whose own `when` does not hold is not searched, with a note. One that can never act by the method's
-    declaration is told in `inert`.
+    declaration is in `inert`.
     """
-    space, notes = _decide_written(given)
+    space, notes = _decide_file_conditions(given)
     declared = entry.cls.conditions()
     known = {key: found.default for key, found in entry.fields().items()} | given.fixed
     inert: dict[str, list[Exclusion]] = {}
@@ -73,7 +72,7 @@ def settle(entry: MethodEntry, given: Given) -> Settlement:
         empty = [other for other, values in intersect(_chain(space, key)) if not values]
         if key in declared and key not in inert and empty:
             inert[key] = [Exclusion(other, "has no value that all conditions allow") for other in empty]
-    return Settlement(_parents_first(space), [*given.notes, *notes], inert)
+    return ResolvedSpace(_parents_first(space), [*given.notes, *notes], inert)
 
 
 def _remaining(
@@ -105,7 +104,7 @@ def _remaining(
 
 
 def _drawn(range_: Range, values: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Those of `values` that the range gives; none of a continuous one, which never gives exactly one value."""
+    """The `values` that the range can give: none of a continuous one, which gives no single value."""
     if range_.kind == "choice":
         return tuple(value for value in range_.arguments if same_value(value, values))
     return () if range_.kind in ("uniform", "log_uniform") else tuple(v for v in values if range_.contains(v))
@@ -118,8 +117,8 @@ def _chain(space: Space, key: str) -> Iterable[Condition]:
         yield from _chain(space, other)
 
 
-def _decide_written(given: Given) -> tuple[Space, list[str]]:
-    """The space with the file's conditions on fixed parameters decided, and what a person should know."""
+def _decide_file_conditions(given: Given) -> tuple[Space, list[str]]:
+    """Decide the file's conditions on fixed parameters. Returns the space that is left, and notes."""
     space, notes = dict(given.space), []
     changed = True
     while changed:  # a dropped parameter may be the condition of another
