@@ -14,7 +14,7 @@ from platform.sweepfile.schema import UNLIMITED
 from platform.sweepfile.space import condition_text
 
 MANY = 100
-"""Trials whose forecast stands for that of any number more."""
+"""The most trials that a scheduler is simulated with; more of them change its forecast little."""
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -110,9 +110,9 @@ def _plain(value: Any) -> str:
 def _notes(
     sweep: Sweep, studies: list[Study], dataset: Dataset | None, plans: Mapping[int, LabelPlan] | None
 ) -> list[Any]:
-    """What a person should know, each thing once."""
-    said = ((study, (*study.notes, *notes(study, sweep.budget))) for study in studies)
-    lines = [f"{study.method.name}: {note}" for study, several in said for note in several]
+    """Notes on the sweep and its data, each once."""
+    notes_of = ((study, (*study.notes, *notes(study, sweep.budget))) for study in studies)
+    lines = [f"{study.method.name}: {note}" for study, several in notes_of for note in several]
     lines += dataset.notes if dataset else ()
     lines += [note for plan in (plans or {}).values() for note in plan.notes]
     unique = list(dict.fromkeys(lines))
