@@ -10,10 +10,11 @@ python -m platform.catalog diagnostics  what the curves' columns diag/NAME mean
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 
     from methods.ranges import Range
 
-SECTIONS = ("data", "labels", "train", "budget", "resources", "retry", "watch")
+COMMAND = "python -m platform.catalog"
+SETTINGS = ("data", "labels", "train", "budget", "resources", "retry", "watch")
+DIAGNOSTICS = "What trials find out about themselves: the columns diag/NAME."
+WRITTEN_NOISE = {
+    "none": "Labels as they are.",
+    "column:NAME": "The labels of a column of the data: real mistakes.",
+}
+"""Kinds of noise that are no plug-ins."""
 
 
 @dataclass(frozen=True)
@@ -35,57 +43,6 @@ class Line:
     section: str
     name: str
     summary: str
-
-
-def listing() -> list[Line]:
-    """Everything, by section. A plug-in that does not load is listed with the reason."""
-    import platform.training.selection as selection
-
-    lines = [Line("methods", name, _summary(lambda n=name: METHODS.get(n))) for name in METHODS.names()]
-    lines += [Line("data.source", name, _summary(lambda n=name: SOURCES.get(n))) for name in SOURCES.names()]
-    lines += [Line("labels.noise", name, _noise_summary(name)) for name in noise_kinds()]
-    lines += [Line("model", name, _module_summary(f"platform.models.{name}")) for name in MODELS.names()]
-    lines.append(Line("model", "timm:NAME", "Any classification model of the timm library."))
-    lines += [Line("select", name, selection.get(name).help) for name in RULES.names()]
-    lines.append(Line("curves", "diagnostics", "What trials find out about themselves: the columns diag/NAME."))
-    lines += [Line("settings", name, (_settings(name).__doc__ or "").partition("\n")[0]) for name in SECTIONS]
-    return lines
-
-
-def _noise_summary(name: str) -> str:
-    words = {
-        "none": "Labels as they are.",
-        "column:NAME": "The labels of a column of the data: real mistakes.",
-    }
-    return words.get(name) or _summary(lambda: NOISE.get(name))
-
-
-def _summary(load: Any) -> str:
-    try:
-        return _first_line(inspect.getdoc(load()))
-    except ImportError as error:
-        return f"does not load: {str(error).partition(chr(10))[0]}"
-
-
-def _module_summary(name: str) -> str:
-    """First line of a module's docstring, without importing it."""
-    import ast
-
-    try:
-        spec = importlib.util.find_spec(name)
-    except ImportError:
-        return ""
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return ""
-    with open(spec.origin, encoding="utf-8") as file:
-        return _first_line(ast.get_docstring(ast.parse(file.read())))
-
-
-def _first_line(doc: str | None) -> str:
-    """Of a docstring, without the name it may open with: the name stands beside it."""
-    line = (doc or "").partition("\n")[0]
-    head, colon, rest = line.partition(": ")
-    return rest if colon and head.isidentifier() and head.islower() else line
 
 
 @dataclass(frozen=True)
@@ -98,97 +55,182 @@ class Page:
     columns: tuple[str, ...] = ("key", "default", "allowed", "auto searches", "help")
 
 
+@dataclass(frozen=True)
+class Section:
+    """What can be named at one place of a sweep file.
+
+    names: what is listed. has: whether `page` knows a name, which may be more than is listed.
+    """
+
+    title: str
+    names: Callable[[], Iterable[str]]
+    summary: Callable[[str], str]
+    page: Callable[[str], Page]
+    has: Callable[[str], bool] | None = None
+
+    def holds(self, name: str) -> bool:
+        return name in self.names() if self.has is None else self.has(name)
+
+
+def sections() -> list[Section]:
+    """Every kind of thing that has a name, in the order of the listing."""
+    return [
+        Section("methods", METHODS.names, _summary_of(METHODS.get), _method_page, _is_method),
+        Section("data.source", SOURCES.names, _summary_of(SOURCES.get), _source_page),
+        Section("labels.noise", noise_kinds, _noise_summary, _noise_page),
+        Section("model", _models, _model_summary, _model_page, _is_model),
+        Section("select", RULES.names, _rule_summary, _rule_page),
+        Section("curves", lambda: ["diagnostics"], lambda _: DIAGNOSTICS, _diagnostics_page),
+        Section("settings", lambda: SETTINGS, lambda name: _first_line(_settings(name).__doc__), _settings_page),
+    ]
+
+
+def listing() -> list[Line]:
+    """Everything, by section. A plug-in that does not load is listed with the reason."""
+    return [Line(section.title, name, section.summary(name)) for section in sections() for name in section.names()]
+
+
 def page(name: str) -> Page:
     """The page of a name. Raises UserError where there is none, or where it does not load."""
-    import platform.training.selection as selection
-
+    known = sections()
     try:
-        if name.endswith(".py") or name in METHODS.names():
-            return _method_page(name)
-        if name in SOURCES.names():
-            cls = SOURCES.get(name)
-            return Page(
-                f"data source {name}", inspect.getdoc(cls) or "", [*_rows(cls.Options), *_rows(_settings("data"))]
-            )
+        for section in known:
+            if section.holds(name):
+                return section.page(name)
     except ImportError as error:
         reason, trace = getattr(error, "reason", str(error)), getattr(error, "trace", "")
         raise UserError(Problem(reason, where=name, hint=trace)) from error
-    if name in SECTIONS:
-        return _settings_page(name)
-    if name == "diagnostics":
-        return _diagnostics_page()
-    if name in RULES.names():
-        rule = selection.get(name)
-        doc = inspect.getdoc(sys.modules.get(f"platform.training.selection.{name}")) or rule.help
-        facts = f"{'larger' if rule.maximise else 'smaller'} is better; "
-        return Page(
-            f"selection rule {name}", f"{doc}\n\n{facts}{'needs' if rule.needs_truth else 'needs no'} true labels", []
-        )
-    if name in MODELS.names():
-        return Page(f"model {name}", _module_doc(f"platform.models.{name}"), [])
-    if name.startswith("timm:"):
-        import platform.models as models
+    valid = dict.fromkeys(name for section in known for name in section.names())
+    raise UserError(Problem(f"nothing is called '{name}'", hint=did_you_mean(name, list(valid), COMMAND)))
 
-        problem = models.check(name)
-        if problem:
-            raise UserError(problem)
-        return Page(f"model {name}", "of the timm library; features and head are split as the platform needs them", [])
-    if name in noise_kinds():
-        doc = _noise_summary(name) if name in ("none", "column:NAME") else inspect.getdoc(NOISE.get(name)) or ""
-        return Page(f"label noise {name}", doc, [])
-    valid = [
-        *METHODS.names(),
-        *SOURCES.names(),
-        *noise_kinds(),
-        *MODELS.names(),
-        *RULES.names(),
-        *SECTIONS,
-        "diagnostics",
-    ]
-    hint = did_you_mean(name, list(dict.fromkeys(valid)), "python -m platform.catalog")
-    raise UserError(Problem(f"nothing is called '{name}'", hint=hint))
+
+def _summary_of(load: Callable[[str], Any]) -> Callable[[str], str]:
+    """The first line of a plug-in's docstring, or why it does not load."""
+
+    def summary(name: str) -> str:
+        try:
+            return _first_line(inspect.getdoc(load(name)))
+        except ImportError as error:
+            return f"does not load: {str(error).partition(chr(10))[0]}"
+
+    return summary
+
+
+def _first_line(doc: str | None) -> str:
+    """Of a docstring, without the name it may open with: the name stands beside it."""
+    line = (doc or "").partition("\n")[0]
+    head, colon, rest = line.partition(": ")
+    return rest if colon and head.isidentifier() and head.islower() else line
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+def _is_method(name: str) -> bool:
+    return name.endswith(".py") or name in METHODS.names()
 
 
 def _method_page(name: str) -> Page:
     cls = METHODS.get(name)
     views = ", ".join(f"{stream}: {' + '.join(v)}" for stream, v in vars(cls.views).items() if v)
-    return Page(
-        f"method {name}",
-        f"{inspect.getdoc(cls) or ''}\n\nviews it sees: {views}",
-        _rows(cls.Hyper, cls.search_ranges()),
-    )
+    text = f"{inspect.getdoc(cls) or ''}\n\nviews it sees: {views}"
+    return Page(f"method {name}", text, _rows(cls.Hyper, cls.search_ranges(), _conditions(cls)))
 
 
-def _diagnostics_page() -> Page:
+def _conditions(cls: Any) -> dict[str, str]:
+    from platform.sweepfile.space import condition_text
+
+    return {key: f"acts where {condition_text(condition)}" for key, condition in cls.conditions().items()}
+
+
+def _source_page(name: str) -> Page:
+    cls = SOURCES.get(name)
+    return Page(f"data source {name}", inspect.getdoc(cls) or "", [*_rows(cls.Options), *_rows(_settings("data"))])
+
+
+def _noise_summary(name: str) -> str:
+    return WRITTEN_NOISE.get(name) or _summary_of(NOISE.get)(name)
+
+
+def _noise_page(name: str) -> Page:
+    return Page(f"label noise {name}", WRITTEN_NOISE.get(name) or inspect.getdoc(NOISE.get(name)) or "", [])
+
+
+def _models() -> list[str]:
+    return [*MODELS.names(), "timm:NAME"]
+
+
+def _is_model(name: str) -> bool:
+    return name.startswith("timm:") or name in MODELS.names()
+
+
+def _model_summary(name: str) -> str:
+    """The first line of the module's docstring, read without importing it: models import torch."""
+    if name.startswith("timm:"):
+        return "Any classification model of the timm library."
+    try:
+        spec = importlib.util.find_spec(f"{MODELS.package}.{name}")
+    except ImportError:
+        return ""
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return ""
+    with open(spec.origin, encoding="utf-8") as file:
+        return _first_line(ast.get_docstring(ast.parse(file.read())))
+
+
+def _model_page(name: str) -> Page:
+    if not name.startswith("timm:"):
+        return Page(f"model {name}", inspect.getdoc(MODELS.get(name)) or "", [])
+    import platform.models as models
+
+    problem = models.check(name)
+    if problem:
+        raise UserError(problem)
+    return Page(f"model {name}", "of the timm library; features and head are split as the platform needs them", [])
+
+
+def _rule_summary(name: str) -> str:
+    import platform.training.selection as selection
+
+    return selection.get(name).help
+
+
+def _rule_page(name: str) -> Page:
+    import platform.training.selection as selection
+
+    rule = selection.get(name)
+    doc = inspect.getdoc(sys.modules.get(f"{RULES.package}.{name}")) or rule.help
+    facts = f"{'larger' if rule.maximise else 'smaller'} is better; "
+    facts += f"{'needs' if rule.needs_truth else 'needs no'} true labels"
+    return Page(f"selection rule {name}", f"{doc}\n\n{facts}", [])
+
+
+def _diagnostics_page(name: str) -> Page:
     from platform.training.diagnostics import names
 
-    rows: list[tuple[str, ...]] = [(name, found.cost, found.text) for name, found in names.TABLE.items()]
-    return Page(
-        "diagnostics: columns diag/NAME of the curves", inspect.getdoc(names) or "", rows, ("name", "cost", "meaning")
-    )
+    rows: list[tuple[str, ...]] = [(column, found.cost, found.text) for column, found in names.TABLE.items()]
+    columns = ("name", "cost", "meaning")
+    return Page(f"{name}: columns diag/NAME of the curves", inspect.getdoc(names) or "", rows, columns)
 
 
 def _settings_page(name: str) -> Page:
     from platform.sweepfile.space import TRAIN_RANGES
 
     model = _settings(name)
-    return Page(
-        f"{name}: in a sweep file", inspect.getdoc(model) or "", _rows(model, TRAIN_RANGES if name == "train" else {})
-    )
+    rows = _rows(model, TRAIN_RANGES if name == "train" else {})
+    return Page(f"{name}: in a sweep file", inspect.getdoc(model) or "", rows)
 
 
 def _settings(name: str) -> type[BaseModel]:
-    from platform.sweepfile.loading import SECTIONS as MODELS
+    from platform.sweepfile.loading import SECTIONS
 
-    return MODELS[name]
-
-
-def _module_doc(name: str) -> str:
-    module = importlib.import_module(name)
-    return inspect.getdoc(module) or ""
+    return SECTIONS[name]
 
 
-def _rows(model: type[BaseModel], ranges: dict[str, Range] | None = None) -> list[tuple[str, ...]]:
+def _rows(
+    model: type[BaseModel], ranges: dict[str, Range] | None = None, conditions: dict[str, str] | None = None
+) -> list[tuple[str, ...]]:
+    """A row of each field. conditions: what its help says beside its description."""
     from pydantic_core import PydanticUndefined
 
     from platform.sweepfile.error_text import expectation, field_schema, show
@@ -200,7 +242,8 @@ def _rows(model: type[BaseModel], ranges: dict[str, Range] | None = None) -> lis
             "(needed)" if default is PydanticUndefined else "(none)" if default is None else show(default).strip("'")
         )
         found = (ranges or {}).get(key)
-        rows.append((key, shown, expectation(*field_schema(model, key)), str(found or ""), info.description or ""))
+        text = "; ".join(part for part in (info.description, (conditions or {}).get(key)) if part)
+        rows.append((key, shown, expectation(*field_schema(model, key)), str(found or ""), text))
     return rows
 
 
@@ -223,7 +266,7 @@ def show_listing(lines: Iterable[Line], terminal: bool) -> None:
         table.add_row(line.section if line.section != before else "", line.name, Text(line.summary))
         before = line.section
     Console().print(table)
-    print("python -m platform.catalog NAME shows hyper-parameters, options, ranges and the full text of one of them.")
+    print(f"{COMMAND} NAME shows hyper-parameters, options, ranges and the full text of one of them.")
 
 
 def show_page(found: Page, terminal: bool) -> None:
@@ -257,7 +300,7 @@ def _table(*columns: str) -> Any:
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0, or 2 where there is nothing of that name."""
     parser = argparse.ArgumentParser(
-        prog="python -m platform.catalog", description="What can be named in a sweep file.", epilog="example: fixmatch"
+        prog=COMMAND, description="What can be named in a sweep file.", epilog="example: fixmatch"
     )
     parser.add_argument("name", nargs="?", help="a method, source, noise, model, rule, section, or a plug-in file")
     options = parser.parse_args(argv)

@@ -48,6 +48,14 @@ def test_a_method_shows_its_hyper_parameters(capsys: pytest.CaptureFixture[str])
     assert {row[0] for row in rows if len(row) == 5} >= set(METHODS.get("layermatch").Hyper.model_fields)
 
 
+def test_a_method_says_where_a_hyper_parameter_acts(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "layermatch")
+    helps = {line.split("\t")[0]: line.split("\t")[-1] for line in out.splitlines()}
+    assert helps["gate_conflict"].endswith("; acts where gate_mode is conflict")
+    assert helps["centre_temperature"] == "proto: temperature; acts where centre_mode is proto or proto_rows"
+    assert "acts where" not in helps["lambda_u"]
+
+
 def test_a_source_shows_its_options(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "parquet")
     assert "path\t(needed)\t" in out

@@ -1,4 +1,4 @@
-"""What every method must keep to: `python -m platform.check NAME|FILE.py`, or a test of one's own:
+"""Checks that every method must pass: `python -m platform.check NAME|FILE.py`, or a test of one's own:
 
 from platform.conformance import MethodConformance
 
@@ -8,8 +8,8 @@ class TestMine(MethodConformance):
 
 from __future__ import annotations
 
-from platform.conformance import method_checks as quick  # noqa: F401  they enter their checks
-from platform.conformance import trial_checks as whole  # noqa: F401  they enter their checks
+import platform.conformance.method_checks
+import platform.conformance.trial_checks  # noqa: F401  importing them registers their checks
 from platform.conformance.pytest_class import MethodConformance
 from platform.conformance.suite import CHECKS, Check, Result, Subject, run
 

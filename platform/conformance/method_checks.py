@@ -1,4 +1,4 @@
-"""Checks that take milliseconds: on a toy model in double precision, or by reading."""
+"""Checks of a method that take milliseconds: on a toy model in double precision, or of its source."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _ends(span: Range) -> tuple[Any, ...]:
 
 
 def _first_problem(error: Exception) -> str:
-    """pydantic's complaint in one line."""
+    """pydantic's message in one line."""
     lines = [line.strip() for line in str(error).splitlines()]
     return lines[2].partition(" [type=")[0] if len(lines) > 2 else lines[0]
 
@@ -125,7 +125,7 @@ def state(subject: Subject) -> str | None:
 
 
 def _same(value: Any, other: Any) -> bool:
-    """NaN equals itself."""
+    """Whether two values of a state are equal, where NaN equals NaN."""
     if not isinstance(value, torch.Tensor):
         return True
     return value.shape == other.shape and bool(((value == other) | (value.isnan() & other.isnan())).all())
@@ -134,7 +134,7 @@ def _same(value: Any, other: Any) -> bool:
 @check("the same seed gives the same losses, whatever the global generators stand at")
 def determinism(subject: Subject) -> str | None:
     def losses(elsewhere: int) -> list[dict[str, float]]:
-        with _global_seed(elsewhere):
+        with _GlobalSeed(elsewhere):
             method = make_method(subject.cls, **subject.hyper())
             return train(method, ToyBatches(method), make_optimizer(method.model), last=10)
 
@@ -150,7 +150,7 @@ def determinism(subject: Subject) -> str | None:
 
 @check("neither building nor stepping draws from the global random generators")
 def own_generator(subject: Subject) -> str | None:
-    with _global_seed(1):
+    with _GlobalSeed(1):
         before = _global_states()
         method = make_method(subject.cls, **subject.hyper())
         built = _global_states()
@@ -164,8 +164,8 @@ def own_generator(subject: Subject) -> str | None:
     return None
 
 
-class _global_seed:
-    """Inside, the global generators start from `seed`; afterwards they are as they were."""
+class _GlobalSeed:
+    """Seeds the global generators inside a `with` block and restores their states afterwards."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed

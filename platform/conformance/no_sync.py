@@ -1,4 +1,4 @@
-"""Finds the operations that make a step wait for the device: what they return, or its shape, depends on values."""
+"""Detects operations that make a step wait for the device: their result, or its shape, depends on values."""
 
 from __future__ import annotations
 

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from platform.conformance import method_checks as quick  # noqa: F401  they enter their checks
-from platform.conformance import trial_checks as whole  # noqa: F401  they enter their checks
+import platform.conformance.method_checks
+import platform.conformance.trial_checks  # noqa: F401  importing them registers their checks
 from platform.conformance.suite import CHECKS, Subject, run
 
 __all__ = ["MethodConformance"]
 
 
 class MethodConformance:
-    """Subclass it in a test file and name the method. Its tests are called test_NAME, NAME as in platform.check."""
+    """Base of a test class that names a method; its tests are test_NAME, with the names of `platform.check --list`."""
 
     method: ClassVar[str]
 

@@ -1,7 +1,8 @@
-"""A suite of checks of a method: each has a name, says in plain words what fails, and what to do about it."""
+"""The suite of checks of a method: each check has a name, and says what fails and how to correct it."""
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -18,7 +19,7 @@ Status = Literal["ok", "failed", "skipped"]
 
 
 class Failed(Exception):
-    """A check that did not hold: what was seen, and what to do."""
+    """A check fails: what was observed, and how to correct it."""
 
     def __init__(self, message: str, advice: str) -> None:
         super().__init__(message)
@@ -26,7 +27,7 @@ class Failed(Exception):
 
 
 class Skipped(Exception):
-    """A check that says nothing here, with the reason."""
+    """A check does not apply, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,12 @@ class Subject:
 
     @classmethod
     def of(cls, name: str) -> Subject:
-        """By name or by path of a plug-in file. Raises UnknownPlugin or BrokenPlugin."""
+        """Find a method by name or by path of a plug-in file. Raises UnknownPlugin or BrokenPlugin."""
         found = METHODS.get(name)
-        module = __import__("sys").modules[found.__module__]
-        return cls(name, found, Path(module.__file__ or name))
+        return cls(name, found, Path(sys.modules[found.__module__].__file__ or name))
 
     def hyper(self, **values: Any) -> dict[str, Any]:
-        """`values`, and a low threshold where there is one: pseudo-labels play a part after a few steps."""
+        """`values`, and a low threshold where the method has one, so that pseudo-labels are used after a few steps."""
         fields = self.cls.Hyper.model_fields
         return ({"threshold": 0.6} if "threshold" in fields else {}) | {k: v for k, v in values.items() if k in fields}
 
@@ -74,18 +74,18 @@ CHECKS: dict[str, Check] = {}
 
 
 def check(what: str, quick: bool = True) -> Callable[[Callable[[Subject], str | None]], Callable[..., str | None]]:
-    """Enter a function into the suite under its own name. `what` is true of a method that passes."""
+    """Register a function in the suite under its own name. `what` is true of a method that passes."""
 
-    def enter(function: Callable[[Subject], str | None]) -> Callable[[Subject], str | None]:
+    def register(function: Callable[[Subject], str | None]) -> Callable[[Subject], str | None]:
         name = function.__name__
         CHECKS[name] = Check(name, what, function, quick)
         return function
 
-    return enter
+    return register
 
 
 def run(name: str, subject: Subject) -> Result:
-    """One check. What the method itself raises is a failure, told by the method's own lines."""
+    """Run one check. What the method itself raises is a failure, shown with the method's own lines."""
     found, begin = CHECKS[name], time.perf_counter()
     status: Status = "ok"
     message = advice = ""
@@ -102,7 +102,7 @@ def run(name: str, subject: Subject) -> Result:
 
 
 def own_lines(error: BaseException, file: Path) -> str:
-    """The error, and where the method's file stood on the way to it."""
+    """The error, and the last lines of the method's file in its traceback."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name]
     where = "".join(f"\n{file.name}:{f.lineno}: {f.line}" for f in frames[-2:])
     return f"{type(error).__name__}: {str(error).strip()}{where}"

@@ -120,19 +120,19 @@ def checkpoint(subject: Subject) -> str | None:
         first.save(Path(folder) / "trial.pt")
         second = trial(subject)
         second.load(Path(folder) / "trial.pt")
-    ours, theirs = ([dict(_comparable(report.metrics)) for report in t.reports()] for t in (second, first))
-    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+    resumed, undisturbed = ([dict(_comparable(report.metrics)) for report in t.reports()] for t in (second, first))
+    for number, (one, other) in enumerate(zip(resumed, undisturbed, strict=True)):
         for name in other:
-            if mine.get(name) != other[name]:
+            if one.get(name) != other[name]:
                 raise Failed(
-                    f"after a reload the evaluation {number + 1} has {name} {mine.get(name)} instead of {other[name]}",
+                    f"after a reload the evaluation {number + 1} has {name} {one.get(name)} instead of {other[name]}",
                     "what the method remembers between steps belongs into buffers, sub-modules or extra_state()",
                 )
     return None
 
 
 def _comparable(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
-    """By text: NaN, where nothing is known, equals itself. Speeds differ."""
+    """Metrics as text, so that NaN equals NaN; without the speed, which differs."""
     return ((name, str(value)) for name, value in metrics.items() if name != "images_per_second")
 
 

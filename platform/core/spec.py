@@ -11,6 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 AXES = ("data", "noise", "split", "init", "order", "search")
 """What has a seed of its own, so that methods meet the same splits, noise and initial weights."""
 
+TRAINING_VERSION = 1
+"""A part of every row's key. Raise it by hand whenever the same TrialSpec trains to other numbers than before: training
+loop, optimisers, schedules, evaluation, batches, augmentations or models changed, or a file in methods/ that methods
+get without importing it. Rows of before are then run anew. A method's own code needs no raise (core/code_hash.py)."""
+
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)

@@ -19,14 +19,14 @@ MOST_AT_ONCE = 4
 """Processes that measure side by side: more of them say no more about how trials slow each other down."""
 
 SECONDS = (1.0, 3.0)
-"""Spent on each method: the latter, or down to the former where there are many methods."""
+"""The least and the most that is spent on each method; less than the most where there are many methods."""
 
 PATIENCE = 120.0
 """Seconds for a process beyond what it is to measure: imports and data on a busy machine."""
 
 
 def calibrate(sweep: Sweep, slots: Slots) -> list[Cost]:
-    """What a trial of each method costs here with `slots.count` at once. A method that fails has only its error."""
+    """Measure what a trial of each method costs with `slots.count` at once. A method that fails has only its error."""
     low, high = SECONDS
     seconds = max(low, min(high, 30.0 / len(sweep.methods)))
     request = {"resolved": sweep.resolved(), "path": sweep.path, "device": slots.device}
@@ -35,9 +35,7 @@ def calibrate(sweep: Sweep, slots: Slots) -> list[Cost]:
     running = [_start(request | {"seed": seed}, slots) for seed in range(count)]
     patience = PATIENCE + 4 * seconds * len(sweep.methods)
     found = [cost for process in running for cost in _answer(process, patience)]
-    return [
-        _together(entry.name, [cost for cost in found if cost.method in (entry.name, "")]) for entry in sweep.methods
-    ]
+    return [_merged(entry.name, [cost for cost in found if cost.method in (entry.name, "")]) for entry in sweep.methods]
 
 
 def _start(request: dict[str, Any], slots: Slots) -> subprocess.Popen[str]:
@@ -64,8 +62,8 @@ def _answer(process: subprocess.Popen[str], patience: float) -> list[Cost]:
     return costs if process.returncode == 0 else [*costs, Cost("", last)]
 
 
-def _together(method: str, costs: list[Cost]) -> Cost:
-    """One cost of what the processes measured: all points, means of everything else."""
+def _merged(method: str, costs: list[Cost]) -> Cost:
+    """Merge the costs that the processes measured: all points, means of everything else."""
     good = [cost for cost in costs if cost.steps]
     if not good:
         error = next((cost.error for cost in costs if cost.error), "the measuring process failed")

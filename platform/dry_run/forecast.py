@@ -1,4 +1,4 @@
-"""What a sweep will take, from what its trials were measured to cost: seconds, the clock, the disk; with its doubt."""
+"""Forecasts what a sweep takes, from measured costs of its trials: device-seconds, wall time, disk, with intervals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BETWEEN = 0.25
 """Seconds from the end of a trial to the start of the next in its slot, beside building it."""
 
 DOUBT = 0.25
-"""Part of the time by which this machine may be slower or faster than in the few seconds that were measured."""
+"""Relative uncertainty of the machine's speed, which is measured for a few seconds only."""
 
 LEDGER_ROW, MLFLOW_ROW, MLFLOW_METRIC, CURVE_VALUE = 5_000, 10_000, 290, 6
 """Bytes: of a trial's lines in the ledger beside its evaluations, of a run in MLflow's sqlite file, of a metric there
@@ -44,7 +44,7 @@ FIGURES, MLFLOW_FILE, TABLES_FILE = 600_000, 800_000, 30_000
 
 @dataclass(frozen=True)
 class StudyForecast:
-    """Of one study, from what is in its ledger on. seconds and trial are device-seconds."""
+    """The forecast of what is left of one study. seconds and trial are device-seconds."""
 
     method: str
     trials: float  # still to run
@@ -67,7 +67,7 @@ class SweepForecast:
 
 
 def predict(sweep: Sweep, costs: Iterable[Cost], slots: int, done: Mapping[str, Row] | None = None) -> SweepForecast:
-    """Forecast of what is missing. done: rows of the ledger, by key."""
+    """Forecast what is left to run. done: rows of the ledger, by key."""
     of = {cost.method: cost for cost in costs}
     known = {name: cost for name, cost in of.items() if cost.steps}
     ended = [row for row in (done or {}).values() if row.outcome not in (None, "preempted")]
@@ -87,17 +87,17 @@ def predict(sweep: Sweep, costs: Iterable[Cost], slots: int, done: Mapping[str, 
 
 
 def _study(sweep: Sweep, study: Study, cost: Cost, ended: list[Row]) -> StudyForecast:
-    budget, mine = sweep.budget, [row for row in ended if row.study == study.id]
+    budget, own = sweep.budget, [row for row in ended if row.study == study.id]
     evaluations = len(evaluation_steps(sweep.train.steps, sweep.train.evaluations))
     trials = [sweep.train.steps * s + evaluations * e for s, e in zip(cost.steps, cost.evaluations, strict=True)]
     trial = fmean(trials) + cost.first
-    before = Counter(bool(row.repeat) for row in mine)
+    before = Counter(bool(row.repeat) for row in own)
     share, spread = _share(budget, min(MANY, study.trials), evaluations)
     left = float(max(0, study.trials - before[False]))
     if study.trials >= UNLIMITED:
         left = math.inf
     if budget.seconds is not None:
-        granted = max(0.0, budget.seconds - sum(row.spent for row in mine if not row.repeat))
+        granted = max(0.0, budget.seconds - sum(row.spent for row in own if not row.repeat))
         left = min(left, granted / (share * trial))
     seconds = left * share * trial
     slot = seconds + left * _beside(cost, share, sweep)
@@ -105,14 +105,14 @@ def _study(sweep: Sweep, study: Study, cost: Cost, ended: list[Row]) -> StudyFor
     points = stdev(trials) / trial if len(trials) > 1 else 0.5 * bool(study.space)
     doubt = math.hypot(points * math.sqrt(1 / len(trials) + 1 / max(1.0, left)), spread / share)
     if budget.seconds is not None and left < study.trials - before[False]:
-        doubt = 0.05  # the seconds are what they are
+        doubt = 0.05  # the budget itself fixes the seconds
     return StudyForecast(
         study.method.name, left, share, trial, seconds, slot, max(0, budget.repeats - before[True]), doubt
     )
 
 
 def _beside(cost: Cost, share: float, sweep: Sweep) -> float:
-    """Seconds of a slot that a trial does not count: building it, its checkpoints, what lies between two trials."""
+    """Seconds of a slot that are not part of a trial: building it, its checkpoints, the pause between two trials."""
     return BETWEEN + cost.begin + share * sweep.train.evaluations * cost.save
 
 
@@ -145,7 +145,7 @@ def _disk(sweep: Sweep, studies: list[StudyForecast], known: dict[str, Cost], sl
     return found
 
 
-# -- words -------------------------------------------------------------------------------------------------------------
+# -- text --------------------------------------------------------------------------------------------------------------
 
 
 def describe(sweep: Sweep, found: SweepForecast, slots: int, folder: Path, free: float, now: float) -> RenderableType:
@@ -171,12 +171,12 @@ def _at_once(slots: int) -> str:
 def _table(found: SweepForecast) -> RenderableType:
     table = make_table("method", "a whole trial", "trials", "of their steps", "search", "repeats")
     for method in dict.fromkeys(s.method for s in found.studies):
-        mine = [s for s in found.studies if s.method == method]
-        trials, repeats = sum(s.trials for s in mine), sum(s.repeats for s in mine)
-        share = fmean([s.share for s in mine])
-        seconds = sum(s.seconds for s in mine)
-        again = f"{repeats}: {seconds_(sum(s.repeats * s.trial for s in mine))}" if repeats else "none"
-        table.add_row(method, seconds_(mine[0].trial), f"{trials:.0f}", f"{share:.0%}", seconds_(seconds), again)
+        own = [s for s in found.studies if s.method == method]
+        trials, repeats = sum(s.trials for s in own), sum(s.repeats for s in own)
+        share = fmean([s.share for s in own])
+        seconds = sum(s.seconds for s in own)
+        again = f"{repeats}: {seconds_text(sum(s.repeats * s.trial for s in own))}" if repeats else "none"
+        table.add_row(method, seconds_text(own[0].trial), f"{trials:.0f}", f"{share:.0%}", seconds_text(seconds), again)
     return table
 
 
@@ -187,7 +187,7 @@ def _when(found: SweepForecast, now: float) -> str:
     end, low, high = (_moment(now + seconds, now) for seconds in (found.wall, found.low, found.high))
     end += f" ({low} to {high})" if low != high else ""
     return (
-        f"{seconds_(charged)} of training and evaluation. On the clock about {clock(found.wall)}, likely "
+        f"{seconds_text(charged)} of training and evaluation. On the clock about {clock(found.wall)}, likely "
         f"{clock(found.low)} to {clock(found.high)}; started now, it ends about {end}."
     )
 
@@ -198,13 +198,13 @@ def _moment(at: float, now: float) -> str:
     return time.strftime("%H:%M" if moment.tm_yday == today.tm_yday else "%a %d %b %H:%M", moment)
 
 
-def seconds_(value: float) -> str:
+def seconds_text(value: float) -> str:
     """0.42 s, 35 s, 1:05:00."""
     return f"{value:.2g} s" if value < 10 else f"{value:.0f} s" if value < 600 else clock(value)
 
 
 def size(count: float) -> str:
-    """Bytes as people read them."""
+    """Bytes as text: 950 B, 1.5 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"

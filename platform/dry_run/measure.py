@@ -1,4 +1,4 @@
-"""What a trial of each method costs: a few real steps, evaluations and a checkpoint, in a process like a worker.
+"""Measures what a trial of each method costs: a few steps, evaluations and a checkpoint, in a process like a worker's.
 
     python -m platform.dry_run.measure < request.json          one JSON line per method
 
@@ -49,19 +49,19 @@ class Cost:
 
 
 def measure(study: Study, data: Any, plan: Any, device: str, seconds: float, seed: int) -> Cost:
-    """Of trial 0 (seed 0) and as many others as fit into about `seconds`; of at least one."""
+    """Measure trial 0 (seed 0) and as many others as fit into about `seconds`; at least one."""
     from platform.training.trial import Trial
 
-    cost, chance, end = Cost(study.method.name), random.Random(seed), time.perf_counter() + seconds
+    cost, generator, end = Cost(study.method.name), random.Random(seed), time.perf_counter() + seconds
     for number in range(POINTS):
         if cost.steps and time.perf_counter() > end:
             break
         try:
-            params = study.start if number + seed == 0 else draw(study, chance)
+            params = study.start if number + seed == 0 else draw(study, generator)
             begin = time.perf_counter()
             trial = Trial(study.resolve(params), data, plan, study.method.cls, device=device)
             _measure_one(trial, cost, begin, seconds / 4)
-        except Exception as error:  # a point that its method refuses fails in the sweep, too
+        except Exception as error:  # a point that its method refuses also fails in the sweep
             cost.error = f"{type(error).__name__}: {error}"
     if cost.steps:
         cost.error = ""
@@ -69,9 +69,9 @@ def measure(study: Study, data: Any, plan: Any, device: str, seconds: float, see
 
 
 def _warm_up(studies: list[Study], data: Any, plan: Any, device: str) -> None:
-    """What is slow once in a process: first kernels, imports within them."""
+    """Do once what is slow only once in a process: first kernels, imports within them."""
     for study in studies[:1]:
-        with contextlib.suppress(Exception):  # whatever is wrong is said where it is measured
+        with contextlib.suppress(Exception):  # an error is reported where it is measured
             measure(study, data, plan, device, 0.0, 0)
 
 
@@ -79,12 +79,12 @@ def _measure_one(trial: Any, cost: Cost, begin: float, seconds: float) -> None:
     from platform.core.rungs import evaluation_steps
 
     last = trial.spec.train.steps
-    marks = evaluation_steps(last, trial.spec.train.evaluations)
+    places = evaluation_steps(last, trial.spec.train.evaluations)
     _timed_steps(trial, 0, 2)
     begun = time.perf_counter() - begin
     timed = [_timed_steps(trial, int(phase * last), count=0, seconds=seconds / len(PHASES)) for phase in PHASES]
     step = sum(took for _, took in timed) / max(1, sum(count for count, _ in timed))
-    first, (second, report) = _evaluation(trial, marks[0], step)[0], _evaluation(trial, marks[len(marks) // 2], step)
+    first, (second, report) = _evaluation(trial, places[0], step)[0], _evaluation(trial, places[len(places) // 2], step)
     cost.steps.append(step)
     cost.evaluations.append(second)
     cost.begin = max(0.0, begun - 2 * step)
@@ -118,27 +118,27 @@ def _timed_steps(trial: Any, at: int, count: int, seconds: float = 0.0) -> tuple
     return made, took
 
 
-def _evaluation(trial: Any, mark: int, step: float) -> tuple[float, dict[str, float]]:
-    """Seconds of the evaluation at `mark`, and what it reports."""
-    trial.step, trial.outcome = mark - 1, None
+def _evaluation(trial: Any, at: int, step: float) -> tuple[float, dict[str, float]]:
+    """Seconds of the evaluation at step `at`, and what it reports."""
+    trial.step, trial.outcome = at - 1, None
     start = time.perf_counter()
     report = next(trial.reports())
     return max(0.0, time.perf_counter() - start - step), {k: float(v) for k, v in report.metrics.items()}
 
 
-def draw(study: Study, chance: random.Random) -> dict[str, Any]:
+def draw(study: Study, generator: random.Random) -> dict[str, Any]:
     """A configuration as a random search proposes it."""
     params: dict[str, Any] = {}
     for key, entry in study.space.items():
         if study.is_active(key, params):
-            params[key] = _value(entry.range, chance)
+            params[key] = _value(entry.range, generator)
     return params
 
 
-def _value(range_: Range, chance: random.Random) -> Any:
+def _value(range_: Range, generator: random.Random) -> Any:
     if range_.kind == "choice":
-        return chance.choice(range_.arguments)
-    part = chance.random()
+        return generator.choice(range_.arguments)
+    part = generator.random()
     low, high = range_.low, range_.high
     value: Any = range_.nearest(low * (high / low) ** part if range_.log else low + part * (high - low))
     return int(value) if range_.integer else value

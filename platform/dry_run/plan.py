@@ -11,9 +11,10 @@ from platform.sweepfile.checked_sweep import Study, Sweep
 from platform.sweepfile.compatibility import notes
 from platform.sweepfile.error_text import show
 from platform.sweepfile.schema import UNLIMITED
+from platform.sweepfile.space import condition_text
 
 MANY = 100
-"""Trials whose forecast stands for that of any number more."""
+"""The most trials that a scheduler is simulated with; more of them change its forecast little."""
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -95,9 +96,8 @@ def _space(study: Study) -> list[Any]:
         return [head]
     table = make_table("parameter", "range", "only where", "trial 0")
     for key, entry in study.space.items():
-        when = " and ".join(f"{other} is {' or '.join(map(str, values))}" for other, values in entry.when)
         start = _plain(study.start[key]) if key in study.start else "(not active)"
-        table.add_row(key, make_text(str(entry.range)), make_text(when), start)
+        table.add_row(key, make_text(str(entry.range)), make_text(condition_text(entry.when)), start)
     for key, value in study.fixed.items():
         table.add_row(key, "fixed", "", _plain(value))
     return [head, table]
@@ -110,9 +110,9 @@ def _plain(value: Any) -> str:
 def _notes(
     sweep: Sweep, studies: list[Study], dataset: Dataset | None, plans: Mapping[int, LabelPlan] | None
 ) -> list[Any]:
-    """What a person should know, each thing once."""
-    said = ((study, (*study.notes, *notes(study, sweep.budget))) for study in studies)
-    lines = [f"{study.method.name}: {note}" for study, several in said for note in several]
+    """Notes on the sweep and its data, each once."""
+    notes_of = ((study, (*study.notes, *notes(study, sweep.budget))) for study in studies)
+    lines = [f"{study.method.name}: {note}" for study, several in notes_of for note in several]
     lines += dataset.notes if dataset else ()
     lines += [note for plan in (plans or {}).values() for note in plan.notes]
     unique = list(dict.fromkeys(lines))

@@ -1,4 +1,4 @@
-"""What the plan of a sweep is printed with. rich is imported when something is printed, not before."""
+"""Tables and text of the plan. rich is imported only when something is printed."""
 
 from __future__ import annotations
 

@@ -31,8 +31,10 @@ def retrain(info: SweepInfo, row: Row) -> str:
         entries = info.resolved.get("methods") or info.methods
         written = next((m for m in entries if m == row.method or m.endswith(f"/{row.method}.py")), row.method)
         words.append(f"methods=[{written}]")
-        given = info.resolved.get("fixed") or {}
-        fixed = {k: v for k, v in given.items() if k.startswith(("train.", f"{row.method}."))} | fixed
+    given = info.resolved.get("fixed") or {}
+    kept = {key: value for key, value in given.items() if key.startswith("train.") or _took(row, key, value)}
+    if len(info.methods) > 1 or len(kept) < len(given):
+        fixed = kept | fixed
         words.append("fixed={" + ", ".join(f"{name}: {_yaml(value)}" for name, value in fixed.items()) + "}")
     else:
         words += [f"fixed.{name}={_yaml(value)}" for name, value in fixed.items()]
@@ -46,6 +48,12 @@ def retrain(info: SweepInfo, row: Row) -> str:
     typed = redact(info.command).split(" ")
     end = next((i for i, word in enumerate(typed) if word.startswith("--")), len(typed))
     return " ".join([*typed[:end], *map(shlex.quote, words), *typed[end:]])  # argparse: options come last
+
+
+def _took(row: Row, key: str, value: Any) -> bool:
+    """Whether a fixed METHOD.HYPER is the row's own and acted there: what does not act has its default."""
+    method, _, hyper = key.partition(".")
+    return method == row.method and row.spec.hyper.get(hyper) == value
 
 
 def _full(row: Row, name: str) -> str:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import inspect
 import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import methods
+from platform.core.code_hash import code_hash
 from platform.core.errors import Problem, UserError
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
 from platform.sweepfile.error_text import parse, show
+from platform.sweepfile.resolved_space import resolve_space, with_defaults_where_inert
 from platform.sweepfile.schema import Budget, Resources, Retry, WatchSettings
-from platform.sweepfile.space import Given, MethodEntry, Space, SpaceEntry, is_active, settle
+from platform.sweepfile.space import Given, MethodEntry, Space, SpaceEntry, is_active
 from platform.sweepfile.yaml_tree import dump
 
 __all__ = ["MethodEntry", "SpaceEntry", "Study", "Sweep"]
@@ -60,6 +56,7 @@ class Study:
             raise KeyError(f"{unknown[0]} is not searched by {self.id}; searched: {', '.join(self.space)}")
         active = {key: value for key, value in params.items() if self.is_active(key, params)}
         hyper = {**self.base.hyper, **{k: v for k, v in active.items() if not k.startswith("train.")}}
+        hyper = with_defaults_where_inert(self.method.cls, hyper)
         train = {k.removeprefix("train."): v for k, v in active.items() if k.startswith("train.")}
         return self.base.model_copy(
             update={
@@ -95,7 +92,7 @@ class Sweep:
 
     @contextlib.contextmanager
     def locate(self) -> Iterator[None]:
-        """Problems that name a key (labels.per_class, data.path) and leave this block get the key's line."""
+        """Give problems that name a key (labels.per_class, data.path) and leave this block the key's line."""
         try:
             yield
         except UserError as error:
@@ -147,13 +144,14 @@ class Sweep:
         return self.seed + index + REPEAT_SEED * repeat
 
     def repeat_seeds(self, index: int, repeat: int) -> dict[str, int]:
-        """Its seeds by axis. Axes that `seeds` pins stay pinned."""
+        """The seeds of repeat 1, 2, ... by axis. Axes that `seeds` pins stay pinned."""
         seed = self.repeat_seed(index, repeat)
         return {axis: derive_seed(seed if axis in FRESH else self.seed, axis) for axis in AXES} | self.seeds
 
     def _study(self, entry: MethodEntry, index: int) -> Study:
         given = self.given[entry.name]
-        space, notes = settle(given)
+        resolved = resolve_space(entry, given)
+        space, notes = resolved.space, resolved.notes
         seed = self.seed + index
         # The images that take part (data.limit, a drawn test set) are the sweep's: the driver opens one data set.
         seeds = {axis: derive_seed(self.seed if axis == "data" else seed, axis) for axis in AXES} | self.seeds
@@ -189,7 +187,7 @@ class Sweep:
             data=self.data,
             labels=self.labels,
             seeds=seeds,
-            code=code_hash(entry),
+            code=code_hash(entry.cls, entry.plugin_source),
         )
 
 
@@ -205,7 +203,7 @@ def _full(entry: MethodEntry, key: str) -> str:
 
 
 def _start(space: Space, base: TrialSpec) -> tuple[dict[str, Any], list[str]]:
-    """The defaults as a point of the space, and what had to be moved."""
+    """The defaults as a point of the space, and notes on those that had to be moved into their range."""
     start: dict[str, Any] = {}
     notes = []
     for key, entry in space.items():
@@ -232,41 +230,3 @@ def _points(space: Space) -> int:
         else:
             count *= math.floor((range_.high - range_.low) / (range_.step or 1) + 1e-9) + 1
     return count
-
-
-# -- code --------------------------------------------------------------------------------------------------------------
-
-
-@functools.cache
-def code_hash(entry: MethodEntry) -> str:
-    """12 hex digits of the method's source, of what it takes from other methods, of methods/base.py and methods/parts.
-
-    A changed part changes results, so it makes new rows.
-    """
-    folder = Path(methods.__file__).parent
-    texts = [entry.plugin_source or ""]
-    texts += [_source(module) for module in _modules(sys.modules[entry.cls.__module__])]
-    texts += [file.read_text() for file in [folder / "base.py", *sorted((folder / "parts").rglob("*.py"))]]
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-
-
-def _modules(module: ModuleType) -> list[ModuleType]:
-    """The module and the method files it takes something from, sorted by name."""
-    found: dict[str, ModuleType] = {}
-
-    def follow(here: ModuleType) -> None:
-        found[here.__name__] = here
-        for value in vars(here).values():
-            name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            if isinstance(name, str) and name.startswith("methods.") and name not in found and name in sys.modules:
-                follow(sys.modules[name])
-
-    follow(module)
-    return [found[name] for name in sorted(found)]
-
-
-def _source(module: ModuleType) -> str:
-    try:
-        return inspect.getsource(module)
-    except (OSError, TypeError):  # a plug-in file: its text is hashed already
-        return ""

@@ -1,4 +1,4 @@
-"""Which samplers, objectives and schedulers go together with a space, and what a person should know of a pair."""
+"""Which samplers, objectives and schedulers go together with a space, with notes on those that do so in part."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from platform.sweepfile.schema import Budget, SweepFile
 from platform.sweepfile.yaml_tree import Document
 
 GP_TRIALS = 200
-"""Trials of a study at which a Gaussian process still answers within seconds."""
+"""The most trials of a study for which a Gaussian process proposes within seconds."""
 
 SEVERAL = ("nsga2", "tpe", "random", "qmc")
-"""Samplers that know what to do with two objectives, or need not."""
+"""Samplers that take two objectives."""
 
 QUANTILE = 0.25
-"""Population-based training: the worst quarter at a mark goes on from one of the best quarter."""
+"""Population-based training: at a milestone the worst quarter is replaced by children of the best quarter."""
 
 MEMBERS = 4
-"""Scores at a mark from which on its worst quarter is known."""
+"""The number of scores at a milestone from which on its worst quarter is determined."""
 
 TRAIN_IN_FLIGHT = ("train.lr", "train.weight_decay")
 """Training settings that act at every step: the rate is computed from it, the decay is in the optimiser's groups."""
@@ -31,33 +31,33 @@ def perturbable(study: Study) -> list[str]:
 
 
 def check_objectives(document: Document, file: SweepFile) -> None:
-    """What two objectives exclude."""
+    """Check what two objectives exclude."""
     budget, path = file.budget, ("budget", "objectives")
-    if document.bad("budget"):
+    if document.has_problem("budget"):
         return
     if len(set(budget.objectives)) < len(budget.objectives) or budget.objectives[0] != "score":
-        document.problem(path, f"{_list(budget.objectives)} is neither [score] nor [score, seconds]")
+        document.report(path, f"{_list(budget.objectives)} is neither [score] nor [score, seconds]")
     elif len(budget.objectives) == 2:
         if budget.scheduler != "none":
             message = f"a scheduler (here {budget.scheduler}) stops trials by the score alone"
-            document.problem(path, message, "write scheduler: none, or objectives: [score]")
+            document.report(path, message, "write scheduler: none, or objectives: [score]")
         if budget.sampler not in SEVERAL:
             message = f"{budget.sampler} searches for one objective"
-            document.problem(("budget", "sampler"), message, f"with objectives: [score, seconds]: {_list(SEVERAL)}")
+            document.report(("budget", "sampler"), message, f"with objectives: [score, seconds]: {_list(SEVERAL)}")
 
 
 def check_search(document: Document, sweep: Sweep) -> None:
-    """What a sampler or a scheduler needs of the spaces. After everything else: the studies have to be there."""
+    """Check what a sampler or a scheduler needs of the spaces. Last of all checks, since it needs the studies."""
     budget = sweep.budget
     studies = [study for study in sweep.studies() if study.index == 0 and study.space]
     if budget.sampler == "gp" and budget.most_trials > GP_TRIALS:
         message = f"gp is for at most {GP_TRIALS} trials per study, here are {budget.trials or 'any number'}"
-        document.problem(("budget", "sampler"), message, f"write trials: {GP_TRIALS}, or sampler: tpe")
+        document.report(("budget", "sampler"), message, f"write trials: {GP_TRIALS}, or sampler: tpe")
     for study in studies:
         if budget.sampler == "cmaes" and not _numbers(study):
             message = f"cmaes searches numbers that every trial has; {study.method.name} has none among "
             hint = "sampler: tpe, or qmc, takes choices and conditions"
-            document.problem(("budget", "sampler"), message + ", ".join(study.space), hint)
+            document.report(("budget", "sampler"), message + ", ".join(study.space), hint)
     if budget.scheduler == "pbt":
         _check_population(document, budget, studies)
 
@@ -68,19 +68,19 @@ def _check_population(document: Document, budget: Budget, studies: list[Study]) 
         if not perturbable(study):
             allowed = ", ".join([*TRAIN_IN_FLIGHT, *study.method.cls.in_flight])
             message = f"pbt has nothing to change in {study.method.name}: none of what is searched acts in flight"
-            document.problem(path, message, f"search one of {allowed}, or take scheduler: asha")
+            document.report(path, message, f"search one of {allowed}, or take scheduler: asha")
     if not studies:
-        document.problem(path, "pbt has nothing to change: nothing is searched", "write scheduler: none")
+        document.report(path, "pbt has nothing to change: nothing is searched", "write scheduler: none")
     if budget.trials is None or budget.trials < MEMBERS:
         message = f"pbt needs a population: budget.trials of {MEMBERS} or more, here {budget.trials or 'no number'}"
-        document.problem(path, message, "write trials: 16")
+        document.report(path, message, "write trials: 16")
     if budget.repeats:
         message = "a winner of pbt has changed its settings on its way, which a repeat on fresh seeds would not do"
-        document.problem(("budget", "repeats"), message, "write repeats: 0, and studies: 3 to see how it varies")
+        document.report(("budget", "repeats"), message, "write repeats: 0, and studies: 3 to see how it varies")
 
 
 def notes(study: Study, budget: Budget) -> list[str]:
-    """What the sampler does with this space that one would not expect of its name."""
+    """Notes on what the sampler does with this space that its name does not suggest."""
     if not study.space or study.trials < 2:
         return []
     found = []

@@ -1,4 +1,4 @@
-"""Validation in plain words: what a field takes, and what is wrong with a value."""
+"""Texts of validation errors: what a field takes, and what is wrong with a value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from platform.core.errors import nearest
 
 
 def show(value: Any) -> str:
-    """A value as a person wrote it."""
+    """A value as it is written in a sweep file."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -85,7 +85,7 @@ def wrong(value: Any, schema: dict[str, Any], definitions: dict[str, Any] | None
 
 
 def errors_of(model: type[BaseModel], data: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a pydantic model says against plain data, read as strictly as JSON: "4" is no number, true is no 1."""
+    """The errors of a pydantic model for plain data, read as strictly as JSON: "4" is no number, true is no 1."""
     try:
         model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
@@ -100,13 +100,18 @@ def parse(model: type[BaseModel], data: dict[str, Any]) -> Any:
 
 def field_value(model: type[BaseModel], name: str, value: Any) -> Any:
     """`value` as the field keeps it (1 becomes 1.0 in a float field). Raises ValueError(message, hint)."""
-    mine = [e for e in errors_of(model, {name: value}) if e["loc"][:1] == (name,)]
-    if mine and mine[0]["type"] in ("value_error", "assertion_error"):
-        raise ValueError(f"{show(value)}: {mine[0]['ctx']['error']}", "")
-    if mine:
+    own = [e for e in errors_of(model, {name: value}) if e["loc"][:1] == (name,)]
+    if own and own[0]["type"] in ("value_error", "assertion_error"):
+        raise ValueError(f"{show(value)}: {own[0]['ctx']['error']}", "")
+    if own:
         message, hint = wrong(value, *field_schema(model, name))
-        raise ValueError(message if message[-4:] != "not " else f"{show(value)}: {mine[0]['msg']}", hint)
+        raise ValueError(message if message[-4:] != "not " else f"{show(value)}: {own[0]['msg']}", hint)
     try:
         return getattr(parse(model, {name: value}), name)
     except ValidationError:  # another field, or all together: judged when the whole is known
         return value
+
+
+def message_and_hint(error: ValueError) -> tuple[str, str]:
+    """Message and hint of a ValueError(message, hint); the hint may be missing."""
+    return (str(error.args[0]), str(error.args[1]) if len(error.args) > 1 else "")

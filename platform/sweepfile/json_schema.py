@@ -1,4 +1,4 @@
-"""The JSON schema of sweep files, for editors: completion, help and red lines while one is written.
+"""The JSON schema of sweep files, for editors: completion, help and marked errors while one is written.
 
     python -m platform.sweepfile.json_schema --write
 
@@ -68,7 +68,7 @@ def _range() -> dict[str, Any]:
 
 
 def _nullable(part: dict[str, Any]) -> None:
-    """A section with nothing below it is empty, not wrong."""
+    """Allow a section with nothing below it: it is empty, not wrong."""
     if "$ref" in part:
         part["anyOf"] = [{"$ref": part.pop("$ref")}, {"type": "null"}]
     else:

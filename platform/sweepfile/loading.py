@@ -1,4 +1,4 @@
-"""A sweep file from its text to a checked `Sweep`: all problems in one answer, in line order."""
+"""Loads a sweep file into a checked `Sweep`, or raises one error with all its problems in line order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from platform.sweepfile.checked_sweep import Sweep
 from platform.sweepfile.error_text import errors_of, field_schema, parse, wrong
 from platform.sweepfile.schema import Budget, Resources, Retry, SweepFile, WatchSettings
 from platform.sweepfile.search_section import read_spaces
-from platform.sweepfile.yaml_tree import Document, Node, Path_, from_plain, read
+from platform.sweepfile.yaml_tree import Document, KeyPath, Node, from_plain, read
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSettings,
@@ -30,7 +30,7 @@ MAPPINGS = (*SECTIONS, "seeds", "fixed", "search")
 
 
 def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Sweep:
-    """The sweep of a file, with `key=value` overrides. Raises UserError with every problem found."""
+    """Load a file, with `key=value` overrides. Raises UserError with every problem found."""
     document = read(path)
     for position, override in enumerate(overrides):
         document.override(override, position)
@@ -38,7 +38,7 @@ def load(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Sweep
 
 
 def load_plain(data: dict[str, Any], path: str | Path = "sweep.yaml") -> Sweep:
-    """The sweep of plain values, as `Sweep.resolved()` gives them. Raises UserError."""
+    """Load plain values, as `Sweep.resolved()` gives them. Raises UserError."""
     return _load(from_plain(data, str(path)), Path(path))
 
 
@@ -53,7 +53,7 @@ def _load(document: Document, path: Path) -> Sweep:
     checks.check_labels(document, file.labels)
     checks.check_budget(document, file)
     compatibility.check_objectives(document, file)
-    document.check()
+    document.raise_problems()
     sweep = Sweep(
         path=document.file,
         name=file.name,
@@ -73,17 +73,17 @@ def _load(document: Document, path: Path) -> Sweep:
         given=given,
         lines=document.lines(),
     )
-    _values_together(document, sweep)
+    _check_combinations(document, sweep)
     compatibility.check_search(document, sweep)
-    document.check()
+    document.raise_problems()
     return sweep
 
 
 def _fill_in(document: Document, path: Path) -> None:
-    """A section with nothing below it is empty, one method is a list of one, a file is called as it is stored."""
+    """Complete the tree: an empty section is a mapping, one method a list of one, the default name that of the file."""
     sections = document.root.data
     if "methods" in sections and isinstance(sections["methods"].data, str):
-        sections["methods"].data = [Node(sections["methods"].data, sections["methods"].mark)]
+        sections["methods"].data = [Node(sections["methods"].data, sections["methods"].location)]
     for name in MAPPINGS:
         if name in sections and sections[name].data is None:
             sections[name].data = {}
@@ -92,7 +92,7 @@ def _fill_in(document: Document, path: Path) -> None:
 
 
 def _schema(document: Document) -> SweepFile:
-    """The settings. What is wrong is noted and left out, so that the rest can still be judged."""
+    """Validate the settings. A wrong value is reported and left out, so that the rest can still be checked."""
     data = copy.deepcopy(document.plain())
     for _ in range(100):
         errors = errors_of(SweepFile, data)
@@ -101,16 +101,16 @@ def _schema(document: Document) -> SweepFile:
         paths = []
         for error in errors:
             path = _existing(document, tuple(error["loc"]))
-            document.problem(path, *_words(document, path, error))
+            document.report(path, *_message_and_hint(document, path, error))
             paths.append(path)
         for path in sorted(set(paths), key=lambda p: [str(part).rjust(9) for part in p], reverse=True):
             _remove(data, path)
     return parse(SweepFile, data)
 
 
-def _existing(document: Document, loc: tuple[Any, ...]) -> Path_:
-    """The part of pydantic's path that is in the file: it also names the members of unions."""
-    path: Path_ = ()
+def _existing(document: Document, loc: tuple[Any, ...]) -> KeyPath:
+    """The part of pydantic's path that is in the file; pydantic's also names the members of unions."""
+    path: KeyPath = ()
     for part in loc:
         if document.node((*path, part)) is None:
             break
@@ -118,7 +118,7 @@ def _existing(document: Document, loc: tuple[Any, ...]) -> Path_:
     return path
 
 
-def _remove(data: Any, path: Path_) -> None:
+def _remove(data: Any, path: KeyPath) -> None:
     for part in path[:-1]:
         data = data[part]
     try:
@@ -127,7 +127,7 @@ def _remove(data: Any, path: Path_) -> None:
         pass
 
 
-def _words(document: Document, path: Path_, error: dict[str, Any]) -> tuple[str, str]:
+def _message_and_hint(document: Document, path: KeyPath, error: dict[str, Any]) -> tuple[str, str]:
     """Message and hint for one of pydantic's errors."""
     top, below = str(path[0]), [str(part) for part in path[1:]]
     section = SECTIONS.get(top) if below else None
@@ -156,10 +156,13 @@ def _words(document: Document, path: Path_, error: dict[str, Any]) -> tuple[str,
 _SEED = {"type": "integer", "minimum": 0}
 
 
-def _values_together(document: Document, sweep: Sweep) -> None:
-    for study in sweep.methods:
+def _check_combinations(document: Document, sweep: Sweep) -> None:
+    """Check that each method accepts its values taken together; a study cannot be built where it does not."""
+    for entry in sweep.methods:
         try:
-            list(s.resolve(s.start) for s in sweep.studies() if s.method is study)
+            for study in sweep.studies():
+                if study.method is entry:
+                    study.resolve(study.start)
         except ValidationError as error:
-            checks.taken_together(document, study, error)
-    document.check()
+            checks.report_combination(document, entry, error)
+    document.raise_problems()

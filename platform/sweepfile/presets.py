@@ -1,4 +1,4 @@
-"""What `budget.preset` stands for, and what an unwritten number of trials means.
+"""The values of `budget.preset`, and of a number of trials that is left out.
 
 A preset says how many rows a comparison has: trials, studies, repeats. It never touches a trial itself (steps, data),
 so a row of `quick` is a row of `paper` too: a sweep that was tried as `quick` and is then run as `paper` goes on in its
@@ -39,8 +39,8 @@ def fill(document: Document) -> None:
     if preset is not None and isinstance(preset.data, str):
         for key, value in PRESETS.get(preset.data, {}).items():
             there = entries.get(key)
-            if there is None or (preset.mark.typed and not there.mark.typed):
-                entries[key] = Node(value, preset.mark)
+            if there is None or (preset.location.typed and not there.location.typed):
+                entries[key] = Node(value, preset.location)
     seconds = entries.get("seconds")
     if seconds is not None and seconds.data is not None and "trials" not in entries:
-        entries["trials"] = Node(None, seconds.mark)
+        entries["trials"] = Node(None, seconds.location)

@@ -1,4 +1,4 @@
-"""What a sweep file may say: one pydantic model, from which the checks and the editors' JSON schema both come."""
+"""The form of a sweep file: one pydantic model, from which both the checks and the editors' JSON schema are made."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Budget(Settings):
 
     @property
     def per_study(self) -> str:
-        """As a person reads it: 16 trials or 600 device-seconds."""
+        """The budget of a study as text: 16 trials or 600 device-seconds."""
         trials = [] if self.trials is None else [f"{self.trials} trial{'s' * (self.trials != 1)}"]
         seconds = [] if self.seconds is None else [f"{self.seconds:,g} device-seconds"]
         return " or ".join([*trials, *seconds])
@@ -111,8 +111,17 @@ class SweepFile(Settings):
     train: TrainSettings = Field(TrainSettings.model_validate({}), description="how one trial is trained")
     seed: int = Field(0, ge=0, description="study k uses seed + k on every axis but data")
     seeds: dict[Axis, Annotated[int, Field(ge=0)]] = Field({}, description="seeds of single axes, in all studies")
-    fixed: dict[str, Any] = Field({}, description="hyper-parameters held at a value: HYPER, METHOD.HYPER, train.FIELD")
-    search: dict[str, Any] = Field({}, description="hyper-parameters that are tuned: HYPER, METHOD.HYPER, train.FIELD")
+    fixed: dict[str, Any] = Field(
+        {},
+        description="hyper-parameters held at a value: HYPER, METHOD.HYPER, train.FIELD. One that acts only at some "
+        "values of another (python -m platform.catalog METHOD) is refused where it can never act",
+    )
+    search: dict[str, Any] = Field(
+        {},
+        description="hyper-parameters that are tuned: HYPER, METHOD.HYPER, train.FIELD. One that acts only at some "
+        "values of another (python -m platform.catalog METHOD) is searched only there, and refused where it can never "
+        "act",
+    )
     budget: Budget = Field(Budget.model_validate({}), description="how much is tried")
     select: str = Field("noisy_val_accuracy", description="the rule that picks a winner")
     resources: Resources = Field(Resources.model_validate({}), description="what a trial occupies")
@@ -122,7 +131,7 @@ class SweepFile(Settings):
 
 
 def with_defaults(resolved: dict[str, Any]) -> dict[str, Any]:
-    """With the default of every setting that is not there: an older version did not know it, and did as it says now."""
+    """Add the default of every missing setting: a version without the setting did what its default says."""
     defaults = SweepFile.model_validate({}).model_dump(mode="json")
     found = defaults | resolved
     for name, section in defaults.items():

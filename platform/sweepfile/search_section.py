@@ -1,25 +1,25 @@
-"""Reading `search` and `fixed`: which line speaks for which parameter of which method, ranges, conditions."""
+"""Reads `search` and `fixed`: which line sets which parameter of which method, values and ranges."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from methods.ranges import KINDS, Range, Value
+from methods.ranges import KINDS, Range
 from platform.core.errors import did_you_mean, nearest
 from platform.core.spec import TrainSettings
-from platform.sweepfile.error_text import show
+from platform.sweepfile.conditions import Chosen, leave_out_inert, read_conditions
+from platform.sweepfile.error_text import message_and_hint, show
 from platform.sweepfile.space import NOT_SEARCHED, Field, Given, MethodEntry, Space, SpaceEntry
-from platform.sweepfile.yaml_tree import Document, Path_
+from platform.sweepfile.yaml_tree import Document, KeyPath
 
 
 def read_spaces(document: Document, entries: list[MethodEntry], methods_known: bool) -> dict[str, Given]:
-    """`search` and `fixed` of each method. Problems are noted in the document.
+    """Read `search` and `fixed` of each method. Problems are added to the document.
 
     methods_known: whether all methods loaded; if not, a key that fits none may belong to one that did not.
     """
-    chosen = {entry.name: _choose(document, entry, entries, methods_known) for entry in entries}
-    _no_key_fits(document, entries, methods_known)
+    chosen = {entry.name: _choose(document, entry) for entry in entries}
+    _report_unknown_keys(document, entries, methods_known)
     given = {}
     for entry in entries:
         space: Space = {}
@@ -31,16 +31,14 @@ def read_spaces(document: Document, entries: list[MethodEntry], methods_known: b
             elif (range_ := _read_range(document, path, field)) is not None:
                 space[key] = SpaceEntry(range_)
         keys = {key: path for key, (section, path) in chosen[entry.name].items() if section == "search"}
-        space = _read_conditions(document, entry, keys, space, fixed)
+        space = read_conditions(document, entry, keys, space, fixed)
         given[entry.name] = Given(space, fixed)
-    return given
+    return leave_out_inert(document, entries, chosen, given, methods_known)
 
 
-def _choose(
-    document: Document, entry: MethodEntry, entries: list[MethodEntry], methods_known: bool
-) -> dict[str, tuple[str, Path_]]:
-    """Which line speaks for each parameter of a method: METHOD.HYPER before HYPER, and never two alike."""
-    best: dict[str, tuple[int, str, Path_]] = {}
+def _choose(document: Document, entry: MethodEntry) -> Chosen:
+    """Find the line that sets each parameter of a method: METHOD.HYPER before HYPER, and never two alike."""
+    best: dict[str, tuple[int, str, KeyPath]] = {}
     for section in ("fixed", "search"):
         node = document.node((section,))
         for written in node.data if node and isinstance(node.data, dict) else {}:
@@ -50,8 +48,8 @@ def _choose(
                 continue
             known = best.get(key)
             if known and known[0] == level and known[1] != section:
-                other = document.mark(known[2]).text
-                document.problem(
+                other = document.location(known[2]).text
+                document.report(
                     (section, written),
                     f"searched and also fixed ({other})",
                     f"keep one of them: {section} or {known[1]}",
@@ -61,8 +59,8 @@ def _choose(
     return {key: (section, path) for key, (_, section, path) in best.items()}
 
 
-def _no_key_fits(document: Document, entries: list[MethodEntry], methods_known: bool) -> None:
-    """Note the keys that name nothing."""
+def _report_unknown_keys(document: Document, entries: list[MethodEntry], methods_known: bool) -> None:
+    """Report the keys that name nothing."""
     names = [entry.name for entry in entries]
     for section in ("fixed", "search"):
         node = document.node((section,))
@@ -74,83 +72,85 @@ def _no_key_fits(document: Document, entries: list[MethodEntry], methods_known: 
             elif owner is not None:
                 hyper = key.removeprefix(owner.name + ".")
                 if hyper not in owner.hyper_keys():
-                    _no_hyper(document, path, hyper, [owner], f"{owner.name}.")
+                    _report_unknown_hyper(document, path, hyper, [owner], f"{owner.name}.")
             elif any(key in entry.hyper_keys() for entry in entries) or not methods_known:
                 continue
             elif "." in key:
                 head = key.partition(".")[0]
                 hint = did_you_mean(head, names) if names else ""
-                document.problem(path, f"'{head}' is not one of this file's methods", hint)
+                document.report(path, f"'{head}' is not one of this file's methods", hint)
             else:
-                _no_hyper(document, path, key, entries)
+                _report_unknown_hyper(document, path, key, entries)
 
 
-def _no_hyper(document: Document, path: Path_, key: str, entries: list[MethodEntry], prefix: str = "") -> None:
+def _report_unknown_hyper(
+    document: Document, path: KeyPath, key: str, entries: list[MethodEntry], prefix: str = ""
+) -> None:
     valid = list(dict.fromkeys(k for entry in entries for k in entry.hyper_keys()))
     near_train = nearest(key, [*TrainSettings.model_fields])
     if not nearest(key, valid) and near_train:
-        document.problem(path, f"no such hyper-parameter of {_named(entries)}", f"did you mean: train.{near_train}")
+        document.report(path, f"no such hyper-parameter of {_named(entries)}", f"did you mean: train.{near_train}")
         return
     command = f"python -m platform.catalog {entries[0].written}" if len(entries) == 1 else "python -m platform.catalog"
     hint = did_you_mean(key, valid, command).replace("did you mean: ", f"did you mean: {prefix}")
-    document.problem(path, f"no such hyper-parameter of {_named(entries)}", hint)
+    document.report(path, f"no such hyper-parameter of {_named(entries)}", hint)
 
 
 def _named(entries: list[MethodEntry]) -> str:
     return ", ".join(f"'{entry.name}'" for entry in entries)
 
 
-def _check_train_key(document: Document, path: Path_, name: str) -> None:
+def _check_train_key(document: Document, path: KeyPath, name: str) -> None:
     if name in NOT_SEARCHED:
-        document.problem(path, "the same for all trials of a sweep", f"set it below train:, as `{name}: VALUE`")
+        document.report(path, "the same for all trials of a sweep", f"set it below train:, as `{name}: VALUE`")
     elif name not in TrainSettings.model_fields:
         valid = [f for f in TrainSettings.model_fields if f not in NOT_SEARCHED]
         hint = did_you_mean(name, valid).replace("did you mean: ", "did you mean: train.")
-        document.problem(path, "no such training setting", hint)
+        document.report(path, "no such training setting", hint)
 
 
-def _read_fixed(document: Document, path: Path_, key: str, field: Field, fixed: dict[str, Any]) -> None:
+def _read_fixed(document: Document, path: KeyPath, key: str, field: Field, fixed: dict[str, Any]) -> None:
     node = document.node(path)
     assert node is not None
     try:
         fixed[key] = field.value(node.plain())
     except ValueError as error:
-        document.problem(path, *_two(error))
+        document.report(path, *message_and_hint(error))
 
 
-def _read_range(document: Document, path: Path_, field: Field) -> Range | None:
-    """The range written at `path`, in the field's own types; None (and a problem) where it makes none."""
+def _read_range(document: Document, path: KeyPath, field: Field) -> Range | None:
+    """Read the range at `path`, in the field's own types; None (and a problem) where it makes none."""
     node = document.node(path)
     assert node is not None
     if node.data == "auto":
         if field.declared is None:
             example = "{uniform: [LOW, HIGH]}, {log_uniform: [LOW, HIGH]} or {choice: [A, B]}"
-            document.problem(path, "declares no range of its own for `auto`", f"write one: {example}")
+            document.report(path, "declares no range of its own for `auto`", f"write one: {example}")
         return field.declared
     if not isinstance(node.data, dict):
         hint = f"a range is {{uniform: [0.1, 0.9]}} or another of {', '.join(KINDS)}, or auto"
         hint += f"\nto hold it at a value, write it below fixed: {path[-1]}: {node.data}" if _plain(node.data) else ""
-        document.problem(path, f"{show(node.plain())} is not a range", hint)
+        document.report(path, f"{show(node.plain())} is not a range", hint)
         return None
     kinds = [key for key in node.data if key != "when"]
     unknown = [kind for kind in kinds if kind not in KINDS]
     for kind in unknown:
-        document.problem((*path, kind), "no such distribution", did_you_mean(kind, KINDS))
+        document.report((*path, kind), "no such distribution", did_you_mean(kind, KINDS))
     if unknown:
         return None
     if len(kinds) != 1:
         found = f"{len(kinds)} of them: {', '.join(kinds)}" if kinds else "none"
-        document.problem(path, f"takes exactly one distribution, got {found}", f"one of {', '.join(KINDS)}")
+        document.report(path, f"takes exactly one distribution, got {found}", f"one of {', '.join(KINDS)}")
         return None
     try:
         return make_range(kinds[0], node.data[kinds[0]].plain(), field)
     except ValueError as error:
-        document.problem((*path, kinds[0]), *_two(error))
+        document.report((*path, kinds[0]), *message_and_hint(error))
         return None
 
 
 def make_range(kind: str, arguments: Any, field: Field) -> Range:
-    """A range whose every end the field accepts. Raises ValueError(message, hint)."""
+    """Make a range whose every end the field accepts. Raises ValueError(message, hint)."""
     form = {"choice": "[A, B, ...]"}.get(kind, "[low, high, step]" if "quantised" in kind else "[low, high]")
     if not isinstance(arguments, list):
         raise ValueError(f"takes {form}, got {show(arguments)}", "")
@@ -176,104 +176,9 @@ def _allowed(field: Field, value: Any) -> Any:
     try:
         return field.value(value)
     except ValueError as error:
-        message, hint = _two(error)
+        message, hint = message_and_hint(error)
         raise ValueError(f"reaches values that are not allowed: {message}", hint) from None
-
-
-def _two(error: ValueError) -> tuple[str, str]:
-    return (str(error.args[0]), str(error.args[1]) if len(error.args) > 1 else "")
 
 
 def _plain(value: Any) -> bool:
     return isinstance(value, (int, float, str, bool))
-
-
-# -- conditions --------------------------------------------------------------------------------------------------------
-
-
-def _read_conditions(
-    document: Document, entry: MethodEntry, keys: dict[str, Path_], space: Space, fixed: dict[str, Any]
-) -> Space:
-    """`when:` of every searched parameter of a method; cycles are problems."""
-    result: Space = {}
-    for key, searched in space.items():
-        path = (*keys[key], "when")
-        node = document.node(path)
-        conditions = []
-        if node is not None and not isinstance(node.data, dict):
-            document.problem(
-                path, f"{show(node.plain())} is not a condition", "when: {OTHER: value} or {OTHER: [a, b]}"
-            )
-        elif node is not None:
-            for other in node.data:
-                condition = _read_condition(document, entry, (*path, other), keys, space, fixed)
-                conditions += [condition] if condition else []
-        result[key] = replace(searched, when=tuple(conditions))
-    for key in result:
-        cycle = _cycle(result, key)
-        if cycle:
-            document.problem((*keys[key], "when"), f"conditions in a circle: {' -> '.join(cycle)}")
-            result[key] = replace(result[key], when=())
-    return result
-
-
-def _read_condition(
-    document: Document,
-    entry: MethodEntry,
-    path: Path_,
-    keys: dict[str, Path_],
-    space: Space,
-    fixed: dict[str, Any],
-) -> tuple[str, tuple[Value, ...]] | None:
-    written = str(path[-1])
-    other = written.removeprefix(f"{entry.name}.")
-    fields = entry.fields()
-    if other not in fields:
-        hint = did_you_mean(other, [*keys, *fixed] or entry.hyper_keys())
-        document.problem(path, f"no such parameter of '{entry.name}'", hint)
-        return None
-    if other not in keys and other not in fixed:
-        if not document.bad("fixed", other) and not document.bad("fixed", f"{entry.name}.{other}"):
-            hint = f"search it too, or hold it below fixed:        (searched: {', '.join(keys)})"
-            document.problem(path, f"a condition on '{other}', which is neither searched nor fixed", hint)
-        return None
-    node = document.node(path)
-    assert node is not None
-    plain = node.plain()
-    values = []
-    for value in plain if isinstance(plain, list) else [plain]:
-        try:
-            values.append(fields[other].value(value))
-        except ValueError as error:
-            document.problem(path, *_two(error))
-            return None
-    if not values:
-        document.problem(path, "lists no value, so it never holds")
-        return None
-    if other in space and not _reachable(document, path, space[other].range, values):
-        return None
-    return (other, tuple(values))
-
-
-def _reachable(document: Document, path: Path_, range_: Range, values: list[Any]) -> bool:
-    if range_.kind in ("uniform", "log_uniform"):
-        document.problem(path, f"drawn from {range_}, so it is never exactly {show(values[0])}", "use a choice there")
-        return False
-    missed = [value for value in values if not range_.contains(value)]
-    if missed:
-        document.problem(path, f"never {show(missed[0])}: it is drawn from {range_}")
-    return not missed
-
-
-def _cycle(space: Space, start: str) -> list[str]:
-    """A way from `start` back to itself along conditions, or nothing."""
-
-    def follow(key: str, way: list[str]) -> list[str]:
-        for other, _ in space[key].when if key in space else ():
-            if other == start:
-                return [*way, start]
-            if other not in way and (found := follow(other, [*way, other])):
-                return found
-        return []
-
-    return follow(start, [start])

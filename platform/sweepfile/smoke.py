@@ -1,4 +1,4 @@
-"""The smallest run of a sweep that goes through every part: a minute, whatever the file asks for."""
+"""Shrinks a sweep to the smallest one that runs every part of it, in about a minute."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from platform.sweepfile.checked_sweep import Sweep
 from platform.sweepfile.compatibility import MEMBERS
 from platform.sweepfile.loading import load_plain
-from platform.sweepfile.space import MethodEntry
+from platform.sweepfile.resolved_space import resolve_space
+from platform.sweepfile.space import Given, MethodEntry
 
 LIMITED = {"uratio": 1, "meta_batch_size": 8}
 """Hyper-parameters that decide how many images a step sees, where a method has them."""
@@ -16,7 +17,8 @@ EMBEDDED = "digits"
 
 
 def smoke(sweep: Sweep) -> Sweep:
-    """Same methods and search; a small model, embedded images (the user's own where the source is local), 6 steps."""
+    """The sweep with the same methods and search, a small model, 6 steps, and embedded images (the user's own where the
+    source is local)."""
     file = sweep.resolved()
     local = _is_local(sweep.data.source)
     file["name"] = f"{sweep.name[:58]}-smoke"
@@ -29,7 +31,7 @@ def smoke(sweep: Sweep) -> Sweep:
     trials = MEMBERS if sweep.budget.scheduler == "pbt" else 2
     file["budget"] |= {"preset": None, "trials": trials, "seconds": None, "studies": 1, "repeats": repeats, "grace": 1}
     limits: dict[str, Any] = {"train.batch_size": 8, "train.warmup": 0}
-    limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(entry).items()}
+    limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(sweep, entry).items()}
     file["search"] = {key: value for key, value in file["search"].items() if key not in limits}
     file["fixed"] |= limits
     return load_plain(file, sweep.path)
@@ -41,12 +43,17 @@ def _is_local(source: str) -> bool:
     return SOURCES.get(source).local
 
 
-def _limits(entry: MethodEntry) -> dict[str, int]:
-    return {key: value for key, value in LIMITED.items() if key in entry.hyper_keys()}
+def _limits(sweep: Sweep, entry: MethodEntry) -> dict[str, int]:
+    """The entries of LIMITED that the method has and that act in the sweep."""
+    limits = {key: value for key, value in LIMITED.items() if key in entry.hyper_keys()}
+    given = sweep.given[entry.name]
+    space = {key: searched for key, searched in given.space.items() if key not in limits}
+    inert = resolve_space(entry, Given(space, given.fixed | limits)).inert
+    return {key: value for key, value in limits.items() if key not in inert}
 
 
 def _labels(labels: dict[str, Any], local: bool) -> dict[str, Any]:
-    """Few labels stay few; label columns and counts that other images do not have are left out."""
+    """Label settings for few images: few labels stay few; columns and counts that other images lack are left out."""
     few = labels["per_class"] is not None or labels["total"] is not None
     column = labels["noise"].startswith("column:")
     noise = {"noise": "symmetric", "rate": 0.4} if column and not local else {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -16,6 +16,9 @@ from platform.sweepfile.error_text import field_schema, field_value, show
 if TYPE_CHECKING:
     from methods.base import Method
 
+Condition = tuple[str, tuple[Value, ...]]
+"""Another parameter, and its values at which this one acts."""
+
 TRAIN_RANGES: dict[str, Range] = {
     "lr": log_uniform(1e-3, 0.3),
     "batch_size": choice(16, 32, 64, 128),
@@ -25,7 +28,7 @@ TRAIN_RANGES: dict[str, Range] = {
 """What `train.FIELD: auto` searches."""
 
 NOT_SEARCHED = ("steps", "evaluations", "eval_batch_size", "accumulate", "diagnostics")
-"""Training settings that are one for all trials: rungs and rows are compared at the same steps, and told alike."""
+"""Training settings that are the same for all trials, which are compared at the same steps."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,26 @@ class MethodEntry:
 
     @property
     def written(self) -> str:
-        """How a sweep file names it."""
+        """The method's name in a sweep file: a plug-in file's is its path."""
         return self.plugin_path or self.name
 
     def fields(self) -> dict[str, Field]:
         """Everything that `search` and `fixed` may name for this method, by key."""
-        return _train_fields() | _hyper_fields(self.cls)
+        return _train_fields() | hyper_fields(self.cls)
 
     def hyper_keys(self) -> list[str]:
         return list(self.cls.Hyper.model_fields)
+
+    def acts_where(self, key: str) -> str:
+        """The declared conditions of a hyper-parameter and of those it depends on: "gate_mode is sample and ..."."""
+        declared = self.cls.conditions()
+
+        def all_of(name: str) -> Iterable[Condition]:
+            for other, values in declared.get(name, ()):
+                yield from all_of(other)
+                yield other, values
+
+        return condition_text(intersect(all_of(key)))
 
 
 @dataclass(frozen=True)
@@ -60,7 +74,7 @@ class Field:
     declared: Range | None
 
     def value(self, written: Any) -> Any:
-        """Raises ValueError(message, hint)."""
+        """Convert a written value to the field's type. Raises ValueError(message, hint)."""
         return field_value(self.model, self.name, written)
 
     @property
@@ -81,7 +95,8 @@ def _train_fields() -> dict[str, Field]:
 
 
 @functools.cache
-def _hyper_fields(cls: type[Method]) -> dict[str, Field]:
+def hyper_fields(cls: type[Method]) -> dict[str, Field]:
+    """The hyper-parameters of a method."""
     declared = cls.search_ranges()
     return {
         name: Field(cls.Hyper, name, info.get_default(call_default_factory=True), declared.get(name))
@@ -94,7 +109,7 @@ class SpaceEntry:
     """A searched parameter. `when`: it exists only where each named parameter has one of the values."""
 
     range: Range
-    when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
+    when: tuple[Condition, ...] = ()
 
     def as_yaml(self) -> dict[str, Any]:
         conditions = {key: list(values) for key, values in self.when}
@@ -106,10 +121,14 @@ Space = dict[str, SpaceEntry]
 
 @dataclass(frozen=True)
 class Given:
-    """What a file says of one method's parameters; keys are relative to the method."""
+    """What a file says of one method's parameters; keys are relative to the method.
+
+    notes: what the file says for several methods and is left out for this one, because it cannot act there.
+    """
 
     space: Space
     fixed: dict[str, Any]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
 
 def is_active(space: Mapping[str, SpaceEntry], key: str, params: Mapping[str, Any]) -> bool:
@@ -121,44 +140,19 @@ def is_active(space: Mapping[str, SpaceEntry], key: str, params: Mapping[str, An
 
 
 def same_value(value: Any, values: tuple[Value, ...]) -> bool:
-    """Membership that tells True from 1."""
+    """Whether `value` is one of `values`; True is not 1."""
     return any(isinstance(v, bool) == isinstance(value, bool) and v == value for v in values)
 
 
-def settle(given: Given) -> tuple[Space, list[str]]:
-    """The space with conditions on fixed parameters decided, parents first, and what a person should know."""
-    space, notes = dict(given.space), []
-    changed = True
-    while changed:  # a dropped parameter may be the condition of another
-        changed = False
-        for key, entry in list(space.items()):
-            verdicts = [(o, same_value(given.fixed[o], v)) for o, v in entry.when if o in given.fixed]
-            lost = [o for o, holds in verdicts if not holds]
-            lost += [o for o, _ in entry.when if o not in given.fixed and o not in space]
-            if lost:
-                del space[key]
-                why = (
-                    f"{lost[0]} is {show(given.fixed[lost[0]])}"
-                    if lost[0] in given.fixed
-                    else f"{lost[0]} is not either"
-                )
-                notes.append(f"{key} is not searched: {why}")
-                changed = True
-            elif verdicts:
-                space[key] = replace(entry, when=tuple((o, v) for o, v in entry.when if o not in given.fixed))
-                changed = True
-    return _parents_first(space), notes
+def intersect(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    """One condition for each parameter, with the values that all conditions on it allow."""
+    found: dict[str, tuple[Value, ...]] = {}
+    for other, values in conditions:
+        found[other] = tuple(v for v in found.get(other, values) if same_value(v, values))
+    return tuple(found.items())
 
 
-def _parents_first(space: Space) -> Space:
-    ordered: Space = {}
-
-    def add(key: str) -> None:
-        if key not in ordered:
-            for other, _ in space[key].when:
-                add(other)
-            ordered[key] = space[key]
-
-    for key in space:
-        add(key)
-    return ordered
+def condition_text(conditions: Iterable[Condition]) -> str:
+    """Conditions as text: "centre_mode is attract or proto and view_agreement is true"."""
+    shown = ((other, [show(value).strip("'") for value in values]) for other, values in conditions)
+    return " and ".join(f"{other} is {' or '.join(values)}" for other, values in shown)

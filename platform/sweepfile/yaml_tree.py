@@ -18,7 +18,7 @@ from platform.core.errors import Problem, UserError, did_you_mean
 FREE_KEYS = ("search", "fixed")
 """Sections whose keys contain dots themselves: `search.train.lr` is the key `train.lr` of `search`."""
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 _WHOLE = re.compile(r"[-+]?[0-9]+(_[0-9]+)*\Z")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(_[0-9]+)*(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
@@ -29,8 +29,8 @@ _MOST_NODES = 20_000  # aliases can unfold a small file without end
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Where something stands: the line of its key, or the override that set it. `order` sorts."""
+class Location:
+    """A place in a sweep file: the line of a key, or the override that set it. `order` sorts."""
 
     order: int
     text: str
@@ -43,8 +43,10 @@ class Mark:
 
 @dataclass
 class Node:
+    """A value of a sweep file and its location."""
+
     data: Any  # dict[str, Node], list[Node] or a plain value
-    mark: Mark
+    location: Location
 
     def plain(self) -> Any:
         if isinstance(self.data, dict):
@@ -60,13 +62,13 @@ class Document:
 
     root: Node
     file: str
-    found: list[tuple[int, Problem]] = field(default_factory=list)
-    unreadable: set[str] = field(default_factory=set)  # keys whose value is no value: nothing more is said of them
+    problems: list[tuple[int, Problem]] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)  # keys without a usable value: they get no further problem
 
     def plain(self) -> dict[str, Any]:
         return self.root.plain()
 
-    def node(self, path: Path_) -> Node | None:
+    def node(self, path: KeyPath) -> Node | None:
         here = self.root
         for part in path:
             try:
@@ -75,32 +77,36 @@ class Document:
                 return None
         return here
 
-    def mark(self, path: Path_) -> Mark:
-        """Of the deepest part of `path` that exists."""
+    def location(self, path: KeyPath) -> Location:
+        """The location of the deepest part of `path` that exists."""
         while path:
             node = self.node(path)
             if node is not None:
-                return node.mark
+                return node.location
             path = path[:-1]
-        return Mark(0, self.file)
+        return Location(0, self.file)
 
-    def problem(self, path: Path_, message: str, hint: str = "") -> None:
-        """Note a problem once, at the line of `path`."""
-        mark = self.mark(path)
+    def report(self, path: KeyPath, message: str, hint: str = "") -> None:
+        """Add a problem at the line of `path`, once."""
         key = ".".join(p for p in path if isinstance(p, str))
-        entry = (mark.order, Problem(message, key, mark.text, hint))
-        if entry not in self.found and key not in self.unreadable:
-            self.found.append(entry)
+        if key not in self.unreadable:
+            self.add(self.location(path), message, hint, key)
 
-    def bad(self, *path: str | int) -> bool:
+    def add(self, location: Location, message: str, hint: str = "", key: str = "") -> None:
+        """Add a problem, unless it was added before."""
+        entry = (location.order, Problem(message, key, location.text, hint))
+        if entry not in self.problems:
+            self.problems.append(entry)
+
+    def has_problem(self, *path: str | int) -> bool:
         """Whether something at or under `path` has a problem."""
         prefix = ".".join(p for p in path if isinstance(p, str))
-        return any(p.key == prefix or p.key.startswith(prefix + ".") for _, p in self.found)
+        return any(p.key == prefix or p.key.startswith(prefix + ".") for _, p in self.problems)
 
-    def check(self) -> None:
+    def raise_problems(self) -> None:
         """Raise UserError with every problem, in line order, if there is one."""
-        if self.found:
-            raise UserError(*(problem for _, problem in sorted(self.found, key=lambda entry: entry[0])))
+        if self.problems:
+            raise UserError(*(problem for _, problem in sorted(self.problems, key=lambda entry: entry[0])))
 
     def lines(self) -> dict[str, str]:
         """Where each key stands, by its dotted name."""
@@ -109,7 +115,7 @@ class Document:
         def walk(node: Node, prefix: str) -> None:
             if isinstance(node.data, dict):
                 for key, child in node.data.items():
-                    places[prefix + key] = child.mark.text
+                    places[prefix + key] = child.location.text
                     walk(child, f"{prefix}{key}.")
 
         walk(self.root, "")
@@ -117,29 +123,30 @@ class Document:
 
     def override(self, text: str, position: int) -> None:
         """Apply `key=value`; the value is YAML, problems carry the override instead of a line."""
-        mark = Mark(_TYPED + position, f"command line: {text}")
+        location = Location(_TYPED + position, f"command line: {text}")
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:
             example = "train.steps=100, labels.noise=none, search.centre_ema={uniform: [0.9, 0.99]}"
-            self.found.append((mark.order, Problem("not of the form key=value", "", mark.text, f"examples: {example}")))
+            self.add(location, "not of the form key=value", f"examples: {example}")
             return
         try:
             tree = yaml.compose(value, Loader=yaml.SafeLoader)
         except yaml.YAMLError as error:
             words = getattr(error, "problem", None) or str(error)
             hint = "use the shell's quotes around values with spaces or brackets"
-            self.found.append((mark.order, Problem(f"not valid YAML: {words}", key, mark.text, hint)))
+            self.add(location, f"not valid YAML: {words}", hint, key)
             return
-        node = Node(None, mark) if tree is None else _Walk(self, lambda _: mark).node(tree, mark, key)
-        self._put(_split(key), node, mark)
+        builder = _TreeBuilder(self, lambda _: location)
+        node = Node(None, location) if tree is None else builder.node(tree, location, key)
+        self._put(_split(key), node, location)
 
-    def _put(self, path: list[str], node: Node, mark: Mark) -> None:
+    def _put(self, path: list[str], node: Node, location: Location) -> None:
         here = self.root
         for part in path[:-1]:
             child = here.data.get(part)
             if child is None or not isinstance(child.data, dict):
-                child = here.data[part] = Node({}, mark)
+                child = here.data[part] = Node({}, location)
             here = child
         here.data[path[-1]] = node
 
@@ -164,9 +171,9 @@ def read(path: str | Path) -> Document:
         what = "a list" if isinstance(tree, yaml.SequenceNode) else "a single value"
         where = f"{file}:{tree.start_mark.line + 1}"
         raise UserError(Problem(f"a sweep file is made of `key: value` lines, this one is {what}", "", where, example))
-    document = Document(Node({}, Mark(0, file)), file)
-    walk = _Walk(document, lambda node: Mark(node.start_mark.line + 1, f"{file}:{node.start_mark.line + 1}"))
-    document.root = walk.node(tree, Mark(0, file))
+    document = Document(Node({}, Location(0, file)), file)
+    walk = _TreeBuilder(document, lambda node: Location(node.start_mark.line + 1, f"{file}:{node.start_mark.line + 1}"))
+    document.root = walk.node(tree, Location(0, file))
     return document
 
 
@@ -175,10 +182,10 @@ def from_plain(data: dict[str, Any], file: str) -> Document:
 
     def build(value: Any) -> Node:
         if isinstance(value, dict):
-            return Node({str(k): build(v) for k, v in value.items()}, Mark(0, file))
+            return Node({str(k): build(v) for k, v in value.items()}, Location(0, file))
         if isinstance(value, (list, tuple)):
-            return Node([build(v) for v in value], Mark(0, file))
-        return Node(value, Mark(0, file))
+            return Node([build(v) for v in value], Location(0, file))
+        return Node(value, Location(0, file))
 
     return Document(build(data), file)
 
@@ -213,64 +220,61 @@ def _syntax(error: yaml.YAMLError, file: str) -> Problem:
     return Problem(f"not valid YAML: {words}", "", where, hint)
 
 
-class _Walk:
-    """YAML nodes to ours: duplicate keys, tags, cycles and numbers that are none are noted as problems."""
+class _TreeBuilder:
+    """Builds the tree of YAML nodes; duplicate keys, tags, cycles and numbers that are not finite become problems."""
 
-    def __init__(self, document: Document, mark_of: Any) -> None:
-        self.document, self.mark_of = document, mark_of
+    def __init__(self, document: Document, location_of: Any) -> None:
+        self.document, self.location_of = document, location_of
         self.open: set[int] = set()
         self.count = 0
 
-    def note(self, mark: Mark, message: str, hint: str = "", key: str = "") -> None:
-        self.document.found.append((mark.order, Problem(message, key, mark.text, hint)))
-
-    def node(self, node: yaml.Node, mark: Mark, prefix: str = "") -> Node:
+    def node(self, node: yaml.Node, location: Location, prefix: str = "") -> Node:
         self.count += 1
         if id(node) in self.open or self.count > _MOST_NODES:
             if self.count <= _MOST_NODES + 1:
-                self.note(mark, "refers to itself, or unfolds without end", key=prefix)
-            return Node(None, mark)
+                self.document.add(location, "refers to itself, or unfolds without end", key=prefix)
+            return Node(None, location)
         if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
-            self.note(mark, f"YAML tags have no meaning here: {node.tag}", key=prefix)
+            self.document.add(location, f"YAML tags have no meaning here: {node.tag}", key=prefix)
         self.open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
-                return self.mapping(node, mark, prefix)
+                return self.mapping(node, location, prefix)
             if isinstance(node, yaml.SequenceNode):
-                return Node([self.node(child, self.mark_of(child), prefix) for child in node.value], mark)
-            return Node(self.scalar(node, mark, prefix), mark)
+                return Node([self.node(child, self.location_of(child), prefix) for child in node.value], location)
+            return Node(self.scalar(node, location, prefix), location)
         finally:
             self.open.discard(id(node))
 
-    def mapping(self, node: yaml.MappingNode, mark: Mark, prefix: str) -> Node:
+    def mapping(self, node: yaml.MappingNode, location: Location, prefix: str) -> Node:
         entries: dict[str, Node] = {}
         for key_node, value_node in node.value:
-            here = self.mark_of(key_node)
+            here = self.location_of(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
-                self.note(here, "a key is a word, not a list or a mapping", key=prefix)
+                self.document.add(here, "a key is a word, not a list or a mapping", key=prefix)
                 continue
             key = key_node.value
             name = f"{prefix}.{key}" if prefix else key
             if key in entries:
-                self.note(here, f"written twice, first at {entries[key].mark.text}", key=name)
+                self.document.add(here, f"written twice, first at {entries[key].location.text}", key=name)
                 continue
             entries[key] = self.node(value_node, here, name)
-        return Node(entries, mark)
+        return Node(entries, location)
 
-    def scalar(self, node: yaml.Node, mark: Mark, prefix: str) -> Any:
+    def scalar(self, node: yaml.Node, location: Location, prefix: str) -> Any:
         text = node.value
         if getattr(node, "style", None) is not None:  # quoted or a block: text
             return text
         value = value_of(text)
         if _NOT_FINITE.match(text) or (isinstance(value, float) and not math.isfinite(value)):
-            self.note(mark, f"{text} is not a finite number", key=prefix)
+            self.document.add(location, f"{text} is not a finite number", key=prefix)
             self.document.unreadable.add(prefix)
             return None
         return value
 
 
 def value_of(text: str) -> Any:
-    """What a plain (unquoted) scalar says."""
+    """The value of a plain (unquoted) scalar."""
     if text in ("", "~", "null", "Null", "NULL"):
         return None
     if text in ("true", "True", "TRUE"):
@@ -287,7 +291,7 @@ def value_of(text: str) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what `value_of` would not read back as text."""
+    """Writes YAML; quotes a text that `value_of` would read as something else."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

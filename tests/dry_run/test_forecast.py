@@ -16,7 +16,7 @@ from platform.core.row import Row
 from platform.data import open_dataset
 from platform.data.label_plan import make_plan
 from platform.dry_run import scheduler_simulation as asha
-from platform.dry_run.calibrate import _together
+from platform.dry_run.calibrate import _merged
 from platform.dry_run.forecast import BETWEEN, START, SweepForecast, describe, predict, size
 from platform.dry_run.measure import Cost, _timed_steps, draw, measure
 from platform.sweepfile import Sweep
@@ -166,10 +166,10 @@ def test_what_a_jump_costs_is_not_taken_for_the_cost_of_steps(monkeypatch: pytes
 
 def test_a_method_that_breaks_is_said_and_the_others_are_measured() -> None:
     broken, good = Cost("a", "ValueError: no"), replace(COST, method="a")
-    assert _together("a", [broken, broken]).error == "ValueError: no"
-    both = _together("a", [replace(good, steps=[0.1], save=0.1), replace(good, steps=[0.3], save=0.3), broken])
+    assert _merged("a", [broken, broken]).error == "ValueError: no"
+    both = _merged("a", [replace(good, steps=[0.1], save=0.1), replace(good, steps=[0.3], save=0.3), broken])
     assert (both.error, both.steps, both.save) == ("", [0.1, 0.3], pytest.approx(0.2))
-    assert _together("a", [Cost("", "MemoryError")]).error == "MemoryError"
+    assert _merged("a", [Cost("", "MemoryError")]).error == "MemoryError"
 
 
 @pytest.mark.slow

@@ -199,6 +199,26 @@ def test_the_command_that_trains_the_winner_again_is_one_a_sweep_takes(tmp_path:
     assert "seed=7" in words and f"seeds.data={other.spec.seeds['data']}" in words
 
 
+def test_the_command_leaves_out_a_fixed_value_that_did_not_act(tmp_path: Path) -> None:
+    import shlex
+
+    from platform import sweepfile
+
+    space = tmp_path / "space.yaml"
+    space.write_text(
+        "methods: [layermatch]\nlabels: {per_class: 4}\nfixed: {gate_keep: 0.2, uratio: 3}\n"
+        "search: {gate_mode: {choice: [scalar, random]}}\n"
+    )
+    sweep = FakeSweep(tmp_path / "digits", command=f"python -m platform.sweep {space}")
+    loaded = sweepfile.load(space)
+    info = replace(sweep.info, resolved=loaded.resolved())
+    for mode in ("scalar", "random"):
+        row, study = sweep.row("layermatch", 0, 0), loaded.studies()[0]
+        row.params, row.spec = {"gate_mode": mode}, study.resolve({"gate_mode": mode})
+        again = sweepfile.load(space, shlex.split(retrain(info, row))[4:]).studies()[0]
+        assert again.resolve({}).key == row.spec.key
+
+
 def test_provenance_of_this_machine() -> None:
     found = provenance()
     assert found["versions"]["python"].startswith("3.") and "torch" in found["versions"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from platform.core.registry import METHODS
 from platform.core.row import Row
 from platform.search.proposer import Proposer
 from platform.sweepfile import Study, load_plain
@@ -100,3 +101,47 @@ def test_only_what_is_active_is_proposed(plugin: Path, sampler: str, space: dict
         row.outcome, row.score = "completed", float(params.get("n0", 0.5))
         known[row.key] = row
         proposer.tell(row)
+
+
+GOALS = ["clid", "ce", "ce_noisy", "mae", "ce_sloss", "mae_sloss"]
+BASES = ["supervised", "mixup", "fixmatch", "flexmatch", "uda", "layermatch"]
+MODES = {
+    "gate_mode": ["scalar", "schedule", "sample", "class", "random", "conflict", "stages", "mirror"],
+    "centre_mode": ["attract", "proto", "predictions", "rows", "teacher", "attract_rows", "proto_rows", "off"],
+    "selector": ["fixed", "ramp", "flexmatch", "freematch", "softmatch"],
+}
+DECIDE: dict[str, dict[str, list[Any]]] = {
+    "layermatch": MODES,
+    "clid_mu": {"base": BASES, "meta_goal": GOALS, **{f"layermatch_{key}": values for key, values in MODES.items()}},
+}
+"""Hyper-parameters that decide which others act, with all their values; everything else is searched by `auto`."""
+
+
+def acts(study: Study, key: str, values: dict[str, Any]) -> bool:
+    conditions = study.method.cls.conditions().get(key, ())
+    return all(values[other] in valid and acts(study, other, values) for other, valid in conditions)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("name", DECIDE)
+def test_auto_on_everything_proposes_what_acts(name: str, sampler: str) -> None:
+    search: dict[str, Any] = dict.fromkeys(METHODS.get(name).search_ranges(), "auto")
+    search |= {key: {"choice": values} for key, values in DECIDE[name].items()}
+    budget = {"trials": 40, "sampler": sampler, "scheduler": "none"}
+    plain = {"methods": [name], "labels": {"per_class": 4}, "search": search, "budget": budget}
+    study = load_plain(plain).studies()[0]
+    assert set(study.space) == set(search)
+    proposer, known, proposed = Proposer(study, sampler, True), {}, set()
+    for number in range(40):
+        params = proposer.propose(known, lambda params: str(sorted(params.items())))[-1].params
+        check(study, params)
+        values = study.resolve(params).hyper
+        assert {key for key in search if acts(study, key, values)} == set(params)
+        defaults = study.method.cls.Hyper().model_dump(mode="json")
+        assert {k: values[k] for k in search if k not in params} == {k: defaults[k] for k in search if k not in params}
+        proposed |= set(params)
+        row = Row(str(number), name, study.id, 0, number, params, study.resolve(params))
+        row.outcome, row.score = "completed", float(number % 7)
+        known[row.key] = row
+        proposer.tell(row)
+    assert len(proposed) > len(study.start)

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from methods.ranges import Range
+from platform.core.code_hash import code_hash
 from platform.core.errors import Problem, UserError
 from platform.core.registry import METHODS
 from platform.core.spec import AXES, TrialSpec, derive_seed
-from platform.sweepfile import MethodEntry, Study, Sweep, load, load_plain
-from platform.sweepfile.checked_sweep import code_hash
+from platform.sweepfile import Study, Sweep, load, load_plain
 from platform.sweepfile.space import TRAIN_RANGES, is_active
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +141,12 @@ class TestStudies:
         assert (fixed["fixmatch"]["uratio"], fixed["pseudo_label"]["uratio"]) == (3, 2)
         assert fixed["pseudo_label"]["threshold"] == 0.75
 
+    def test_the_code_of_its_method_is_in_the_key(self, sweep: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        study = sweep(GOOD).studies()[0]
+        assert study.base.code == code_hash(METHODS.get("layermatch"))
+        monkeypatch.setattr("platform.core.spec.TRAINING_VERSION", 10**6)
+        assert sweep(GOOD).studies()[0].resolve({}).key != study.resolve({}).key
+
     def test_fixed_training_settings(self, sweep: Make) -> None:
         study = sweep(GOOD, "fixed.train.momentum=0.5").studies()[0]
         assert study.resolve({}).train.momentum == 0.5
@@ -189,19 +195,6 @@ class TestPlugins:
         elsewhere.write_text(found.to_yaml())
         assert load(elsewhere) == found
 
-    def test_its_text_decides_the_code_hash(self, plugin: Path) -> None:
-        text = plugin.read_text()
-        first, same, other = (
-            MethodEntry("mine", METHODS.from_source(t, str(plugin)), t, str(plugin))
-            for t in (text, text, text + "\nA = 1\n")
-        )
-        assert code_hash(first) == code_hash(same) != code_hash(other)
-
-
-def test_code_hashes_differ_between_methods() -> None:
-    hashes = {code_hash(MethodEntry(name, METHODS.get(name))) for name in NAMES}
-    assert len(hashes) == len(NAMES)
-
 
 def test_problems_found_later_get_their_line(sweep: Make) -> None:
     found = sweep(GOOD, "data.limit=5")
@@ -247,6 +240,21 @@ def ranges(chosen: st.DrawFn, declared: Range) -> Any:
     return chosen(st.sampled_from(["auto", {declared.kind: [low, high]}]))
 
 
+def can_act(key: str, search: dict[str, Any], fixed: dict[str, Any]) -> bool:
+    """Whether the declared conditions of METHOD.KEY, and of what they are on, leave it a value at which it acts."""
+    name, _, hyper = key.partition(".")
+    if name == "train":
+        return True
+    cls = METHODS.get(name)
+    for other, values in cls.conditions().get(hyper, ()):
+        written = search.get(f"{name}.{other}")
+        drawn = cls.search_ranges()[other].arguments if written == "auto" else (written or {}).get("choice", ())
+        at = [fixed.get(f"{name}.{other}", cls.Hyper.model_fields[other].default)] if written is None else drawn
+        if not can_act(f"{name}.{other}", search, fixed) or not set(at) & set(values):
+            return False
+    return True
+
+
 @st.composite
 def sweeps(chosen: st.DrawFn) -> dict[str, Any]:
     """Sweep files that are right, as plain data."""
@@ -262,6 +270,7 @@ def sweeps(chosen: st.DrawFn) -> dict[str, Any]:
     noise = chosen(st.sampled_from([{}, {"noise": "symmetric", "rate": 0.4}, {"noise": "column:on"}]))
     fixed = {} if "layermatch" not in names else {"layermatch.selector": "fixed"}
     search = {key: value for key, value in search.items() if key not in fixed}
+    search = {key: value for key, value in search.items() if can_act(key, search, fixed)}
     return {
         "name": chosen(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")),
         "methods": names,

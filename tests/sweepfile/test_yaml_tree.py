@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from platform.core.errors import UserError
-from platform.sweepfile.yaml_tree import Document, Mark, Node, dump, from_plain, read, value_of
+from platform.sweepfile.yaml_tree import Document, Location, Node, dump, from_plain, read, value_of
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=12)
 SCALARS = st.one_of(
@@ -55,7 +55,7 @@ def test_what_is_dumped_reads_back(tmp_path_factory: pytest.TempPathFactory, dat
     path = tmp_path_factory.getbasetemp() / "dumped.yaml"
     path.write_text(dump(data or {"a": 1}), encoding="utf-8")
     document = read(path)
-    assert document.found == []
+    assert document.problems == []
     assert document.plain() == (data or {"a": 1})
 
 
@@ -63,8 +63,8 @@ def test_keys_know_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("# head\nname: a\ndata:\n  source: digits\n  limit: 5\nsearch: {train.lr: auto}\n")
     document = read(path)
-    assert document.mark(("data", "limit")) == Mark(5, f"{path}:5")
-    assert document.mark(("data", "limit", "deeper")).order == 5  # the deepest part that exists
+    assert document.location(("data", "limit")) == Location(5, f"{path}:5")
+    assert document.location(("data", "limit", "deeper")).order == 5  # the deepest part that exists
     assert document.lines()["search.train.lr"] == f"{path}:6"
 
 
@@ -124,7 +124,7 @@ def test_syntax_errors_name_the_line(tmp_path: Path, text: str, line: int, words
 def test_softer_problems_are_noted(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    found = read(path).found
+    found = read(path).problems
     assert len(found) == 1
     assert words in str(found[0][1])
 
@@ -133,7 +133,7 @@ def test_aliases_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("a: &lr {uniform: [0, 1]}\nb: *lr\n")
     document = read(path)
-    assert document.found == []
+    assert document.problems == []
     assert document.plain()["b"] == {"uniform": [0, 1]}
 
 
@@ -163,10 +163,10 @@ def overridden(*texts: str) -> Document:
 def test_overrides(text: str, path: tuple[str, ...], value: Any) -> None:
     document = overridden(text)
     node = document.node(path)
-    assert document.found == []
+    assert document.problems == []
     assert node is not None
     assert node.plain() == value
-    assert document.mark(path).text == f"command line: {text}"
+    assert document.location(path).text == f"command line: {text}"
 
 
 def test_the_last_override_wins_and_the_rest_stays() -> None:
@@ -177,16 +177,18 @@ def test_the_last_override_wins_and_the_rest_stays() -> None:
 
 @pytest.mark.parametrize("text", ["train.steps", "=3", "train.steps=[1", "train.lr=.nan"])
 def test_bad_overrides_say_which(text: str) -> None:
-    found = overridden(text).found
+    found = overridden(text).problems
     assert len(found) == 1
     assert found[0][1].where == f"command line: {text}"
 
 
 def test_problems_come_in_line_order() -> None:
-    document = Document(Node({"a": Node(1, Mark(7, "f:7")), "b": Node(1, Mark(3, "f:3"))}, Mark(0, "f")), "f")
+    document = Document(
+        Node({"a": Node(1, Location(7, "f:7")), "b": Node(1, Location(3, "f:3"))}, Location(0, "f")), "f"
+    )
     document.override("c=1", 0)
     for key in ("c", "a", "b"):
-        document.problem((key,), "wrong")
+        document.report((key,), "wrong")
     with pytest.raises(UserError) as caught:
-        document.check()
+        document.raise_problems()
     assert [problem.key for problem in caught.value.problems] == ["b", "a", "c"]
