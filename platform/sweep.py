@@ -60,7 +60,10 @@ def _run(options: argparse.Namespace) -> int:
 
     session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
     if options.dry_run:
-        session.print_plan(calibrate=not options.no_calibration)
+        from platform.dry_run.preview import print_preview
+
+        inputs = session.inputs
+        print_preview(sweep, inputs.dataset, inputs.search_plans, session.folder, not options.no_calibration)
         return 0
     return session.run(options.address, fresh=options.fresh or options.smoke)
 

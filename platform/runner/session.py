@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from platform.core.errors import Problem, UserError
 from platform.core.events import Listener
@@ -42,33 +41,6 @@ class Session:
         self.sweep, self.results, self.command = sweep, results, command
         self.folder = results / sweep.name
         self.inputs = open_inputs(sweep)
-
-    def print_plan(self, calibrate: bool = True) -> None:
-        """Print what would run, without running it. calibrate: train a few steps to forecast how long it will take."""
-        from rich.console import Console
-
-        from platform.dry_run.plan import describe
-
-        console = Console()
-        console.print(describe(self.sweep, self.inputs.dataset, self.inputs.search_plans))
-        if calibrate:
-            with console.status("training a few steps of every method, to say how long it will take"):
-                forecast = self._forecast()
-            console.print(forecast)
-
-    def _forecast(self) -> Any:
-        import time
-
-        from platform.core.ledger import read_rows
-        from platform.dry_run.calibrate import calibrate
-        from platform.dry_run.forecast import describe, predict
-
-        folder, sweep = self.folder, self.sweep
-        done = read_rows(folder / "ledger.jsonl")[1] if (folder / "ledger.jsonl").exists() else {}
-        slots = slots_here(sweep.resources, sum(s.trials for s in sweep.studies()))
-        predicted = predict(sweep, calibrate(sweep, slots), slots.count, done)
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        return describe(sweep, predicted, slots.count, folder, shutil.disk_usage(there).free, time.time())
 
     def run(self, address: str | None = None, fresh: bool = False) -> int:
         """Run what is missing. Returns the exit code of the command."""
