@@ -11,6 +11,7 @@ from platform.core.events import Listener, SweepEnded, TrialEnded, TrialProposed
 from platform.core.ledger import ATTEMPTED, Ledger
 from platform.core.row import Row, winner
 from platform.core.rungs import evaluation_steps
+from platform.runner.messages import Progress
 from platform.runner.repeats import Repeats
 from platform.search.population import Population
 from platform.search.proposer import MAX_DUPLICATES, Asked, Proposer
@@ -199,24 +200,30 @@ class Driver:
 
     # -- events in ---------------------------------------------------------------------------------------------------
 
-    def reported(self, key: str, result: dict[str, Any]) -> None:
-        """An evaluation, or an end. One delivered before (the trial came back) is told by its number."""
-        row = self.rows[key]
+    def reported(self, progress: Progress) -> None:
+        """Evaluations, or an end. What was delivered before (the trial came back) is known by its number."""
+        row = self.rows[progress.key]
         if row.outcome is not None:
             return
-        self._note_parts(row, result)
-        if result.get("notice"):
-            self.notify(f"{row.study} #{row.number}: {result['notice']}")
-        report = result["report"]
-        if report and report["evaluation"] > (row.reports[-1]["evaluation"] if row.reports else 0):
-            row.reports.append(report)
-            row.steps, row.seconds = int(report["step"]), report["seconds"]
-            self.spending.note(row)
-            for listener in self.listeners:
-                listener.handle(TrialReported(row, report))
-        if result["outcome"] or result["done"]:
-            row.seconds = max(row.seconds, result.get("seconds", 0.0))  # also what it did after its last evaluation
-            self.ended(key, result["outcome"] or "pruned", result["error"])
+        *before, last = progress.reports or [{}]
+        for report in before:
+            self._evaluated(row, report)
+        self._note_parts(row, progress.parts)
+        if progress.notice:
+            self.notify(f"{row.study} #{row.number}: {progress.notice}")
+        self._evaluated(row, last)
+        if progress.outcome:
+            row.seconds = max(row.seconds, progress.seconds)  # also what it did after its last evaluation
+            self.ended(progress.key, progress.outcome, progress.error)
+
+    def _evaluated(self, row: Row, report: dict[str, float]) -> None:
+        if not report or report["evaluation"] <= (row.reports[-1]["evaluation"] if row.reports else 0):
+            return
+        row.reports.append(report)
+        row.steps, row.seconds = int(report["step"]), report["seconds"]
+        self.spending.note(row)
+        for listener in self.listeners:
+            listener.handle(TrialReported(row, report))
 
     def ended(self, key: str, outcome: Any, error: str = "") -> None:
         row = self.rows[key]
@@ -266,8 +273,7 @@ class Driver:
         row = self.rows[key]
         return row.outcome is None and self.spending.ends(row, seconds)
 
-    def _note_parts(self, row: Row, result: dict[str, Any]) -> None:
-        parts = int(result.get("accumulate", row.accumulate))
+    def _note_parts(self, row: Row, parts: int) -> None:
         if parts != row.accumulate:
             row.accumulate = parts
             self.notify(

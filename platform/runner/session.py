@@ -23,7 +23,8 @@ from platform.report.results_folder import ResultsListener
 from platform.report.screen import ScreenListener
 from platform.runner import cluster
 from platform.runner.driver import Driver
-from platform.runner.guards import orphans, signals
+from platform.runner.guards import signals
+from platform.runner.guards.ray_processes import end_orphans, owned_by_sweep
 from platform.sweepfile import Sweep
 from platform.sweepfile.schema import with_defaults
 from platform.training.slots import Slots, slots_here
@@ -143,7 +144,7 @@ class Session:
             missing = driver.left()
             todo = "starting Ray" if missing else "nothing is left to run"
             print(f"{self.sweep.path} is checked; {todo}", flush=True)
-            if left := orphans.end(folder):
+            if left := end_orphans(folder):
                 print(f"ended {left} processes that an earlier run, killed, had left behind", flush=True)
             if missing:
                 self._start_ray(address, folder)
@@ -163,7 +164,7 @@ class Session:
         # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
         import platform.runner.tune.tuner  # noqa: F401
 
-        with signals.around_ray(), orphans.marked(folder) if not address else contextlib.nullcontext():
+        with signals.around_ray(), owned_by_sweep(folder) if not address else contextlib.nullcontext():
             cluster.start(address, self.sweep.resources)
 
     def _driver(self, folder: Path, ledger: Ledger, tracker: Any) -> Driver:

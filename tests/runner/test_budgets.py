@@ -13,7 +13,7 @@ from platform.report.standings import repeats
 from platform.runner.driver import Driver
 from platform.sweepfile import Sweep
 from platform.training import selection
-from tests.runner.sweeps import SPACE, driver, load, play, play_all, quality, report
+from tests.runner.sweeps import SPACE, driver, load, play, play_all, progress, quality, report
 
 
 def labelled(folder: Path, sweep: Sweep) -> Driver:
@@ -28,11 +28,11 @@ def labelled(folder: Path, sweep: Sweep) -> Driver:
 def train(book: Driver, row: Row, evaluation: int, length: float, last: int = 4) -> None:
     """One evaluation, `length` seconds after the one before, as Tune sends it: the stopper first."""
     seconds = evaluation * length
-    metrics: dict[str, Any] = report(row, evaluation, 0.5) | {"seconds": seconds}
+    metrics = report(row, evaluation, 0.5) | {"seconds": seconds}
     over = evaluation == last
-    done = over or book.overspends(row.key, seconds)
-    outcome = "completed" if over else None
-    book.reported(row.key, {"report": metrics, "outcome": outcome, "error": "", "done": done})
+    stopped = not over and book.overspends(row.key, seconds)
+    outcome = "completed" if over else "pruned" if stopped else None
+    book.reported(progress(row, metrics, outcome=outcome))
 
 
 def spend(book: Driver, lengths: dict[str, float], slots: int = 1) -> list[Row]:
@@ -110,8 +110,7 @@ def test_failed_attempts_are_charged_also_in_another_run(tmp_path: Path) -> None
     row = first.next_row()
     assert row is not None
     train(first, row, 1, 3.0)
-    failed = {"report": row.reports[-1], "outcome": "failed", "error": "Traceback: boom", "done": True, "seconds": 5.0}
-    first.reported(row.key, failed)
+    first.reported(progress(row, row.reports[-1], outcome="failed", error="Traceback: boom", seconds=5.0))
     assert (row.seconds, first.spending.of("supervised/0")) == (5.0, 5.0)  # also what followed its last evaluation
     first.close()
     again = driver(tmp_path, sweep)
@@ -128,8 +127,7 @@ def test_a_failed_trial_of_a_study_without_seconds_is_not_tried_again(tmp_path: 
     first = driver(tmp_path, sweep)
     row = first.next_row()
     assert row is not None
-    failed = {"report": {}, "outcome": "failed", "error": "Traceback: boom", "done": True, "seconds": 4.0}
-    first.reported(row.key, failed)
+    first.reported(progress(row, outcome="failed", error="Traceback: boom", seconds=4.0))
     first.close()
     again = driver(tmp_path, sweep)
     assert again.left() == 0 and again.rows[row.key].outcome == "failed"
@@ -195,8 +193,7 @@ def test_interrupted_anywhere_the_same_repeats_follow(tmp_path: Path, after: int
     done = play_all(first, limit=after)
     open_row = first.next_row()
     if open_row is not None:
-        book_report = {"report": report(open_row, 1, 0.5), "outcome": None, "error": "", "done": False}
-        first.reported(open_row.key, book_report)
+        first.reported(progress(open_row, report(open_row, 1, 0.5)))
     first.ledger.close()
     again = labelled(tmp_path / "b", sweep)
     assert again.left() == 7 - len(done)

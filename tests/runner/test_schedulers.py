@@ -17,14 +17,15 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from platform.core.row import Row, steps_made
 from platform.core.rungs import brackets, shares
 from platform.core.spec import branch_point
-from platform.dry_run.scheduler_preview import MEDIAN_SAMPLES
+from platform.core.stopping_rules import MEDIAN_SAMPLES
 from platform.dry_run.scheduler_simulation import forecast_median
 from platform.runner.driver import Driver
+from platform.runner.messages import Progress
 from platform.runner.tune import schedulers
 from platform.runner.tune.branch_states import BranchStates
 from platform.runner.tune.callbacks import EventCallback
-from platform.runner.tune.schedulers import Median, Rungs, StudyScheduler
-from tests.runner.sweeps import driver, load
+from platform.runner.tune.schedulers import HalvingRule, MedianRule, StudyScheduler
+from tests.runner.sweeps import assigned, driver, load
 
 SPACE = """
 name: judged
@@ -64,7 +65,7 @@ def stream(trials: int, seed: int) -> list[tuple[int, int, float]]:
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("factor", "grace"), [(3, 1), (2, 2), (4, 3)])
 def test_asha_is_rays(tmp_path: Path, factor: int, grace: int, sign: int) -> None:
-    ours = Rungs(study(tmp_path), 10, factor, grace, sign, several=False)
+    ours = HalvingRule(study(tmp_path), 10, factor, grace, sign, several=False)
     mode = "max" if sign > 0 else "min"
     rays = AsyncHyperBandScheduler("evaluation", "score", mode, 10, grace, factor)
     stopped: set[int] = set()
@@ -82,9 +83,9 @@ def test_asha_is_rays(tmp_path: Path, factor: int, grace: int, sign: int) -> Non
 
 
 def test_hyperband_judges_each_trial_in_its_bracket_and_draws_that_from_its_seed(tmp_path: Path) -> None:
-    ours = Rungs(study(tmp_path), 10, 3, 1, 1, several=True)
-    again = Rungs(study(tmp_path), 10, 3, 1, 1, several=True)
-    other = Rungs(study(tmp_path, "seed=5"), 10, 3, 1, 1, several=True)
+    ours = HalvingRule(study(tmp_path), 10, 3, 1, 1, several=True)
+    again = HalvingRule(study(tmp_path), 10, 3, 1, 1, several=True)
+    other = HalvingRule(study(tmp_path, "seed=5"), 10, 3, 1, 1, several=True)
     drawn = [ours.bracket(row(n)) for n in range(2000)]
     assert drawn == [again.bracket(row(n)) for n in range(2000)] != [other.bracket(row(n)) for n in range(2000)]
     parts = Counter(drawn)
@@ -104,13 +105,13 @@ def test_hyperband_judges_each_trial_in_its_bracket_and_draws_that_from_its_seed
 
 
 def test_the_median_rule_needs_three_others_and_never_pauses() -> None:
-    rule = Median(grace=2, maximise=True)
+    rule = MedianRule(grace=2, sign=1)
     for number, score in enumerate((0.1, 0.5, 0.9)):
         assert not any(rule.stops(row(number), evaluation, score) for evaluation in range(1, 10))
     assert not rule.stops(row(3), 1, 0.4)  # still in its grace
     assert rule.stops(row(3), 2, 0.4)
     assert not any(rule.stops(row(4), evaluation, 0.6) for evaluation in range(1, 10))
-    lower = Median(grace=1, maximise=False)
+    lower = MedianRule(grace=1, sign=-1)
     for number, score in enumerate((0.1, 0.5, 0.9)):
         lower.stops(row(number), 1, score)
     assert not lower.stops(row(3), 1, 0.4) and lower.stops(row(4), 1, 0.6)
@@ -120,7 +121,7 @@ def test_the_plan_foretells_what_the_median_rule_does() -> None:
     """Trials that keep their rank, one after the other."""
     chance, finished = random.Random(0), 0
     for _ in range(60):
-        rule = Median(grace=1, maximise=True)
+        rule = MedianRule(grace=1, sign=1)
         for number in range(12):
             score = chance.random()
             finished += not any(rule.stops(row(number), evaluation, score) for evaluation in range(1, 6))
@@ -128,10 +129,10 @@ def test_the_plan_foretells_what_the_median_rule_does() -> None:
 
 
 def test_no_evaluation_is_judged_twice() -> None:
-    rule = Median(grace=1, maximise=True)
+    rule = MedianRule(grace=1, sign=1)
     for number in range(3):
         rule.stops(row(number), 1, 0.9)
-    rule.note(row(3), 1, 0.1)
+    rule.record(row(3), 1, 0.1)
     assert not rule.stops(row(3), 1, 0.1)
     assert rule.stops(row(3), 2, 0.1) is False  # nobody else is there yet
 
@@ -175,15 +176,8 @@ def _send(book: Driver, judge: StudyScheduler | None, row: Row, *evaluations: in
         {"evaluation": float(n), "step": n * 10.0, "seconds": n * 1.0, "score": score(row.key, n)} for n in evaluations
     ]
     last = evaluations[-1] == 10
-    result = {
-        "report": reports,
-        "evaluation": evaluations[-1],
-        "score": reports[-1]["score"],
-        "error": "",
-        "done": last,
-    }
-    result["outcome"] = "completed" if last else None
-    trial: Any = SimpleNamespace(config={"trial": json.dumps({"key": row.key})})
+    result = Progress(row.key, reports, outcome="completed" if last else None).to_result()
+    trial: Any = SimpleNamespace(config=assigned(row).to_config())
     if judge is not None and last:
         judge.on_trial_complete(None, trial, result)
     elif judge is not None:
