@@ -200,8 +200,11 @@ class Driver:
 
     # -- events in ---------------------------------------------------------------------------------------------------
 
-    def reported(self, progress: Progress) -> None:
-        """Evaluations, or an end. What was delivered before (the trial came back) is known by its number."""
+    def reported(self, progress: Progress, done: bool = False) -> None:
+        """Take a trial's evaluations, and its end: an outcome, or `done` without one: it was stopped early.
+
+        Evaluations that are known (the trial came back) are passed over, as is everything about a row that has ended.
+        """
         row = self.rows[progress.key]
         if row.outcome is not None:
             return
@@ -212,9 +215,9 @@ class Driver:
         if progress.notice:
             self.notify(f"{row.study} #{row.number}: {progress.notice}")
         self._evaluated(row, last)
-        if progress.outcome:
+        if progress.outcome or done:
             row.seconds = max(row.seconds, progress.seconds)  # also what it did after its last evaluation
-            self.ended(progress.key, progress.outcome, progress.error)
+            self.ended(progress.key, progress.outcome or "pruned", progress.error)
 
     def _evaluated(self, row: Row, report: dict[str, float]) -> None:
         if not report or report["evaluation"] <= (row.reports[-1]["evaluation"] if row.reports else 0):

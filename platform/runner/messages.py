@@ -1,4 +1,4 @@
-"""What the driver and a worker say to each other about a trial, and how Ray Tune carries it."""
+"""Messages between the driver and a worker about a trial, and how Ray Tune carries them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Progress:
 
     key: str
     reports: list[dict[str, float]] = field(default_factory=list)
-    outcome: str | None = None  # completed, diverged or failed; from the driver's side also pruned; None: it goes on
+    outcome: str | None = None  # completed, diverged or failed; None while the trial goes on
     error: str = ""  # traceback of a failed trial
     notice: str = ""  # a line for the person at the screen
     parts: int = 1

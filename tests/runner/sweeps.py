@@ -37,32 +37,16 @@ def driver(folder: Path, sweep: sweepfile.Sweep, *listeners: Any) -> Driver:
     return Driver(sweep, rule, Ledger(folder, sweep.resolved()), list(listeners), hashes)
 
 
-def report(row: Row, evaluation: int, score: float) -> dict[str, float]:
+def report(row: Row, evaluation: int, score: float) -> dict[str, Any]:
     metrics = {"evaluation": float(evaluation), "step": evaluation * 5.0, "seconds": float(evaluation)}
     return metrics | {"score": score, "noisy_val_accuracy": score, "test_accuracy": score / 2}
-
-
-WORKPLACE = Workplace(
-    checkpoints=Path("none"), token="here", store="none", folder="none", rule="noisy_val_accuracy", threads=1,
-    device="cpu", disk_floor=0, disk_wait=0,
-)  # fmt: skip
-
-
-def assigned(row: Row, **more: Any) -> Assignment:
-    """What a worker is given of the row."""
-    return Assignment(key=row.key, study=row.study, spec=row.spec, workplace=WORKPLACE, parts=row.accumulate, **more)
-
-
-def progress(row: Row, *reports: dict[str, float], **end: Any) -> Progress:
-    """What a worker sends of the row."""
-    return Progress(row.key, list(reports), parts=row.accumulate, **end)
 
 
 def play(book: Driver, row: Row, scores: list[float], outcome: str | None = "completed") -> None:
     """Send a row's evaluations as Tune would; outcome None with an end = stopped by the scheduler."""
     for number, score in enumerate(scores, 1):
-        end = (outcome or "pruned") if number == len(scores) else None
-        book.reported(progress(row, report(row, number, score), outcome=end))
+        last = number == len(scores)
+        book.reported(Progress(row.key, [report(row, number, score)], outcome if last else None), last)
 
 
 def quality(row: Row) -> float:
@@ -79,3 +63,14 @@ def play_all(book: Driver, limit: int = 1000) -> list[Row]:
         play(book, row, [quality(row)] * (1 if stopped else 4), None if stopped else "completed")
         played.append(row)
     return played
+
+
+WORKPLACE = Workplace(
+    checkpoints=Path("none"), token="here", store="none", folder="none", rule="noisy_val_accuracy", threads=1,
+    device="cpu", disk_floor=0, disk_wait=0,
+)  # fmt: skip
+
+
+def assigned(row: Row, **more: Any) -> Assignment:
+    """What a worker is given of the row."""
+    return Assignment(key=row.key, study=row.study, spec=row.spec, workplace=WORKPLACE, parts=row.accumulate, **more)

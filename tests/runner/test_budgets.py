@@ -11,9 +11,10 @@ from platform.core.ledger import Ledger
 from platform.core.row import Row, winner
 from platform.report.standings import repeats
 from platform.runner.driver import Driver
+from platform.runner.messages import Progress
 from platform.sweepfile import Sweep
 from platform.training import selection
-from tests.runner.sweeps import SPACE, driver, load, play, play_all, progress, quality, report
+from tests.runner.sweeps import SPACE, driver, load, play, play_all, quality, report
 
 
 def labelled(folder: Path, sweep: Sweep) -> Driver:
@@ -28,11 +29,11 @@ def labelled(folder: Path, sweep: Sweep) -> Driver:
 def train(book: Driver, row: Row, evaluation: int, length: float, last: int = 4) -> None:
     """One evaluation, `length` seconds after the one before, as Tune sends it: the stopper first."""
     seconds = evaluation * length
-    metrics = report(row, evaluation, 0.5) | {"seconds": seconds}
+    metrics: dict[str, Any] = report(row, evaluation, 0.5) | {"seconds": seconds}
     over = evaluation == last
-    stopped = not over and book.overspends(row.key, seconds)
-    outcome = "completed" if over else "pruned" if stopped else None
-    book.reported(progress(row, metrics, outcome=outcome))
+    done = over or book.overspends(row.key, seconds)
+    outcome = "completed" if over else None
+    book.reported(Progress(row.key, [metrics], outcome), done)
 
 
 def spend(book: Driver, lengths: dict[str, float], slots: int = 1) -> list[Row]:
@@ -110,7 +111,7 @@ def test_failed_attempts_are_charged_also_in_another_run(tmp_path: Path) -> None
     row = first.next_row()
     assert row is not None
     train(first, row, 1, 3.0)
-    first.reported(progress(row, row.reports[-1], outcome="failed", error="Traceback: boom", seconds=5.0))
+    first.reported(Progress(row.key, row.reports[-1:], "failed", "Traceback: boom", seconds=5.0), done=True)
     assert (row.seconds, first.spending.of("supervised/0")) == (5.0, 5.0)  # also what followed its last evaluation
     first.close()
     again = driver(tmp_path, sweep)
@@ -127,7 +128,7 @@ def test_a_failed_trial_of_a_study_without_seconds_is_not_tried_again(tmp_path: 
     first = driver(tmp_path, sweep)
     row = first.next_row()
     assert row is not None
-    first.reported(progress(row, outcome="failed", error="Traceback: boom", seconds=4.0))
+    first.reported(Progress(row.key, [], "failed", "Traceback: boom", seconds=4.0), done=True)
     first.close()
     again = driver(tmp_path, sweep)
     assert again.left() == 0 and again.rows[row.key].outcome == "failed"
@@ -193,7 +194,7 @@ def test_interrupted_anywhere_the_same_repeats_follow(tmp_path: Path, after: int
     done = play_all(first, limit=after)
     open_row = first.next_row()
     if open_row is not None:
-        first.reported(progress(open_row, report(open_row, 1, 0.5)))
+        first.reported(Progress(open_row.key, [report(open_row, 1, 0.5)]))
     first.ledger.close()
     again = labelled(tmp_path / "b", sweep)
     assert again.left() == 7 - len(done)

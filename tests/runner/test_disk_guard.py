@@ -54,7 +54,7 @@ def test_a_write_waits_for_room_and_is_made_once():
     assert write.written == [1]
 
 
-def test_a_write_gives_up_after_its_time_with_the_disks_words():
+def test_a_write_gives_up_after_its_time_with_the_disks_error():
     with pytest.raises(UserError, match="cannot be written"):
         Filling([10], wait=0.05).write(full(10**9))
 

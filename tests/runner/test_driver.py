@@ -4,7 +4,7 @@ import pytest
 
 from platform.core.row import Row
 from platform.runner.messages import Progress
-from tests.runner.sweeps import SPACE, driver, load, play, play_all, progress
+from tests.runner.sweeps import SPACE, driver, load, play, play_all
 
 
 def facts(rows: list[Row]) -> list[tuple]:
@@ -54,7 +54,7 @@ def test_interrupted_anywhere_and_continued_it_is_the_undisturbed_sweep(tmp_path
     open_row = first.next_row()  # the driver dies while this one runs, after one evaluation of it
     if open_row is not None:
         report = {"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}
-        first.reported(progress(open_row, report))
+        first.reported(Progress(open_row.key, [report]))
     first.ledger.close()
     again = driver(tmp_path / "b", sweep)
     rest = play_all(again)
@@ -101,7 +101,7 @@ def test_listeners_hear_every_event_in_order_and_the_ledger_hears_it_first(tmp_p
 
 
 def fail(book, row: Row, outcome: str = "failed") -> None:
-    book.reported(progress(row, {"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}))
+    book.reported(Progress(row.key, [{"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}]))
     book.ended(row.key, outcome, "Traceback: boom" if outcome == "failed" else "")
 
 
@@ -153,7 +153,7 @@ def test_batches_that_were_split_are_noted_in_the_row_and_the_ledger(tmp_path):
     row = book.next_row()
     report = {"evaluation": 1.0, "step": 5.0, "seconds": 1.0, "score": 0.5}
     book.reported(Progress(row.key, [report], parts=4))
-    book.reported(Progress(row.key, outcome="completed", parts=4))
+    book.reported(Progress(row.key, outcome="completed", parts=4), done=True)
     assert row.accumulate == 4 and len(said) == 1 and "split in 4" in said[0]
     book.ledger.close()
     assert driver(tmp_path, load(tmp_path)).ledger.rows[row.key].accumulate == 4

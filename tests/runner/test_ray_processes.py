@@ -1,4 +1,4 @@
-"""What a killed driver leaves behind is found by its mark and ended; nothing else ever is."""
+"""What a killed driver leaves behind is found by its environment and ended; nothing else ever is."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tests.runner.processes import alive, below, count, start, wait_for
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(100)"]
 
 
-def sleeper(mark: str) -> psutil.Process:
+def sleeper(owner: str) -> psutil.Process:
     process = subprocess.Popen(
-        SLEEP, env=os.environ | {SWEEP_VARIABLE: mark}, stdout=subprocess.PIPE, start_new_session=True
+        SLEEP, env=os.environ | {SWEEP_VARIABLE: owner}, stdout=subprocess.PIPE, start_new_session=True
     )
     assert process.stdout is not None and process.stdout.readline() == b"up\n"
     return psutil.Process(process.pid)
@@ -50,7 +50,7 @@ def test_only_processes_of_this_folder_whose_driver_is_gone_are_ended(tmp_path):
             process.kill()
 
 
-def test_the_mark_is_set_for_what_is_started_inside_only(tmp_path):
+def test_the_variable_is_set_for_what_is_started_inside_only(tmp_path):
     before = dict(os.environ)
     with owned_by_sweep(tmp_path):
         words = os.environ[SWEEP_VARIABLE]

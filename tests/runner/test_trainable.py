@@ -179,7 +179,7 @@ OUT = "torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB')
     [(OUT, "out of memory (device)"), ("MemoryError()", "out of memory (host)"),
      ("torch.empty(2**46)", "out of memory (host)")],  # raises by itself: more than any machine has
 )  # fmt: skip
-def test_memory_that_runs_out_is_told_as_such_and_never_retried_unasked(play, error, kind):
+def test_memory_that_runs_out_is_reported_as_such_and_never_retried_unasked(play, error, kind):
     (result,) = play(HUNGRY.format(error=error))
     assert result.outcome == "failed" and result.error.startswith(f"{kind}: ")
     assert "retry.out_of_memory=accumulate" in result.error and "Traceback" in result.error
@@ -195,7 +195,7 @@ def test_it_is_tried_again_in_parts_where_asked(play):
 def test_it_goes_on_from_its_checkpoint_in_parts(play):
     late = HUNGRY.replace("len(y) > 4", "len(y) > 4 and batch.step >= 4")
     results = play(late.format(error=OUT), split=True, batch_size=8)
-    assert [r.parts for r in results] == [1, 1, 2, 2]  # the last evaluation of before is told once more
+    assert [r.parts for r in results] == [1, 1, 2, 2]  # the last evaluation of before is sent once more
     assert [r.reports[-1]["evaluation"] for r in results] == [1, 2, 2, 3] and results[-1].outcome == "completed"
 
 

@@ -13,9 +13,9 @@ from ray.tune.experiment import Trial
 
 from platform.runner.guards import out_of_memory, stack_dump, watchdog
 from platform.runner.guards.watchdog import Watchdog
-from platform.runner.messages import WorkerProcess, assignment_of
+from platform.runner.messages import Progress, WorkerProcess, assignment_of
 from tests.runner.door import sweep
-from tests.runner.sweeps import assigned, driver, load, progress
+from tests.runner.sweeps import assigned, driver, load
 
 
 class Clock:
@@ -62,7 +62,7 @@ class Played:
             self.dog.on_step_end(0, [])
 
     def report(self, trial: Any, **more: Any) -> None:
-        self.dog.on_trial_result(0, [], trial, progress(trial.row, **more).to_result())
+        self.dog.on_trial_result(0, [], trial, Progress(trial.row.key, **more).to_result())
 
 
 SWEEP = """
@@ -154,7 +154,7 @@ def test_a_process_that_grew_too_large_is_replaced_and_that_is_no_failure(tmp_pa
         ("Task was killed due to the node running low on memory", 3, "out of memory (host)"),
     ],
 )
-def test_a_lost_process_is_told_from_one_that_memory_ran_out_for(tmp_path, monkeypatch, error, kills, reason):
+def test_a_lost_process_is_distinguished_from_one_that_memory_ran_out_for(tmp_path, monkeypatch, error, kills, reason):
     play = Played(tmp_path, monkeypatch, "retry.out_of_memory=accumulate")
     monkeypatch.setattr(out_of_memory, "kernel_kills", lambda: kills)
     trial = play.start()
@@ -203,7 +203,7 @@ tracking: none
 
 @pytest.mark.ray
 @pytest.mark.timeout(400)
-def test_two_kinds_of_hanging_are_found_told_and_ended_and_the_slot_works_again(tmp_path):
+def test_two_kinds_of_hanging_are_found_reported_and_ended_and_the_slot_works_again(tmp_path):
     (tmp_path / "hangs.py").write_text(HANGS)
     (tmp_path / "small.yaml").write_text(SPACE)
     done = sweep(tmp_path / "small.yaml", "--results", tmp_path / "r", timeout=350)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from platform.core.row import Row
 from platform.runner.driver import Driver
+from platform.runner.messages import Progress
 from platform.sweepfile.schema import Budget
-from tests.runner.sweeps import driver, load, progress, report
+from tests.runner.sweeps import driver, load, report
 
 SAMPLERS = ("tpe", "random", "qmc", "cmaes", "gp", "nsga2")
 
@@ -67,9 +68,9 @@ def _one_more(book: Driver, row: Row) -> None:
     fate = {2: "stopped", 5: "diverged"}.get(row.number % 7, "completed")
     last = number == (4 if fate == "completed" else 2)
     score = float("nan") if fate == "diverged" and last else worth(row) * number / 4
-    outcome = {"stopped": "pruned"}.get(fate, fate) if last else None
-    metrics = report(row, number, score) | {"seconds": number * (1 + row.params["uratio"])}
-    book.reported(progress(row, metrics, outcome=outcome))
+    outcome = fate if last and fate != "stopped" else None
+    evaluation = report(row, number, score) | {"seconds": number * (1 + row.params["uratio"])}
+    book.reported(Progress(row.key, [evaluation], outcome), done=last)
 
 
 def facts(rows: list[Row]) -> list[tuple[str, int, str]]:

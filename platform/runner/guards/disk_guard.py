@@ -36,7 +36,7 @@ class FreeSpace:
 
     def write(self, write: Callable[[], Any], stop: Callable[[], bool] = lambda: False) -> None:
         """Call `write` once there is space, and again after each time the disk was full; never for longer than `wait`,
-        nor once `stop` says so. Raises what the last attempt raised."""
+        nor once `stop` returns True. Raises what the last attempt raised."""
         end = time.monotonic() + self.wait
         while self.is_short() and time.monotonic() < end and not stop():
             time.sleep(POLL_SECONDS)

@@ -15,7 +15,7 @@ _HOST_TEXTS = ("can't allocate memory", "not enough memory: you tried to allocat
 
 
 def of_exception(error: BaseException | None) -> str:
-    """DEVICE or HOST where the error, or one it was raised from, says that memory ran out; else nothing."""
+    """DEVICE or HOST where the error, or one it was raised from, means that memory ran out; else nothing."""
     while error is not None:
         text = str(error)
         if isinstance(error, torch.OutOfMemoryError) or any(part in text for part in _DEVICE_TEXTS):
@@ -29,7 +29,7 @@ def of_exception(error: BaseException | None) -> str:
 def of_death(error: str, kills_before: int, kills_now: int) -> str:
     """HOST where Ray's memory monitor or the kernel ended the process; else nothing.
 
-    error: what Ray says of the death. kills_*: `kernel_kills` of the machine when the trial began and now.
+    error: Ray's message about the death. kills_*: `kernel_kills` of the machine when the trial began and now.
     """
     monitor = "memory monitor" in error or "running low on memory" in error or "OutOfMemoryError" in error
     return HOST if monitor or kills_now > kills_before else ""

@@ -101,7 +101,7 @@ def _is_orphan(process: psutil.Process, owner: str) -> bool:
 
 
 def start_time(pid: int) -> str:
-    """Seconds from the machine's start to the process's, whatever the clock says; empty where it does not run."""
+    """Seconds from the machine's start to the process's, whatever the clock shows; empty where it does not run."""
     boot = psutil.boot_time()  # psutil adds it to the kernel's number, and with it any change of the clock
     try:
         process = psutil.Process(pid)

@@ -67,7 +67,7 @@ def listen() -> Iterator[None]:
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     _state.signal, _state.running = 0, False
-    _take()
+    _install()
     try:
         yield
     finally:
@@ -86,10 +86,10 @@ def around_ray() -> Iterator[None]:
         _state.signal, _state.at = signal.SIGTERM, time.monotonic()
         raise Interrupted from error
     finally:
-        _take()
+        _install()
 
 
-def _take() -> None:
+def _install() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _handle)

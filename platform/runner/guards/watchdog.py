@@ -42,7 +42,7 @@ class _Running:
 
 
 class Watchdog(Callback):
-    """errors: the folder for stack dumps. `cause` says why a trial's process ended."""
+    """errors: the folder for stack dumps. `cause` gives the reason why a trial's process ended."""
 
     def __init__(self, driver: Driver, errors: Path) -> None:
         self._driver, self._errors, self._settings = driver, errors, driver.sweep.watch

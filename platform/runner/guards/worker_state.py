@@ -27,8 +27,8 @@ DEVICE_GROWTH = 2**28
 class ProcessState:
     """How this process was before its first trial. Made once torch is imported; not before, its import changes much.
 
-    Held: the switches of torch and numpy, warning filters, environment, folder, import path, recursion limit. The
-    global generators are seeded anew for every trial. Not held: signal handlers, threads and open files of a plug-in.
+    Restored: the switches of torch and numpy, warning filters, environment, folder, import path, recursion limit. The
+    global generators are seeded anew for every trial. Not restored: a plug-in's signal handlers, threads, open files.
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from ray.tune import Callback
@@ -22,7 +21,7 @@ __all__ = ["EventCallback", "RayProcessCheck", "SpendingStopper", "keep_failure"
 
 @contextlib.contextmanager
 def keep_failure(driver: Driver) -> Iterator[None]:
-    """Keep an error of ours (a full disk, say) in `driver.failure`: Tune, which it goes through, turns it into text."""
+    """Keep an error of ours (a full disk) in `driver.failure`: Tune, which it goes through, turns it into text."""
     try:
         yield
     except Exception as error:
@@ -47,10 +46,8 @@ class EventCallback(Callback):
         progress = progress_of(result)
         if progress is None:
             return
-        if result["done"] and progress.outcome is None:  # by the scheduler or the stopper
-            progress = replace(progress, outcome="pruned")
         with keep_failure(self._driver):
-            self._driver.reported(progress)
+            self._driver.reported(progress, result["done"])
         row = self._driver.rows[progress.key]
         if row.outcome is not None:
             self._after_end(row)

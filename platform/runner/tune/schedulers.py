@@ -1,7 +1,7 @@
 """The schedulers of budget.scheduler: one per study, so that no method is stopped for starting slower than another.
 
-The rules are those of Ray's schedulers (platform/core/stopping_rules.py). Its schedulers keep no history across restarts
-of a sweep and draw a trial's bracket from a global generator; HyperBandScheduler and PopulationBasedTraining also pause
+The rules are those of Ray's schedulers (platform/core/stopping_rules.py). These keep no history across restarts of a
+sweep and draw a trial's bracket from a global generator; HyperBandScheduler and PopulationBasedTraining also pause
 trials and move them between actors by Tune's checkpoints. Here the ledger is the history and actors are reused:
 Hyperband is the asynchronous one, population-based training ends rows and starts new ones (search/population.py).
 """

@@ -66,7 +66,7 @@ class TrialTrainable(tune.Trainable):
         self._trial: Any = None
         self._iterator: Iterator[Report] = iter(())
         self._reports: list[dict[str, float]] = []
-        self._repeats = self._stopped = False
+        self._sends_all = self._stopped = False
 
     def step(self) -> dict[str, Any]:
         return self._next().to_result()
@@ -88,7 +88,7 @@ class TrialTrainable(tune.Trainable):
         try:
             if self._trial is None:
                 self._start()
-            if not self._repeats:
+            if not self._sends_all:
                 self._advance()
             return None, ""
         except (Exception, SystemExit) as error:
@@ -109,7 +109,7 @@ class TrialTrainable(tune.Trainable):
         return why
 
     def _in_parts(self) -> int:
-        """Parts of a step: what the sweep file says, or more because memory ran out."""
+        """Parts of a step: those of the sweep file, or more because memory ran out."""
         return max(self._parts, self._assignment.spec.train.accumulate)
 
     def cleanup(self) -> None:
@@ -140,8 +140,8 @@ class TrialTrainable(tune.Trainable):
             self._reports, self._outcome = saved["reports"], saved["outcome"]
             self._parts = max(self._parts, saved.get("accumulate", 1))
             self._trial.method.accumulate = self._in_parts()
-            # Reports may not have reached the driver, or its ledger was torn: send all again, it tells them apart.
-            self._repeats = bool(self._own())
+            # The driver may not have all reports, or its ledger was torn. It passes over those that it knows.
+            self._sends_all = bool(self._own())
             if self._outcome is None:
                 self._iterator = self._trial.reports()
         elif spec.parent:
@@ -180,13 +180,13 @@ class TrialTrainable(tune.Trainable):
         self._checkpoints.save(self._assignment.key, self._trial, beside)
 
     def _own(self) -> list[dict[str, float]]:
-        """The reports of its own: a child's history begins with its parent's."""
+        """The trial's own reports: a child's history begins with its parent's."""
         return self._reports[branch_point(self._assignment.spec.parent)[1] :]
 
     def _progress(self, outcome: str | None, error: str = "") -> Progress:
         own = self._own()
-        reports = own if self._repeats else own[-1:]
-        notice, self._notice, self._repeats = self._notice, "", False
+        reports = own if self._sends_all else own[-1:]
+        notice, self._notice, self._sends_all = self._notice, "", False
         return Progress(
             key=self._assignment.key,
             reports=reports,

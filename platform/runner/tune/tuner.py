@@ -44,11 +44,9 @@ def run(driver: Driver, folder: Path, slots: Slots) -> list[Row]:
     workplace.token_file.write_text(workplace.token)
     store: Any = ray.remote(num_cpus=0)(CheckpointStore).options(name=workplace.store).remote(str(checkpoints))
     states = BranchStates(checkpoints)
-    watchdog = Watchdog(driver, folder / "errors")
-    guard = DiskGuard(FreeSpace(folder, workplace.disk_floor, workplace.disk_wait), driver.notify)
+    guard = DiskGuard(FreeSpace(folder, workplace.disk_floor, workplace.disk_wait), _notify(driver))
     driver.ledger.wait_for_room = guard.pause
-    events = EventCallback(driver, _LoserCheckpoints(driver, checkpoints).ended, watchdog.cause)
-    callbacks = [RayProcessCheck(), Shutdown(workplace.stop_file, driver.notify), guard, watchdog, events]
+    callbacks = _callbacks(driver, folder, workplace, guard)
     scratch = tempfile.mkdtemp(prefix="kurabe-tune-")  # Tune's own records: ours are in the ledger
     try:
         _tuner(driver, slots, RowSearcher(driver, _assign(driver, workplace)), callbacks, states, scratch).fit()
@@ -69,6 +67,19 @@ def run(driver: Driver, folder: Path, slots: Slots) -> list[Row]:
     if not any(row.outcome == "preempted" for row in rows):
         states.clear()
     return rows
+
+
+def _notify(driver: Driver) -> Callable[[str], None]:
+    """The driver's `notify`, without the screen that it belongs to: Tune pickles its callbacks."""
+    return lambda text: driver.notify(text)
+
+
+def _callbacks(driver: Driver, folder: Path, workplace: Workplace, guard: DiskGuard) -> list[Callback]:
+    """In the order in which Tune calls them; the guard is one of them."""
+    watchdog = Watchdog(driver, folder / "errors")
+    shutdown = Shutdown(workplace.stop_file, _notify(driver))
+    events = EventCallback(driver, _LoserCheckpoints(driver, workplace.checkpoints).ended, watchdog.cause)
+    return [RayProcessCheck(), shutdown, guard, watchdog, events]
 
 
 def _workplace(driver: Driver, checkpoints: Path, slots: Slots) -> Workplace:
