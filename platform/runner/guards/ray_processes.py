@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["SWEEP_VARIABLE", "die_with_parent", "end_orphans", "lost_processes", "owned_by_sweep"]
+__all__ = ["SWEEP_VARIABLE", "die_with_parent", "end_orphans", "lost_processes", "owned_by_sweep", "start_time"]
 
 SWEEP_VARIABLE = "KURABE_SWEEP"
 """Environment variable of a sweep's processes: FOLDER|PID|START of its driver."""
