@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from platform.core.durations import clock
 from platform.core.row import Row
 from platform.core.rungs import evaluation_steps
+from platform.core.stopping_rules import MEDIAN_SAMPLES
 from platform.dry_run.measure import Cost
 from platform.dry_run.plan import MANY
 from platform.dry_run.printing import make_table
-from platform.dry_run.scheduler_preview import MEDIAN_SAMPLES
 from platform.dry_run.scheduler_simulation import forecast, forecast_median
 from platform.sweepfile.checked_sweep import Study, Sweep
 from platform.sweepfile.schema import UNLIMITED, Budget

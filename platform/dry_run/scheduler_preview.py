@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from platform.core.rungs import brackets, perturbations, rungs, shares
+from platform.core.stopping_rules import MEDIAN_SAMPLES
 from platform.dry_run.printing import make_table, make_text
 from platform.dry_run.scheduler_simulation import forecast, forecast_median
 from platform.sweepfile.checked_sweep import Study
@@ -15,9 +16,6 @@ from platform.sweepfile.schema import Budget
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-MEDIAN_SAMPLES = 3
-"""Trials at an evaluation from which on the median rule judges."""
 
 
 def stopping(budget: Budget, steps: Sequence[int], studies: Sequence[Study], trials: int) -> list[RenderableType]:

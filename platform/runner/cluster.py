@@ -19,7 +19,7 @@ _PREPARED = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files of Tune: ours are in results/NAME
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Tune's record of all trials, which grows with them: ours is the ledger
     "TUNE_MAX_PENDING_TRIALS_PG": "auto",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # interrupt.py has one
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # guards/signals.py has one
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 

@@ -1,13 +1,18 @@
-"""What the driver and a worker say to each other about a trial."""
+"""Messages between the driver and a worker about a trial, and how Ray Tune carries them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
 
 from platform.core.spec import Settings, TrialSpec
 
-__all__ = ["Assignment", "PlugIn", "Progress", "Workplace"]
+__all__ = ["Assignment", "PlugIn", "Progress", "WorkerProcess", "Workplace", "assignment_of", "progress_of"]
 
 
 class PlugIn(Settings):
@@ -30,12 +35,20 @@ class Workplace(Settings):
     disk_floor: int  # bytes that stay free
     disk_wait: float  # seconds that a worker waits for them
 
+    @property
+    def token_file(self) -> Path:
+        return self.checkpoints / "TOKEN"
+
+    @property
+    def stop_file(self) -> Path:
+        """Where it exists, trials save where they are and stop."""
+        return self.checkpoints / "STOP"
+
 
 class Assignment(Settings):
-    """Driver to worker: train this trial.
+    """Driver to worker: train this trial."""
 
-    It travels as JSON text (`model_dump_json`), which Tune neither splits nor names.
-    """
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # a hyper-parameter may be infinite
 
     key: str
     study: str
@@ -46,11 +59,18 @@ class Assignment(Settings):
     may_split: bool = False  # retry.out_of_memory: accumulate
     plug_in: PlugIn | None = None
 
+    def to_config(self) -> dict[str, str]:
+        """The configuration of a Tune trial: one JSON text, which Tune neither splits nor names."""
+        return {"trial": self.model_dump_json()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Assignment:
+        return cls.model_validate_json(config["trial"])
+
 
 @dataclass(frozen=True)
 class Progress:
-    """Worker to driver, at every evaluation and at the end of a trial. Travels pickled, in a list: of every number in a
-    result Tune keeps two histories, 50 kB a trial.
+    """Worker to driver, at every evaluation and at the end of a trial.
 
     reports: the last evaluation; after a restart all of the trial's own, since the driver may not have had them.
     Empty where the trial ended before its first one.
@@ -74,3 +94,33 @@ class Progress:
     @property
     def score(self) -> float | None:
         return self.reports[-1].get("score") if self.reports else None
+
+    def to_result(self) -> dict[str, Any]:
+        """A Tune trial's result. In a list: of each number in a result Tune keeps two histories, 50 kB a trial."""
+        return {"progress": [self], "done": self.outcome is not None}
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """The process that a trial runs in, for the driver's watchdog."""
+
+    node: str
+    pid: int
+    stacks: str  # file that it writes its Python stacks to (guards/stack_dump.py)
+    kernel_kills: int  # guards/out_of_memory.py
+
+
+def assignment_of(trial: Any) -> Assignment:
+    """The assignment that a Tune trial (ray.tune.experiment.Trial) was made from."""
+    return _parsed(trial.config["trial"])
+
+
+@lru_cache(maxsize=256)  # Tune's callbacks ask for it several times per evaluation
+def _parsed(text: str) -> Assignment:
+    return Assignment.model_validate_json(text)
+
+
+def progress_of(result: Mapping[str, Any]) -> Progress | None:
+    """The progress in a result of a Tune trial; None before its first one."""
+    carried = result.get("progress")
+    return carried[0] if carried else None

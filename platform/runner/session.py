@@ -17,7 +17,8 @@ from platform.report.results_folder import ResultsListener
 from platform.report.screen import ScreenListener
 from platform.runner import cluster
 from platform.runner.driver import Driver
-from platform.runner.guards import orphans, signals
+from platform.runner.guards import signals
+from platform.runner.guards.ray_processes import end_orphans, owned_by_sweep
 from platform.runner.inputs import open_inputs
 from platform.runner.results_place import prepare_folder
 from platform.sweepfile import Sweep
@@ -70,7 +71,7 @@ class Session:
             missing = driver.left()
             todo = "starting Ray" if missing else "nothing is left to run"
             print(f"{self.sweep.path} is checked; {todo}", flush=True)
-            if left := orphans.end(self.folder):
+            if left := end_orphans(self.folder):
                 print(f"ended {left} processes that an earlier run, killed, had left behind", flush=True)
             if missing:
                 self._start_ray(address)
@@ -95,7 +96,7 @@ class Session:
         # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
         import platform.runner.tune.tuner  # noqa: F401
 
-        with signals.around_ray(), orphans.marked(self.folder) if not address else contextlib.nullcontext():
+        with signals.around_ray(), owned_by_sweep(self.folder) if not address else contextlib.nullcontext():
             cluster.start(address, self.sweep.resources)
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:

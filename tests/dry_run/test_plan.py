@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from platform.core.rungs import brackets, perturbations, rungs, shares
+from platform.core.stopping_rules import quantile
 from platform.data.dataset import Augment, Dataset, LabelPlan, Split
 from platform.dry_run.plan import describe
-from platform.dry_run.scheduler_simulation import _quantile, forecast, forecast_median
+from platform.dry_run.scheduler_simulation import forecast, forecast_median
 from platform.sweepfile import Sweep
 
 
@@ -42,7 +43,7 @@ def test_rungs_are_rays(factor: int, grace: int) -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(0, 1))
 def test_the_quantile_is_numpys(values: list[float], part: float) -> None:
-    assert _quantile(sorted(values), part) == pytest.approx(np.percentile(values, 100 * part), abs=1e-6)
+    assert quantile(sorted(values), part) == pytest.approx(np.percentile(values, 100 * part), abs=1e-6)
 
 
 def test_the_first_two_trials_of_asha() -> None:

@@ -9,7 +9,7 @@ from platform import sweepfile
 from platform.core.ledger import Ledger
 from platform.core.row import Row
 from platform.runner.driver import Driver
-from platform.runner.messages import Progress
+from platform.runner.messages import Assignment, Progress, Workplace
 from platform.training import selection
 
 SPACE = """
@@ -63,3 +63,14 @@ def play_all(book: Driver, limit: int = 1000) -> list[Row]:
         play(book, row, [quality(row)] * (1 if stopped else 4), None if stopped else "completed")
         played.append(row)
     return played
+
+
+WORKPLACE = Workplace(
+    checkpoints=Path("none"), token="here", store="none", folder="none", rule="noisy_val_accuracy", threads=1,
+    device="cpu", disk_floor=0, disk_wait=0,
+)  # fmt: skip
+
+
+def assigned(row: Row, **more: Any) -> Assignment:
+    """What a worker is given of the row."""
+    return Assignment(key=row.key, study=row.study, spec=row.spec, workplace=WORKPLACE, parts=row.accumulate, **more)

@@ -6,14 +6,13 @@ import errno
 import json
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from platform.core.errors import Problem, UserError
 from platform.runner.guards import disk_guard
-from platform.runner.guards.disk_guard import DiskGuard, Room, is_full
+from platform.runner.guards.disk_guard import DiskGuard, FreeSpace, is_full
 from tests.runner.sweeps import driver, load, play
 
 
@@ -23,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_guard, "LOOK_SECONDS", 0.0)
 
 
-class Filling(Room):
+class Filling(FreeSpace):
     """A disk whose free space is a list, one entry per look, the last for ever."""
 
     def __init__(self, free: list[int], wait: float = 30.0) -> None:
@@ -55,7 +54,7 @@ def test_a_write_waits_for_room_and_is_made_once():
     assert write.written == [1]
 
 
-def test_a_write_gives_up_after_its_time_with_the_disks_words():
+def test_a_write_gives_up_after_its_time_with_the_disks_error():
     with pytest.raises(UserError, match="cannot be written"):
         Filling([10], wait=0.05).write(full(10**9))
 
@@ -83,14 +82,14 @@ def test_what_a_full_disk_says():
 
 def test_the_driver_holds_says_so_and_goes_on():
     said: list[str] = []
-    book: Any = SimpleNamespace(notify=said.append, failure=None)
-    DiskGuard(Filling([500]), book).on_step_begin(0, [])
+    DiskGuard(Filling([500]), said.append).on_step_begin(0, [])
     assert said == []
-    DiskGuard(Filling([10, 10, 10, 500]), book).on_step_begin(0, [])
+    DiskGuard(Filling([10, 10, 10, 500]), said.append).on_step_begin(0, [])
     assert len(said) == 2 and said[0].startswith("paused: ") and "there is room again" in said[1]
+    short = DiskGuard(Filling([10], wait=0.05), said.append)
     with pytest.raises(OSError, match="MiB are free"):
-        DiskGuard(Filling([10], wait=0.05), book).on_step_begin(0, [])
-    assert book.failure.errno == errno.ENOSPC  # what the door answers with
+        short.on_step_begin(0, [])
+    assert short.failure.errno == errno.ENOSPC  # what the door answers with
 
 
 @pytest.mark.parametrize("partly", [0, 7])

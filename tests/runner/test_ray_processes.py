@@ -1,4 +1,4 @@
-"""What a killed driver leaves behind is found by its mark and ended; nothing else ever is."""
+"""What a killed driver leaves behind is found by its environment and ended; nothing else ever is."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from pathlib import Path
 import psutil
 import pytest
 
-from platform.runner.guards import orphans
-from platform.runner.guards.orphans import MARK
+from platform.runner.guards.ray_processes import SWEEP_VARIABLE, end_orphans, owned_by_sweep, start_time
 from tests.runner.door import sweep
 from tests.runner.processes import alive, below, count, start, wait_for
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(100)"]
 
 
-def sleeper(mark: str) -> psutil.Process:
-    process = subprocess.Popen(SLEEP, env=os.environ | {MARK: mark}, stdout=subprocess.PIPE, start_new_session=True)
+def sleeper(owner: str) -> psutil.Process:
+    process = subprocess.Popen(
+        SLEEP, env=os.environ | {SWEEP_VARIABLE: owner}, stdout=subprocess.PIPE, start_new_session=True
+    )
     assert process.stdout is not None and process.stdout.readline() == b"up\n"
     return psutil.Process(process.pid)
 
 
 def test_only_processes_of_this_folder_whose_driver_is_gone_are_ended(tmp_path):
     driver = subprocess.Popen([sys.executable, "-c", "pass"])
-    dead = f"{driver.pid}|{orphans._started(driver.pid) or '1'}"
+    dead = f"{driver.pid}|{start_time(driver.pid) or '1'}"
     driver.wait()
     mine, other = tmp_path / "mine", tmp_path / "mine2"
-    me = f"{os.getpid()}|{orphans._started(os.getpid())}"
+    me = f"{os.getpid()}|{start_time(os.getpid())}"
     kept = [
         sleeper(f"{other.resolve()}|{dead}"),  # another sweep's, although its name begins alike
         sleeper(f"{mine.resolve()}|{me}"),  # its driver lives
@@ -41,19 +42,19 @@ def test_only_processes_of_this_folder_whose_driver_is_gone_are_ended(tmp_path):
         sleeper(f"{mine.resolve()}|{os.getpid()}|12"),  # a driver's number that another process has by now
     ]
     try:
-        assert orphans.end(mine) == 2
+        assert end_orphans(mine) == 2
         assert not alive(gone) and len(alive(kept)) == 3
-        assert orphans.end(mine) == 0
+        assert end_orphans(mine) == 0
     finally:
         for process in alive(kept + gone):
             process.kill()
 
 
-def test_the_mark_is_set_for_what_is_started_inside_only(tmp_path):
+def test_the_variable_is_set_for_what_is_started_inside_only(tmp_path):
     before = dict(os.environ)
-    with orphans.marked(tmp_path):
-        words = os.environ[MARK]
-        assert words == f"{tmp_path.resolve()}|{os.getpid()}|{orphans._started(os.getpid())}"
+    with owned_by_sweep(tmp_path):
+        words = os.environ[SWEEP_VARIABLE]
+        assert words == f"{tmp_path.resolve()}|{os.getpid()}|{start_time(os.getpid())}"
     assert dict(os.environ) == before
 
 
@@ -73,7 +74,7 @@ def carrying(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK, "").startswith(f"{folder.resolve()}|"):
+            if process.environ().get(SWEEP_VARIABLE, "").startswith(f"{folder.resolve()}|"):
                 found.append(process)
         except psutil.Error:
             continue
@@ -94,7 +95,10 @@ def test_after_a_kill_9_the_next_start_leaves_none_of_the_old_processes_and_all_
         assert len(old) >= 5, old  # servers, workers and agents
         assert {p.pid for p in alive(old)} <= {p.pid for p in carrying(ledgers[0].parent)}
         stray = subprocess.Popen(  # what survives: started by a worker, in a session of its own
-            SLEEP, env=os.environ | {MARK: old[0].environ()[MARK]}, stdout=subprocess.DEVNULL, start_new_session=True
+            SLEEP,
+            env=os.environ | {SWEEP_VARIABLE: old[0].environ()[SWEEP_VARIABLE]},
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()

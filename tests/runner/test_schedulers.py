@@ -17,14 +17,15 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from platform.core.row import Row, steps_made
 from platform.core.rungs import brackets, shares
 from platform.core.spec import branch_point
-from platform.dry_run.scheduler_preview import MEDIAN_SAMPLES
+from platform.core.stopping_rules import MEDIAN_SAMPLES
 from platform.dry_run.scheduler_simulation import forecast_median
 from platform.runner.driver import Driver
+from platform.runner.messages import Progress
 from platform.runner.tune import schedulers
 from platform.runner.tune.branch_states import BranchStates
 from platform.runner.tune.callbacks import EventCallback
-from platform.runner.tune.schedulers import Median, Rungs, StudyScheduler
-from tests.runner.sweeps import driver, load
+from platform.runner.tune.schedulers import HalvingRule, MedianRule, StudyScheduler
+from tests.runner.sweeps import assigned, driver, load
 
 SPACE = """
 name: judged
@@ -50,21 +51,21 @@ def row(number: int) -> Any:
 
 def stream(trials: int, seed: int) -> list[tuple[int, int, float]]:
     """(trial, evaluation, score) as they might come in: each trial's in order, the trials mixed."""
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     left = [number for number in range(trials) for _ in range(10)]
-    chance.shuffle(left)
-    level, seen = [chance.random() for _ in range(trials)], Counter[int]()
+    generator.shuffle(left)
+    level, seen = [generator.random() for _ in range(trials)], Counter[int]()
     found = []
     for number in left:
         seen[number] += 1
-        found.append((number, seen[number], level[number] + 0.3 * chance.random()))
+        found.append((number, seen[number], level[number] + 0.3 * generator.random()))
     return found
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("factor", "grace"), [(3, 1), (2, 2), (4, 3)])
 def test_asha_is_rays(tmp_path: Path, factor: int, grace: int, sign: int) -> None:
-    ours = Rungs(study(tmp_path), 10, factor, grace, sign, several=False)
+    ours = HalvingRule(study(tmp_path), 10, factor, grace, sign, several=False)
     mode = "max" if sign > 0 else "min"
     rays = AsyncHyperBandScheduler("evaluation", "score", mode, 10, grace, factor)
     stopped: set[int] = set()
@@ -81,10 +82,10 @@ def test_asha_is_rays(tmp_path: Path, factor: int, grace: int, sign: int) -> Non
     assert 5 < len(stopped) < 20
 
 
-def test_hyperband_judges_each_trial_in_its_bracket_and_draws_that_from_its_seed(tmp_path: Path) -> None:
-    ours = Rungs(study(tmp_path), 10, 3, 1, 1, several=True)
-    again = Rungs(study(tmp_path), 10, 3, 1, 1, several=True)
-    other = Rungs(study(tmp_path, "seed=5"), 10, 3, 1, 1, several=True)
+def test_hyperband_compares_each_trial_in_its_bracket_and_draws_that_from_its_seed(tmp_path: Path) -> None:
+    ours = HalvingRule(study(tmp_path), 10, 3, 1, 1, several=True)
+    again = HalvingRule(study(tmp_path), 10, 3, 1, 1, several=True)
+    other = HalvingRule(study(tmp_path, "seed=5"), 10, 3, 1, 1, several=True)
     drawn = [ours.bracket(row(n)) for n in range(2000)]
     assert drawn == [again.bracket(row(n)) for n in range(2000)] != [other.bracket(row(n)) for n in range(2000)]
     parts = Counter(drawn)
@@ -104,34 +105,34 @@ def test_hyperband_judges_each_trial_in_its_bracket_and_draws_that_from_its_seed
 
 
 def test_the_median_rule_needs_three_others_and_never_pauses() -> None:
-    rule = Median(grace=2, maximise=True)
+    rule = MedianRule(grace=2, sign=1)
     for number, score in enumerate((0.1, 0.5, 0.9)):
         assert not any(rule.stops(row(number), evaluation, score) for evaluation in range(1, 10))
     assert not rule.stops(row(3), 1, 0.4)  # still in its grace
     assert rule.stops(row(3), 2, 0.4)
     assert not any(rule.stops(row(4), evaluation, 0.6) for evaluation in range(1, 10))
-    lower = Median(grace=1, maximise=False)
+    lower = MedianRule(grace=1, sign=-1)
     for number, score in enumerate((0.1, 0.5, 0.9)):
         lower.stops(row(number), 1, score)
     assert not lower.stops(row(3), 1, 0.4) and lower.stops(row(4), 1, 0.6)
 
 
-def test_the_plan_foretells_what_the_median_rule_does() -> None:
+def test_the_dry_run_forecasts_what_the_median_rule_does() -> None:
     """Trials that keep their rank, one after the other."""
-    chance, finished = random.Random(0), 0
+    generator, finished = random.Random(0), 0
     for _ in range(60):
-        rule = Median(grace=1, maximise=True)
+        rule = MedianRule(grace=1, sign=1)
         for number in range(12):
-            score = chance.random()
+            score = generator.random()
             finished += not any(rule.stops(row(number), evaluation, score) for evaluation in range(1, 6))
     assert finished / 60 == pytest.approx(forecast_median(12, 6, 1, MEDIAN_SAMPLES).finish, rel=0.06)
 
 
-def test_no_evaluation_is_judged_twice() -> None:
-    rule = Median(grace=1, maximise=True)
+def test_no_evaluation_counts_twice() -> None:
+    rule = MedianRule(grace=1, sign=1)
     for number in range(3):
         rule.stops(row(number), 1, 0.9)
-    rule.note(row(3), 1, 0.1)
+    rule.record(row(3), 1, 0.1)
     assert not rule.stops(row(3), 1, 0.1)
     assert rule.stops(row(3), 2, 0.1) is False  # nobody else is there yet
 
@@ -140,8 +141,8 @@ def test_no_evaluation_is_judged_twice() -> None:
 
 
 def score(key: str, evaluation: int) -> float:
-    chance = random.Random(f"{key.partition('@')[0]}")
-    return chance.random() + 0.5 * math.sin(evaluation + 7 * chance.random())
+    generator = random.Random(f"{key.partition('@')[0]}")
+    return generator.random() + 0.5 * math.sin(evaluation + 7 * generator.random())
 
 
 def drive(book: Driver, folder: Path, count: int = 10_000, ahead: int = 0) -> list[Row]:
@@ -149,7 +150,7 @@ def drive(book: Driver, folder: Path, count: int = 10_000, ahead: int = 0) -> li
 
     ahead: by how many evaluations the checkpoint of a trial that comes back is ahead of the ledger.
     """
-    judge = schedulers.make(book, BranchStates(folder))
+    scheduler = schedulers.make(book, BranchStates(folder))
     started: list[Row] = []
     while count > 0 and (row := book.next_row()) is not None:
         started.append(row)
@@ -164,30 +165,23 @@ def drive(book: Driver, folder: Path, count: int = 10_000, ahead: int = 0) -> li
                 return started
             count -= 1
             (folder / f"{row.key}.pt").write_text(f"{row.key} {evaluations[-1]}")
-            _send(book, judge, row, *evaluations)
+            _send(book, scheduler, row, *evaluations)
             if row.outcome is not None:
                 break
     return started
 
 
-def _send(book: Driver, judge: StudyScheduler | None, row: Row, *evaluations: int) -> None:
+def _send(book: Driver, scheduler: StudyScheduler | None, row: Row, *evaluations: int) -> None:
     reports = [
         {"evaluation": float(n), "step": n * 10.0, "seconds": n * 1.0, "score": score(row.key, n)} for n in evaluations
     ]
     last = evaluations[-1] == 10
-    result = {
-        "report": reports,
-        "evaluation": evaluations[-1],
-        "score": reports[-1]["score"],
-        "error": "",
-        "done": last,
-    }
-    result["outcome"] = "completed" if last else None
-    trial: Any = SimpleNamespace(config={"trial": json.dumps({"key": row.key})})
-    if judge is not None and last:
-        judge.on_trial_complete(None, trial, result)
-    elif judge is not None:
-        result["done"] = judge.on_trial_result(None, trial, result) == "STOP"
+    result = Progress(row.key, reports, outcome="completed" if last else None).to_result()
+    trial: Any = SimpleNamespace(config=assigned(row).to_config())
+    if scheduler is not None and last:
+        scheduler.on_trial_complete(None, trial, result)
+    elif scheduler is not None:
+        result["done"] = scheduler.on_trial_result(None, trial, result) == "STOP"
     EventCallback(book, lambda row: None, str).on_trial_result(0, [], trial, result)
 
 
@@ -259,7 +253,7 @@ def _at(row: Row, mark: int) -> float:
 def test_states_are_kept_as_long_as_a_child_may_start_from_them(tmp_path: Path) -> None:
     sweep = load(tmp_path, SPACE, "budget={trials: 14, scheduler: pbt, grace: 2, sampler: random}")
     book = driver(tmp_path, sweep)
-    judge, count = schedulers.make(book, BranchStates(tmp_path)), 0
+    scheduler, count = schedulers.make(book, BranchStates(tmp_path)), 0
     while (row := book.next_row()) is not None:
         if row.spec.parent:
             key, mark = branch_point(row.spec.parent)
@@ -268,7 +262,7 @@ def test_states_are_kept_as_long_as_a_child_may_start_from_them(tmp_path: Path) 
         for evaluation in range(branch_point(row.spec.parent)[1] + 1, 11):
             (tmp_path / f"{row.key}.new").write_text(f"{row.key} {evaluation}")
             (tmp_path / f"{row.key}.new").replace(tmp_path / f"{row.key}.pt")  # as a trial writes it: anew
-            _send(book, judge, row, evaluation)
+            _send(book, scheduler, row, evaluation)
             if row.outcome is not None:
                 break
         assert len(list(tmp_path.glob("*@*.pt"))) <= 4 * math.ceil(14 / 4) + 1

@@ -19,8 +19,10 @@ import torch
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.runner.guards import worker_state
 from platform.runner.guards.worker_state import resident
+from platform.runner.messages import Assignment, PlugIn, Progress, progress_of
 from platform.runner.tune.trainable import TrialTrainable, _selectable
 from platform.training.trial_data import TrialData
+from tests.runner.sweeps import WORKPLACE
 
 
 def test_no_rule_ever_sees_the_test_set():
@@ -82,7 +84,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(
         source: str, new: bool = False, split: bool = False, most: int = 99, key: str = "", **train: Any
-    ) -> list[dict[str, Any]]:
+    ) -> list[Progress]:
         spec = TrialSpec(
             method="plug",
             hyper={"model_ema": 0.9},
@@ -92,22 +94,22 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             labels=LabelSettings(per_class=4),
             seeds=dict.fromkeys(AXES, 1),
         )
-        plugin = {"source": source, "path": str(tmp_path / "plug.py")}
+        plug_in = PlugIn(source=source, path=str(tmp_path / "plug.py"))
+        workplace = WORKPLACE.model_copy(update={"checkpoints": tmp_path, "folder": str(tmp_path)})
         number = f"{len(list(tmp_path.iterdir())):012x}"
-        config: dict[str, Any] = {
-            "key": key or number, "study": "plug/0", "repeat": 0, "spec": spec.model_dump(mode="json"),
-            "folder": str(tmp_path), "cwd": str(tmp_path), "token": "here", "store": "none", "threads": 1,
-            "device": "cpu",
-            "select": "noisy_val_accuracy", "plugin": plugin, "accumulate": 1, "split": split, "room": (0, 0),
-        }  # fmt: skip
         (tmp_path / number).touch()
+        assignment = Assignment(
+            key=key or number, study="plug/0", spec=spec, workplace=workplace, may_split=split, plug_in=plug_in
+        )
         if new or "it" not in held:
-            held["it"] = TrialTrainable({"trial": json.dumps(config)})
+            held["it"] = TrialTrainable(assignment.to_config())
         else:
-            assert held["it"].reset({"trial": json.dumps(config)})
-        results = []
-        while not results or not (results[-1]["outcome"] or results[-1].get("spent") or len(results) == most):
-            results.append(held["it"].step())
+            assert held["it"].reset(assignment.to_config())
+        results: list[Progress] = []
+        while not results or not (results[-1].outcome or results[-1].outgrown or len(results) == most):
+            result = held["it"].step()
+            results.append(progress_of(result))
+            assert result["done"] == (results[-1].outcome is not None)
         return results
 
     yield run
@@ -115,16 +117,16 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     gc.unfreeze()
 
 
-def scores(results: list[dict[str, Any]]) -> list[dict[str, float]]:
-    return [{k: v for k, v in r["report"][-1].items() if "second" not in k} for r in results]
+def scores(results: list[Progress]) -> list[dict[str, float]]:
+    return [{k: v for k, v in r.reports[-1].items() if "second" not in k} for r in results]
 
 
 def test_a_trial_after_a_dirty_one_is_that_of_a_fresh_process(play):
     fresh = play(RANDOM)
     dirty = play(DIRTY)
-    assert dirty[-1]["outcome"] == "failed" and "and it fails, too" in dirty[-1]["error"]
+    assert dirty[-1].outcome == "failed" and "and it fails, too" in dirty[-1].error
     after = play(RANDOM)
-    assert [r["outcome"] for r in after] == [None, None, "completed"]
+    assert [r.outcome for r in after] == [None, None, "completed"]
     assert json.dumps(scores(after)) == json.dumps(scores(fresh))
     assert torch.get_default_dtype() == torch.float32 and not torch.is_anomaly_enabled()
     assert not torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == 1
@@ -138,7 +140,7 @@ def test_everything_a_plug_in_can_switch_is_switched_back(monkeypatch, tmp_path)
         places = [os.environ.get("DIRTY"), os.environ["HOME"], os.getcwd(), list(sys.path), sys.getrecursionlimit()]
         return [worker_state._switches(), *places, list(warnings.filters)]
 
-    fresh, before = worker_state.Fresh(), state()
+    fresh, before = worker_state.ProcessState(), state()
     fresh.restore(5)
     drawn = (random.random(), np.random.rand(), torch.rand(()).item())
     exec(DIRT, {})
@@ -153,11 +155,11 @@ def test_a_process_that_holds_more_and_more_is_replaced(play, monkeypatch):
     outcomes = []
     for _ in range(12):
         outcomes.append(play(LEAKY)[-1])
-        if outcomes[-1].get("spent"):
+        if outcomes[-1].outgrown:
             break
-    assert outcomes[-1].get("spent") and len(outcomes) > 3, "a process that leaks was kept"
-    assert outcomes[-1]["outcome"] is None and not outcomes[-1]["done"]  # the trial itself is to be run elsewhere
-    assert play(CLEAN, new=True)[-1]["outcome"] == "completed"
+    assert outcomes[-1].outgrown and len(outcomes) > 3, "a process that leaks was kept"
+    assert outcomes[-1].outcome is None  # the trial itself is to be run elsewhere
+    assert play(CLEAN, new=True)[-1].outcome == "completed"
 
 
 @pytest.mark.slow
@@ -178,24 +180,24 @@ OUT = "torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 MiB')
     [(OUT, "out of memory (device)"), ("MemoryError()", "out of memory (host)"),
      ("torch.empty(2**46)", "out of memory (host)")],  # raises by itself: more than any machine has
 )  # fmt: skip
-def test_memory_that_runs_out_is_told_as_such_and_never_retried_unasked(play, error, kind):
+def test_memory_that_runs_out_is_reported_as_such_and_never_retried_unasked(play, error, kind):
     (result,) = play(HUNGRY.format(error=error))
-    assert result["outcome"] == "failed" and result["error"].startswith(f"{kind}: ")
-    assert "retry.out_of_memory=accumulate" in result["error"] and "Traceback" in result["error"]
-    assert result["accumulate"] == 1
+    assert result.outcome == "failed" and result.error.startswith(f"{kind}: ")
+    assert "retry.out_of_memory=accumulate" in result.error and "Traceback" in result.error
+    assert result.parts == 1
 
 
 def test_it_is_tried_again_in_parts_where_asked(play):
     results = play(HUNGRY.format(error=OUT), split=True, batch_size=16)
-    assert [r["outcome"] for r in results] == [None, None, "completed"]
-    assert {r["accumulate"] for r in results} == {4} and {r["report"][-1]["accumulate"] for r in results} == {4.0}
+    assert [r.outcome for r in results] == [None, None, "completed"]
+    assert {r.parts for r in results} == {4} and {r.reports[-1]["accumulate"] for r in results} == {4.0}
 
 
 def test_it_goes_on_from_its_checkpoint_in_parts(play):
     late = HUNGRY.replace("len(y) > 4", "len(y) > 4 and batch.step >= 4")
     results = play(late.format(error=OUT), split=True, batch_size=8)
-    assert [r["accumulate"] for r in results] == [1, 1, 2, 2]  # the last evaluation of before is told once more
-    assert [r["report"][-1]["evaluation"] for r in results] == [1, 2, 2, 3] and results[-1]["outcome"] == "completed"
+    assert [r.parts for r in results] == [1, 1, 2, 2]  # the last evaluation of before is sent once more
+    assert [r.reports[-1]["evaluation"] for r in results] == [1, 2, 2, 3] and results[-1].outcome == "completed"
 
 
 @pytest.mark.parametrize(
@@ -208,22 +210,22 @@ def test_it_goes_on_from_its_checkpoint_in_parts(play):
 )
 def test_where_it_cannot_be_split_the_reason_is_in_the_row(play, source, train, reason):
     (result,) = play(source.replace("{error}", OUT), split=True, **train)
-    assert result["outcome"] == "failed" and result["error"].startswith("out of memory (device): ")
-    assert reason in result["error"]
+    assert result.outcome == "failed" and result.error.startswith("out of memory (device): ")
+    assert reason in result.error
 
 
 def test_a_plug_in_that_ends_the_process_ends_its_trial_alone(play):
     (result,) = play(HEAD.format(body="raise SystemExit(3)"))
-    assert result["outcome"] == "failed" and "SystemExit" in result["error"]
+    assert result.outcome == "failed" and "SystemExit" in result.error
 
 
 def test_asked_to_stop_it_saves_between_two_evaluations_and_goes_on_there(play, tmp_path, monkeypatch):
     monkeypatch.setattr("platform.runner.tune.checkpoint_store.LOOK_SECONDS", 0.0)
     stop = HEAD.format(body=f"open({str(tmp_path / 'STOP')!r}, 'w').close() if batch.step == 2 else None")
     results = play(stop, most=2, key="a" * 12)
-    assert [r["report"][-1]["evaluation"] for r in results] == [1, 1] and results[-1]["outcome"] is None
+    assert [r.reports[-1]["evaluation"] for r in results] == [1, 1] and results[-1].outcome is None
     assert torch.load(tmp_path / f"{'a' * 12}.pt", weights_only=True)["step"] == 3  # evaluations are at 2, 4, 6
     (tmp_path / "STOP").unlink()
     later = play(stop, key="a" * 12)
-    assert later[-1]["outcome"] == "completed"
+    assert later[-1].outcome == "completed"
     assert json.dumps(scores(later[1:])) == json.dumps(scores(play(CLEAN))[1:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +13,9 @@ from ray.tune.experiment import Trial
 
 from platform.runner.guards import out_of_memory, stack_dump, watchdog
 from platform.runner.guards.watchdog import Watchdog
+from platform.runner.messages import Progress, WorkerProcess, assignment_of
 from tests.runner.door import sweep
-from tests.runner.sweeps import driver, load
+from tests.runner.sweeps import assigned, driver, load
 
 
 class Clock:
@@ -42,11 +42,10 @@ class Played:
 
     def start(self) -> Any:
         row = self.driver.next_row()
-        told = {"key": row.key, "study": row.study, "accumulate": row.accumulate, "split": True}
-        place = {"node": "here", "pid": len(self.said) + 7, "stacks": "x", "kills": 3}
-        actor = SimpleNamespace(whereabouts=SimpleNamespace(remote=lambda: place), name=row.key)
+        process = WorkerProcess(node="here", pid=len(self.said) + 7, stacks="x", kernel_kills=3)
+        actor = SimpleNamespace(process=SimpleNamespace(remote=lambda: process), name=row.key)
         trial: Any = SimpleNamespace(
-            config={"trial": json.dumps(told)},
+            config=assigned(row, may_split=True).to_config(),
             temporary_state=SimpleNamespace(ray_actor=actor),
             status=Trial.RUNNING,
             max_failures=2,
@@ -63,7 +62,7 @@ class Played:
             self.dog.on_step_end(0, [])
 
     def report(self, trial: Any, **more: Any) -> None:
-        self.dog.on_trial_result(0, [], trial, {"outcome": None} | more)
+        self.dog.on_trial_result(0, [], trial, Progress(trial.row.key, **more).to_result())
 
 
 SWEEP = """
@@ -141,7 +140,7 @@ def test_a_trial_that_waits_for_a_slot_is_not_stuck(tmp_path, monkeypatch):
 def test_a_process_that_grew_too_large_is_replaced_and_that_is_no_failure(tmp_path, monkeypatch):
     play = Played(tmp_path, monkeypatch)
     trial = play.start()
-    play.report(trial, spent=True)
+    play.report(trial, outgrown=True)
     assert [actor.name for actor in play.killed] == [trial.row.key] and trial.max_failures == 3
     play.dog.on_trial_recover(0, [], trial)
     assert play.said == []
@@ -155,13 +154,13 @@ def test_a_process_that_grew_too_large_is_replaced_and_that_is_no_failure(tmp_pa
         ("Task was killed due to the node running low on memory", 3, "out of memory (host)"),
     ],
 )
-def test_a_lost_process_is_told_from_one_that_memory_ran_out_for(tmp_path, monkeypatch, error, kills, reason):
+def test_a_lost_process_is_distinguished_from_one_that_memory_ran_out_for(tmp_path, monkeypatch, error, kills, reason):
     play = Played(tmp_path, monkeypatch, "retry.out_of_memory=accumulate")
     monkeypatch.setattr(out_of_memory, "kernel_kills", lambda: kills)
     trial = play.start()
     trial.get_error = lambda: error
     play.dog.on_trial_recover(0, [], trial)
-    parts = json.loads(trial.config["trial"])["accumulate"]
+    parts = assignment_of(trial).parts
     assert parts == (2 if "memory" in reason else 1)
     assert len(play.said) == 1 and ("out of memory (host)" if "memory" in reason else "was lost") in play.said[0]
     other = play.start()
@@ -204,7 +203,7 @@ tracking: none
 
 @pytest.mark.ray
 @pytest.mark.timeout(400)
-def test_two_kinds_of_hanging_are_found_told_and_ended_and_the_slot_works_again(tmp_path):
+def test_two_kinds_of_hanging_are_found_reported_and_ended_and_the_slot_works_again(tmp_path):
     (tmp_path / "hangs.py").write_text(HANGS)
     (tmp_path / "small.yaml").write_text(SPACE)
     done = sweep(tmp_path / "small.yaml", "--results", tmp_path / "r", timeout=350)

@@ -1,4 +1,4 @@
-"""A disk that is nearly full: the sweep holds before it writes, says so, and goes on when there is room again."""
+"""A disk that is nearly full: the sweep pauses before it writes, says so, and goes on when there is space again."""
 
 from __future__ import annotations
 
@@ -7,39 +7,38 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.tune import Callback
 
 from platform.core.files import DISK_FULL
 from platform.runner.guards import signals
 
-if TYPE_CHECKING:
-    from platform.runner.driver import Driver
-
-__all__ = ["DiskGuard", "Room", "is_full"]
+__all__ = ["DiskGuard", "FreeSpace", "is_full"]
 
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 1.0
 
 
-class Room:
+class FreeSpace:
     """Free space below a folder. floor: bytes that stay free. wait: seconds that a pause may last."""
 
     def __init__(self, folder: Path, floor: int, wait: float) -> None:
         self.folder, self.floor, self.wait = folder, floor, wait
 
     def free(self) -> int:
+        """Bytes."""
         return shutil.disk_usage(self.folder).free
 
-    def missing(self) -> bool:
+    def is_short(self) -> bool:
+        """Whether less than the floor is free."""
         return self.free() < self.floor
 
     def write(self, write: Callable[[], Any], stop: Callable[[], bool] = lambda: False) -> None:
-        """Call `write` once there is room, and again after each time the disk was full; never for longer than `wait`,
-        nor once `stop` says so. Raises what the last attempt raised."""
+        """Call `write` once there is space, and again after each time the disk was full; never for longer than `wait`,
+        nor once `stop` returns True. Raises what the last attempt raised."""
         end = time.monotonic() + self.wait
-        while self.missing() and time.monotonic() < end and not stop():
+        while self.is_short() and time.monotonic() < end and not stop():
             time.sleep(POLL_SECONDS)
         while True:
             try:
@@ -52,11 +51,15 @@ class Room:
 
 
 class DiskGuard(Callback):
-    """The driver's: while it holds, no result is taken and nothing is started, so that trials wait after the evaluation
-    that they are at."""
+    """The driver's: during a pause no result is taken and nothing is started, so that trials wait after the evaluation
+    that they are at.
 
-    def __init__(self, room: Room, driver: Driver) -> None:
-        self._room, self._driver = room, driver
+    notify: takes a line for the person at the screen. `failure` is the error that a pause without success ended in.
+    """
+
+    def __init__(self, space: FreeSpace, notify: Callable[[str], None]) -> None:
+        self.failure: OSError | None = None
+        self._space, self._notify = space, notify
         self._looked = 0.0
         self._waited = 0.0
 
@@ -64,31 +67,32 @@ class DiskGuard(Callback):
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        if self._room.missing() and not self.hold() and not signals.requested():
-            words = f"less than {self._room.floor >> 20} MiB are free"
-            self._driver.failure = OSError(errno.ENOSPC, words, str(self._room.folder))
-            raise self._driver.failure
+        if self._space.is_short() and not self.pause() and not signals.requested():
+            message = f"less than {self._space.floor >> 20} MiB are free"
+            self.failure = OSError(errno.ENOSPC, message, str(self._space.folder))
+            raise self.failure
 
     def on_end(self) -> None:
         """Before the last tables are written."""
-        if self._room.missing():
-            self.hold()
+        if self._space.is_short():
+            self.pause()
 
-    def hold(self) -> bool:
-        """Wait for room, at least a moment: True where there is some, False where the sweep is to end."""
-        room, begin = self._room, time.monotonic()
-        self._driver.notify(
-            f"paused: {room.free() / 2**20:.0f} MiB are free below {room.folder}, the sweep needs "
-            f"{room.floor / 2**20:.0f}; it goes on when there is room, and ends in {room.wait - self._waited:.0f} s"
+    def pause(self) -> bool:
+        """Wait for space, at least a moment: True where there is some, False where the sweep is to end."""
+        space, begin = self._space, time.monotonic()
+        self._notify(
+            f"paused: {space.free() / 2**20:.0f} MiB are free below {space.folder}, the sweep needs "
+            f"{space.floor / 2**20:.0f}; it goes on when there is room, and ends in {space.wait - self._waited:.0f} s"
         )
         while True:
             time.sleep(POLL_SECONDS)
             gone = time.monotonic() - begin
-            if not room.missing():
-                self._waited += gone if gone < 2 * POLL_SECONDS else 0.0  # the disk says there is room, and is full
-                self._driver.notify(f"there is room again after {gone:.0f} s: going on")
-                return self._waited < max(room.wait, 1.0)
-            if gone > room.wait or signals.requested():
+            if not space.is_short():
+                # Where the pause was short, the disk may report free space and be full: such pauses are added up.
+                self._waited += gone if gone < 2 * POLL_SECONDS else 0.0
+                self._notify(f"there is room again after {gone:.0f} s: going on")
+                return self._waited < max(space.wait, 1.0)
+            if gone > space.wait or signals.requested():
                 return False
 
 

@@ -1,4 +1,4 @@
-"""Telling that memory ran out: in an exception of a trial, and in the death of its process."""
+"""Whether memory ran out: in an exception of a trial, and in the death of its process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 __all__ = ["DEVICE", "HOST", "kernel_kills", "of_death", "of_exception", "release"]
 
 DEVICE, HOST = "out of memory (device)", "out of memory (host)"
-_DEVICE_WORDS = ("CUDA error: out of memory", "CUDA out of memory", "STATUS_ALLOC_FAILED", "HIP out of memory")
-_HOST_WORDS = ("can't allocate memory", "not enough memory: you tried to allocate", "Cannot allocate memory")
+_DEVICE_TEXTS = ("CUDA error: out of memory", "CUDA out of memory", "STATUS_ALLOC_FAILED", "HIP out of memory")
+_HOST_TEXTS = ("can't allocate memory", "not enough memory: you tried to allocate", "Cannot allocate memory")
 
 
 def of_exception(error: BaseException | None) -> str:
-    """DEVICE or HOST where the error, or one it was raised from, says that memory ran out; else nothing."""
+    """DEVICE or HOST where the error, or one it was raised from, means that memory ran out; else nothing."""
     while error is not None:
         text = str(error)
-        if isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _DEVICE_WORDS):
+        if isinstance(error, torch.OutOfMemoryError) or any(part in text for part in _DEVICE_TEXTS):
             return DEVICE
-        if isinstance(error, MemoryError) or any(words in text for words in _HOST_WORDS):
+        if isinstance(error, MemoryError) or any(part in text for part in _HOST_TEXTS):
             return HOST
         error = error.__cause__
     return ""
@@ -29,27 +29,30 @@ def of_exception(error: BaseException | None) -> str:
 def of_death(error: str, kills_before: int, kills_now: int) -> str:
     """HOST where Ray's memory monitor or the kernel ended the process; else nothing.
 
-    error: what Ray says of the death. kills_*: `kernel_kills` of the machine when the trial began and now.
+    error: Ray's message about the death. kills_*: `kernel_kills` of the machine when the trial began and now.
     """
     monitor = "memory monitor" in error or "running low on memory" in error or "OutOfMemoryError" in error
     return HOST if monitor or kills_now > kills_before else ""
 
 
 def release() -> None:
-    """Let go of what nobody refers to any more, so that the next attempt finds it free."""
+    """Free what nobody refers to any more, for the next attempt."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
 def kernel_kills() -> int:
-    """Processes that this machine's kernel has ended because memory ran out; 0 where it does not count them."""
+    """Processes that this machine's kernel has ended because memory ran out; 0 where it does not count them.
+
+    psutil does not have these counters.
+    """
     for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         try:
             lines = Path(path).read_text().splitlines()
         except OSError:
             continue
-        found = [line.split()[1] for line in lines if line.startswith("oom_kill ")]
-        if found:
-            return int(found[0])
+        counts = [line.split()[1] for line in lines if line.startswith("oom_kill ")]
+        if counts:
+            return int(counts[0])
     return 0

@@ -1,34 +1,37 @@
-"""Ray's own processes on this machine die too: a sweep that loses them says so, starts them again and goes on.
+"""Ray's processes on this machine: which of the private Ray were lost, and which ones a killed driver left behind.
 
-Without this a driver whose raylet was killed waits for ever (trials pend on a node that is gone), and one whose GCS was
-killed aborts after a minute. A cluster's processes are the cluster's: only those that this driver started are watched.
+Ray's own children die with the driver (the kernel sees to it), and workers with their raylet. What was started by
+neither, or while they died, carries the sweep's folder in its environment and is ended at the next start of the same
+sweep: only where that environment names this folder and a driver, by process id and start time, that no longer runs.
+Ray's agents write their title over their environment, as setproctitle does, unless SPT_NOENV asks for a shorter title.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
-from typing import Any
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
-from ray.tune import Callback
+import psutil
 
-from platform.runner.cluster import RayLost
+__all__ = ["SWEEP_VARIABLE", "die_with_parent", "end_orphans", "lost_processes", "owned_by_sweep", "start_time"]
+
+SWEEP_VARIABLE = "KURABE_SWEEP"
+"""Environment variable of a sweep's processes: FOLDER|PID|START of its driver."""
 
 WATCHED = ("raylet", "gcs_server")
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class Lifeline(Callback):
-    """Looks at every step of Tune's loop (ten a second where nothing happens) whether Ray still lives."""
-
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if found := lost_processes():
-            raise RayLost(", ".join(found))
-
-
 def lost_processes() -> list[str]:
-    """Processes of the private Ray that ended, as `raylet (process 12, killed by SIGKILL)`."""
+    """Processes of the private Ray that ended, as `raylet (process 12, killed by SIGKILL)`.
+
+    A cluster's processes are the cluster's: only those that this driver started are looked at.
+    """
     import ray._private.worker as worker
 
     node = worker._global_node
@@ -46,3 +49,69 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:  # it died just before
         os._exit(1)
+
+
+@contextlib.contextmanager
+def owned_by_sweep(folder: Path) -> Iterator[None]:
+    """Processes started inside the block carry this driver and its sweep in `folder` in their environment."""
+    added = {SWEEP_VARIABLE: f"{folder.resolve()}|{os.getpid()}|{start_time(os.getpid())}", "SPT_NOENV": "1"}
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def end_orphans(folder: Path, seconds: float = 10.0) -> int:
+    """End what an earlier driver of this sweep left behind; returns how many processes that were."""
+    until = time.monotonic() + seconds
+    ended = 0
+    while killed := _kill_orphans(f"{folder.resolve()}|"):  # again, for what one of them started meanwhile
+        ended += len(killed)
+        for process in killed:
+            while time.monotonic() < until and _runs(process):
+                time.sleep(0.02)
+        if time.monotonic() >= until:
+            break
+    return ended
+
+
+def _kill_orphans(owner: str) -> list[psutil.Process]:
+    """Every process of this owner whose driver is gone, after SIGKILL."""
+    killed = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and _is_orphan(process, owner):
+                process.kill()  # not where the process id has come to mean another process: psutil looks
+                killed.append(process)
+    return killed
+
+
+def _is_orphan(process: psutil.Process, owner: str) -> bool:
+    value = process.environ().get(SWEEP_VARIABLE, "")
+    if not value.startswith(owner):
+        return False
+    _, pid, started = value.rsplit("|", 2)
+    return start_time(int(pid)) != started
+
+
+def start_time(pid: int) -> str:
+    """Seconds from the machine's start to the process's, whatever the clock shows; empty where it does not run."""
+    boot = psutil.boot_time()  # psutil adds it to the kernel's number, and with it any change of the clock
+    try:
+        process = psutil.Process(pid)
+        return f"{process.create_time() - boot:.2f}" if _runs(process) else ""
+    except psutil.Error:
+        return ""
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.Error:
+        return False

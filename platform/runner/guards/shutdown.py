@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,48 +10,48 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.stopper import Stopper
 
-from platform.runner.driver import Driver
 from platform.runner.guards import signals
-from platform.runner.tune.callbacks import payload
-from platform.runner.tune.checkpoint_store import STOP
+from platform.runner.messages import assignment_of, progress_of
+
+__all__ = ["Shutdown"]
 
 SAVE_SECONDS = 20.0
 """How long trials have to save. One that cannot (a long step, a node without the folder) keeps its last checkpoint."""
 
 
-class Stopping(Callback, Stopper):
-    """Both of Tune's roles: it follows the trials, and says when all are to be stopped."""
+class Shutdown(Callback, Stopper):
+    """Both of Tune's roles: it follows the trials, and decides when all are to be stopped.
 
-    def __init__(self, driver: Driver, checkpoints: Path) -> None:
-        self._driver, self._file = driver, checkpoints / STOP
+    stop_file: made to ask the trials to save. notify: takes a line for the person at the screen.
+    """
+
+    def __init__(self, stop_file: Path, notify: Callable[[str], None]) -> None:
+        self._file, self._notify = stop_file, notify
         self._file.unlink(missing_ok=True)
         self._running: set[str] = set()
-        self._said = False
+        self._asked = False
 
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **_: Any) -> None:
-        if signals.requested() and not self._said:
-            self._said = True
+        if signals.requested() and not self._asked:
+            self._asked = True
             self._file.touch()
-            self._driver.notify(signals.say())
+            self._notify(signals.notice())
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
-        self._running.add(payload(trial)["key"])
+        self._running.add(assignment_of(trial).key)
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Any, **_: Any) -> None:
-        if result.get("saved"):
-            self._running.discard(payload(trial)["key"])
+        progress = progress_of(result)
+        if progress is not None and progress.saved:
+            self._running.discard(progress.key)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
-        self._running.discard(payload(trial)["key"])
+        self._running.discard(assignment_of(trial).key)
 
-    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
-        self._running.discard(payload(trial)["key"])
-
-    def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
-        self._running.discard(payload(trial)["key"])
+    on_trial_error = on_trial_recover = on_trial_complete
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return False
 
     def stop_all(self) -> bool:
-        return self._said and (not self._running or signals.waited() > SAVE_SECONDS)
+        return self._asked and (not self._running or signals.waited() > SAVE_SECONDS)

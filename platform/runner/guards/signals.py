@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM: the first ends a sweep in good order, the second at once. What was recorded is kept either way.
 
 Before and after the trials run, the first one ends the process as an exception would (`Interrupted`); while they run,
-trials are asked to save where they are (`Stopping`), and what is missing is run by the same command later.
+trials are asked to save where they are (shutdown.py), and what is missing is run by the same command later.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
+
+import psutil
 
 __all__ = [
     "Interrupted",
     "around_ray",
-    "descendants",
     "exit_code",
     "listen",
+    "notice",
     "requested",
-    "say",
     "waited",
     "while_running",
 ]
@@ -67,7 +67,7 @@ def listen() -> Iterator[None]:
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
     _state.signal, _state.running = 0, False
-    _take()
+    _install()
     try:
         yield
     finally:
@@ -86,10 +86,10 @@ def around_ray() -> Iterator[None]:
         _state.signal, _state.at = signal.SIGTERM, time.monotonic()
         raise Interrupted from error
     finally:
-        _take()
+        _install()
 
 
-def _take() -> None:
+def _install() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _handle)
@@ -117,26 +117,14 @@ def _kill(number: int) -> None:
     """End this process and everything below it, now. The ledger is whole after every event: nothing is to be closed."""
     with contextlib.suppress(OSError):
         os.write(sys.stderr.fileno(), b"\nkilled; what was recorded is kept, the same command goes on from there\n")
-    for pid in descendants(os.getpid()):  # parents first: they start no others then
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(psutil.Error, OSError):
+        for process in psutil.Process().children(recursive=True):  # parents first: they start no others then
+            with contextlib.suppress(psutil.Error, OSError):
+                process.kill()
     os._exit(128 + number)
 
 
-def descendants(pid: int) -> list[int]:
-    """The processes below one, parents before children. Linux; nothing elsewhere."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            parent = int(entry.read_text().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(entry.parent.name))
-    found = list(children.get(pid, []))
-    for one in found:
-        found += children.get(one, [])
-    return found
-
-
-def say() -> str:
+def notice() -> str:
     """The line for the screen when trials are asked to stop."""
     name = "Ctrl-C" if _state.signal == signal.SIGINT else "SIGTERM"
     return f"{name}: trials save where they are, then the sweep ends; once more ends it at once"

@@ -1,4 +1,4 @@
-"""What a process is doing: its Python stacks, asked for from outside, also where it does not let any Python run."""
+"""The Python stacks of a process, asked for from outside, also where it does not let any Python run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import IO
+
+import psutil
 
 __all__ = ["ask", "register"]
 
@@ -28,14 +30,14 @@ def register() -> str:
 
 
 def ask(pid: int, path: str, seconds: float = 3.0) -> str:
-    """The stacks of a process on this machine that called `register`; words where it does not answer."""
+    """The stacks of a process on this machine that called `register`; a sentence where it does not answer."""
     file = Path(path)
     try:
-        if "ray::" not in Path(f"/proc/{pid}/cmdline").read_text():
+        if "ray::" not in " ".join(psutil.Process(pid).cmdline()):
             return f"process {pid} is another one now"
         before = file.stat().st_size
         os.kill(pid, signal.SIGUSR1)
-    except OSError as error:
+    except (OSError, psutil.Error) as error:
         return f"process {pid} cannot be asked for its stack: {error}"
     end, size = time.monotonic() + seconds, before
     while time.monotonic() < end:
@@ -44,5 +46,5 @@ def ask(pid: int, path: str, seconds: float = 3.0) -> str:
         if now > before and now == size:
             break
         size = now
-    found = file.read_text()[before:]
-    return found or f"process {pid} did not answer within {seconds:g} s: it is stopped, or waits inside the kernel"
+    stacks = file.read_text()[before:]
+    return stacks or f"process {pid} did not answer within {seconds:g} s: it is stopped, or waits inside the kernel"

@@ -9,13 +9,13 @@ import os
 import random
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
-__all__ = ["Fresh", "resident"]
+__all__ = ["ProcessState", "resident"]
 
 GROWTH = 2**30
 """Bytes of resident memory, above those after the first trial, from which on the process is replaced."""
@@ -24,11 +24,11 @@ DEVICE_GROWTH = 2**28
 """The same for what tensors hold on the GPU."""
 
 
-class Fresh:
+class ProcessState:
     """How this process was before its first trial. Made once torch is imported; not before, its import changes much.
 
-    Held: the switches of torch and numpy, warning filters, environment, folder, import path, recursion limit. The
-    global generators are seeded anew for every trial. Not held: signal handlers, threads and open files of a plug-in.
+    Restored: the switches of torch and numpy, warning filters, environment, folder, import path, recursion limit. The
+    global generators are seeded anew for every trial. Not restored: a plug-in's signal handlers, threads, open files.
     """
 
     def __init__(self) -> None:
@@ -73,11 +73,8 @@ class Fresh:
 
 
 def resident() -> int:
-    """Bytes of this process in main memory; 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+    """Bytes of this process in main memory."""
+    return psutil.Process().memory_info().rss
 
 
 def _on_device() -> int:

@@ -1,4 +1,4 @@
-"""States of trials at the marks of population-based training: results/NAME/checkpoints/KEY@EVALUATION.pt."""
+"""States that children of population-based training start from: results/NAME/checkpoints/KEY@EVALUATION.pt."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from platform.core.files import atomic
 
+__all__ = ["BranchStates"]
+
 
 class BranchStates:
     """The driver's side. A checkpoint is replaced as a whole by its trial, so a second name for it costs no copying."""
@@ -17,7 +19,7 @@ class BranchStates:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def take(self, key: str, evaluation: int) -> None:
+    def keep(self, key: str, evaluation: int) -> None:
         """Keep the state that the trial saved with this evaluation. Before it trains on; a trial that comes back sends
         its last evaluation again, when its checkpoint may be further on: what is kept stays."""
         source, target = self._folder / f"{key}.pt", self._folder / f"{key}@{evaluation}.pt"
@@ -32,12 +34,13 @@ class BranchStates:
             except OSError:  # a file system without links
                 shutil.copyfile(source, temporary)
 
-    def forget(self, evaluation: int, kept: Collection[str]) -> None:
-        """Drop the states at this evaluation but those of `kept` (KEY@EVALUATION)."""
+    def drop(self, evaluation: int, wanted: Collection[str]) -> None:
+        """Delete the states at this evaluation but those of `wanted` (KEY@EVALUATION)."""
         for path in self._folder.glob(f"*@{evaluation}.pt"):
-            if path.stem not in kept:
+            if path.stem not in wanted:
                 path.unlink(missing_ok=True)
 
     def clear(self) -> None:
+        """Delete all of them."""
         for path in self._folder.glob("*@*.pt"):
             path.unlink(missing_ok=True)

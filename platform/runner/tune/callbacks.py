@@ -1,31 +1,27 @@
-"""What Ray Tune sees of the driver: a Searcher that hands out rows, a scheduler per study, a callback that tells."""
+"""Tune's callbacks and stopper: they pass what happens to trials on to the driver."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from platform.core.row import Row
+from platform.runner.cluster import RayLost
 from platform.runner.driver import Driver
-from platform.runner.guards import signals
-from platform.runner.messages import Progress
+from platform.runner.guards.ray_processes import lost_processes
+from platform.runner.messages import assignment_of, progress_of
 
-
-def payload(trial: TuneTrial) -> dict[str, Any]:
-    """What the driver wrote into the trial's config. One JSON text: Tune neither splits nor names it."""
-    return json.loads(trial.config["trial"])
+__all__ = ["EventCallback", "RayProcessCheck", "SpendingStopper", "keep_failure"]
 
 
 @contextlib.contextmanager
-def kept(driver: Driver) -> Iterator[None]:
-    """An error of ours (a full disk, say) goes through Tune, which makes text of it: keep the error itself."""
+def keep_failure(driver: Driver) -> Iterator[None]:
+    """Keep an error of ours (a full disk) in `driver.failure`: Tune, which it goes through, turns it into text."""
     try:
         yield
     except Exception as error:
@@ -33,59 +29,32 @@ def kept(driver: Driver) -> Iterator[None]:
         raise
 
 
-class RowSearcher(Searcher):
-    """Rows as suggestions. Results do not come this way: the callback below sees all of them, also the last."""
-
-    def __init__(self, driver: Driver, make_payload: Callable[[Row], dict[str, Any]]) -> None:
-        super().__init__()
-        self._driver, self._make_payload = driver, make_payload
-
-    def suggest(self, trial_id: str) -> Any:
-        if signals.requested():
-            return None
-        with kept(self._driver):
-            row = self._driver.next_row()
-        if row is None:
-            return None if self._driver.expecting else Searcher.FINISHED
-        return {"trial": json.dumps(self._make_payload(row))}
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None: ...
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the ledger is the truth, no pickled searcher is ever restored."""
-
-    def restore(self, checkpoint_path: str) -> None: ...
-
-
 class EventCallback(Callback):
-    """Every event of Tune, told to the driver."""
+    """Reports every evaluation and every end to the driver.
+
+    after_end: called with a row that has ended. cause: why a trial's process was lost, for Row.error.
+    """
 
     def __init__(self, driver: Driver, after_end: Callable[[Row], None], cause: Callable[[TuneTrial], str]) -> None:
         self._driver, self._after_end, self._cause = driver, after_end, cause
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
-        with kept(self._driver):
+        with keep_failure(self._driver):
             self._driver.ask_ahead()
 
     def on_trial_result(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Any, **_: Any) -> None:
-        key = payload(trial)["key"]
-        progress = Progress(
-            key,
-            [report for report in result["report"] if report],
-            result["outcome"],
-            result["error"],
-            result.get("notice", ""),
-            int(result.get("accumulate", self._driver.rows[key].accumulate)),
-            result.get("seconds", 0.0),
-        )
-        with kept(self._driver):
+        progress = progress_of(result)
+        if progress is None:
+            return
+        with keep_failure(self._driver):
             self._driver.reported(progress, result["done"])
-        if self._driver.rows[key].outcome is not None:
-            self._after_end(self._driver.rows[key])
+        row = self._driver.rows[progress.key]
+        if row.outcome is not None:
+            self._after_end(row)
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: Any) -> None:
-        key = payload(trial)["key"]
-        with kept(self._driver):
+        key = assignment_of(trial).key
+        with keep_failure(self._driver):
             self._driver.ended(key, "failed", self._cause(trial))
         self._after_end(self._driver.rows[key])
 
@@ -97,10 +66,23 @@ class SpendingStopper(Stopper):
         self._driver = driver
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        with kept(self._driver):
-            going_on = result.get("key") is not None and result["outcome"] is None
-            report = result["report"][-1] if going_on else {}
-            return bool(report) and self._driver.overspends(result["key"], report["seconds"])
+        progress = progress_of(result)
+        if progress is None or progress.outcome is not None or not progress.reports:
+            return False
+        with keep_failure(self._driver):
+            return self._driver.overspends(progress.key, progress.reports[-1]["seconds"])
 
     def stop_all(self) -> bool:
         return False
+
+
+class RayProcessCheck(Callback):
+    """Raises RayLost where the private Ray has lost a process; looks at every step of Tune's loop, ten a second.
+
+    Without this a driver whose raylet was killed waits for ever (trials pend on a node that is gone), and one whose GCS
+    was killed aborts after a minute.
+    """
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if lost := lost_processes():
+            raise RayLost(", ".join(lost))

@@ -17,13 +17,15 @@ import ray
 
 from platform.core.files import atomic
 from platform.core.spec import branch_point
-from platform.runner.guards.disk_guard import Room
+from platform.runner.guards.disk_guard import FreeSpace
+from platform.runner.messages import Workplace
 
-STOP = "STOP"
+__all__ = ["CheckpointStore", "Checkpoints"]
+
 LOOK_SECONDS = 0.2
 
 
-class Store:
+class CheckpointStore:
     """Runs as an actor on the driver's machine for workers that cannot see the folder."""
 
     def __init__(self, folder: str) -> None:
@@ -41,7 +43,7 @@ class Store:
         return path.read_bytes() if path.exists() else None
 
 
-class _RoomThere(Room):
+class _RemoteFreeSpace(FreeSpace):
     """Of the driver's disk, asked for through the store."""
 
     def __init__(self, store: Any, *arguments: Any) -> None:
@@ -54,18 +56,20 @@ class _RoomThere(Room):
 
 
 class Checkpoints:
-    """The worker's side. `token` is what the driver wrote into the folder: seeing it means the folder is the same.
+    """The worker's side. Reading the driver's token in the folder means that the folder is the same.
 
-    floor, wait: where fewer bytes are free, `save` holds for so many seconds at most.
+    Where less than `disk_floor` is free, `save` waits, for `disk_wait` seconds at most.
     """
 
-    def __init__(self, folder: Path, token: str, store: str, floor: int = 0, wait: float = 0.0) -> None:
-        self._folder = folder
-        mark = folder / "TOKEN"
-        self._visible = mark.exists() and mark.read_text() == token
+    def __init__(self, workplace: Workplace) -> None:
+        self._folder = workplace.checkpoints
+        self._stop_file = workplace.stop_file
+        token = workplace.token_file
+        self._visible = token.exists() and token.read_text() == workplace.token
         self._next_look = 0.0
-        self._store = None if self._visible else ray.get_actor(store)
-        self._room = Room(folder, floor, wait) if self._visible else _RoomThere(self._store, folder, floor, wait)
+        self._store = None if self._visible else ray.get_actor(workplace.store)
+        space = (self._folder, workplace.disk_floor, workplace.disk_wait)
+        self._space = FreeSpace(*space) if self._visible else _RemoteFreeSpace(self._store, *space)
 
     def stop_asked(self) -> bool:
         """Whether the driver wants trials to save and stop where they are: a file in the folder, looked for now and
@@ -74,11 +78,11 @@ class Checkpoints:
         if not self._visible or now < self._next_look:
             return False
         self._next_look = now + LOOK_SECONDS
-        return (self._folder / STOP).exists()
+        return self._stop_file.exists()
 
     def save(self, key: str, trial: Any, beside: dict[str, Any]) -> None:
         """Save the trial with `beside` (plain data) in one atomic write."""
-        self._room.write(lambda: self._save(key, trial, beside), stop=self.stop_asked)
+        self._space.write(lambda: self._save(key, trial, beside), stop=self.stop_asked)
 
     def _save(self, key: str, trial: Any, beside: dict[str, Any]) -> None:
         if self._store is None:
@@ -90,16 +94,16 @@ class Checkpoints:
             ray.get(self._store.write.remote(key, path.read_bytes()))
 
     def load(self, key: str, trial: Any) -> dict[str, Any] | None:
-        """Bring the trial back; what was saved beside it, or None when there is no checkpoint."""
+        """Bring the trial back, and return what was saved beside it; None where there is no checkpoint."""
         return self._read(key, trial.load)
 
     def branch(self, state: str, trial: Any) -> dict[str, Any]:
-        """Bring the trial to where another one was: KEY@EVALUATION (platform/runner/tune/branch_states.py)."""
+        """Bring the trial to where another one was: KEY@EVALUATION (branch_states.py); what was saved beside that."""
         parent, _ = branch_point(state)
-        found = self._read(state, lambda path: trial.branch(path, parent))
-        if found is None:
+        beside = self._read(state, lambda path: trial.branch(path, parent))
+        if beside is None:
             raise FileNotFoundError(f"the state that this trial starts from is gone: {self._folder / state}.pt")
-        return found
+        return beside
 
     def _read(self, key: str, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any] | None:
         if self._store is None:

@@ -6,10 +6,10 @@ reported as an outcome with its traceback, so the actor and the sweep go on; onl
 
 from __future__ import annotations
 
-import json
 import os
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from platform.core.registry import METHODS
 from platform.core.spec import TrialSpec, branch_point, derive_seed
 from platform.runner.guards import out_of_memory, stack_dump
 from platform.runner.guards.ray_processes import die_with_parent
+from platform.runner.messages import Assignment, Progress, WorkerProcess
 from platform.runner.tune.checkpoint_store import Checkpoints
 from platform.training import accumulation, trial_data
 from platform.training.report import Report
@@ -28,36 +29,36 @@ from platform.training.selection import get as get_rule
 
 
 class TrialTrainable(tune.Trainable):
-    """Each `step` trains to the next evaluation, saves a checkpoint and returns the report."""
+    """Each `step` trains to the next evaluation, saves a checkpoint and returns a `Progress`."""
 
     _notice = ""  # a line for the person at the screen
 
     def setup(self, config: dict[str, Any]) -> None:
         import torch
 
-        from platform.runner.guards.worker_state import Fresh
+        from platform.runner.guards.worker_state import ProcessState
 
         die_with_parent()
-        torch.set_num_threads(max(1, int(json.loads(config["trial"])["threads"])))
-        self._stacks = stack_dump.register()
-        self._fresh = Fresh()
         self._begin(config)
+        torch.set_num_threads(max(1, int(self._assignment.workplace.threads)))
+        self._stacks = stack_dump.register()
+        self._process = ProcessState()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._begin(new_config)
-        self._spent = self._fresh.outgrown()
+        self._outgrown = self._process.outgrown()
         return True
 
-    def whereabouts(self) -> dict[str, Any]:
-        """Where this process is, for the driver's watchdog; asked as a trial starts."""
+    def process(self) -> WorkerProcess:
+        """This process, for the driver's watchdog; asked as a trial starts."""
         node = ray.get_runtime_context().get_node_id()
-        return {"node": node, "pid": os.getpid(), "stacks": self._stacks, "kills": out_of_memory.kernel_kills()}
+        return WorkerProcess(node, os.getpid(), self._stacks, out_of_memory.kernel_kills())
 
     def _begin(self, config: dict[str, Any]) -> None:
         """Nothing that can fail: a trial that cannot start must end as failed, not take the actor down."""
-        self._config = json.loads(config["trial"])
-        self._parts = self._config["accumulate"]
-        self._spent = False  # this process holds too much: the driver takes another one
+        self._assignment = Assignment.from_config(config)
+        self._parts = self._assignment.parts
+        self._outgrown = False  # this process holds too much memory: the driver takes another one
         self._failed_at = 0.0  # seconds that an attempt had trained when it failed: charged, whatever follows
         self._forget()
 
@@ -65,26 +66,29 @@ class TrialTrainable(tune.Trainable):
         self._trial: Any = None
         self._iterator: Iterator[Report] = iter(())
         self._reports: list[dict[str, float]] = []
-        self._repeats = self._stopped = False
+        self._sends_all = self._stopped = False
 
     def step(self) -> dict[str, Any]:
-        if self._spent:
-            return self._result(None) | {"spent": True}
+        return self._next().to_result()
+
+    def _next(self) -> Progress:
+        if self._outgrown:
+            return replace(self._progress(None), outgrown=True)
         while True:
             error, short = self._attempt()
             if error is None:
-                return self._result(self._outcome)
+                return self._progress(self._outcome)
             if not short:
-                return self._result("failed", error)
+                return self._progress("failed", error)
             if refused := self._split_further():
-                return self._result("failed", f"{short}: {_last_line(error)}\n{refused}\n{error}")
+                return self._progress("failed", f"{short}: {_last_line(error)}\n{refused}\n{error}")
 
     def _attempt(self) -> tuple[str | None, str]:
         """Train to the next evaluation. (traceback or None, what memory ran out); the tensors it held are free then."""
         try:
             if self._trial is None:
                 self._start()
-            if not self._repeats:
+            if not self._sends_all:
                 self._advance()
             return None, ""
         except (Exception, SystemExit) as error:
@@ -95,18 +99,18 @@ class TrialTrainable(tune.Trainable):
         """Go back to the checkpoint, the batches in twice as many parts; why not, where that cannot be."""
         reports = self._reports
         self._forget()
-        self._reports = reports  # for the last word, if it is one
+        self._reports = reports  # for the last progress, where the trial ends here
         out_of_memory.release()
-        if not self._config["split"]:
+        if not self._assignment.may_split:
             return "to try again with its batches split: retry.out_of_memory=accumulate"
-        spec = TrialSpec(**self._config["spec"])
+        spec = self._assignment.spec
         parts, why = accumulation.next_parts(spec, self._method(spec), self._in_parts())
         self._parts = parts or self._parts
         return why
 
     def _in_parts(self) -> int:
-        """Parts of a step: what the sweep file says, or more because memory ran out."""
-        return max(self._parts, self._config["spec"]["train"]["accumulate"])
+        """Parts of a step: those of the sweep file, or more because memory ran out."""
+        return max(self._parts, self._assignment.spec.train.accumulate)
 
     def cleanup(self) -> None:
         self._forget()
@@ -116,18 +120,17 @@ class TrialTrainable(tune.Trainable):
     def _start(self) -> None:
         from platform.training.trial import Trial
 
-        config = self._config
+        spec, workplace = self._assignment.spec, self._assignment.workplace
         self._reports = []
-        self._fresh.restore(derive_seed(config["spec"]["seeds"]["order"], "process"))
-        if Path(config["cwd"]).is_dir():
-            os.chdir(config["cwd"])  # relative paths of the sweep file mean the driver's folder
-        self._spec = TrialSpec(**config["spec"])
-        self._rule = get_rule(config["select"])
-        cls = self._method(self._spec)
+        self._process.restore(derive_seed(spec.seeds["order"], "process"))
+        if Path(workplace.folder).is_dir():
+            os.chdir(workplace.folder)  # relative paths of the sweep file mean the driver's folder
+        self._rule = get_rule(workplace.rule)
+        cls = self._method(spec)
         data = trial_data.PROCESS_DATA
-        dataset, plan = data.load(self._spec)
-        self._checkpoints = Checkpoints(Path(config["folder"]), config["token"], config["store"], *config["room"])
-        self._trial = Trial(self._spec, dataset, plan, cls, config["device"], data.images, self._in_parts())
+        dataset, plan = data.load(spec)
+        self._checkpoints = Checkpoints(workplace)
+        self._trial = Trial(spec, dataset, plan, cls, workplace.device, data.images, self._in_parts())
         self._trial.interrupted = self._checkpoints.stop_asked
         data.images = self._trial.images  # the next trial of this actor finds them on the device
         self._iterator = self._trial.reports()
@@ -137,21 +140,21 @@ class TrialTrainable(tune.Trainable):
             self._reports, self._outcome = saved["reports"], saved["outcome"]
             self._parts = max(self._parts, saved.get("accumulate", 1))
             self._trial.method.accumulate = self._in_parts()
-            # Reports may not have reached the driver, or its ledger was torn: send all again, it tells them apart.
-            self._repeats = bool(self._own())
+            # The driver may not have all reports, or its ledger was torn. It passes over those that it knows.
+            self._sends_all = bool(self._own())
             if self._outcome is None:
                 self._iterator = self._trial.reports()
-        elif self._spec.parent:
-            self._reports = self._checkpoints.branch(self._spec.parent, self._trial)["reports"]
+        elif spec.parent:
+            self._reports = self._checkpoints.branch(spec.parent, self._trial)["reports"]
 
     def _method(self, spec: TrialSpec) -> Any:
-        plugin = self._config.get("plugin")
-        return METHODS.from_source(plugin["source"], plugin["path"]) if plugin else METHODS.get(spec.method)
+        plug_in = self._assignment.plug_in
+        return METHODS.from_source(plug_in.source, plug_in.path) if plug_in else METHODS.get(spec.method)
 
     def _load(self) -> dict[str, Any] | None:
         """What was saved beside the trial. None where there is no checkpoint, or none that can be read."""
         try:
-            return self._checkpoints.load(self._config["key"], self._trial)
+            return self._checkpoints.load(self._assignment.key, self._trial)
         except UserError as error:
             self._notice = f"its checkpoint cannot be used, so it starts over: {error.problems[0].message}"
             return None
@@ -174,30 +177,26 @@ class TrialTrainable(tune.Trainable):
 
     def _save(self) -> None:
         beside = {"reports": self._reports, "outcome": self._outcome, "accumulate": self._parts}
-        self._checkpoints.save(self._config["key"], self._trial, beside)
+        self._checkpoints.save(self._assignment.key, self._trial, beside)
 
     def _own(self) -> list[dict[str, float]]:
-        """The reports of its own: a child's history begins with its parent's."""
-        return self._reports[branch_point(self._config["spec"].get("parent", ""))[1] :]
+        """The trial's own reports: a child's history begins with its parent's."""
+        return self._reports[branch_point(self._assignment.spec.parent)[1] :]
 
-    def _result(self, outcome: str | None, error: str = "") -> dict[str, Any]:
-        own = self._own() or [{}]
-        last = own[-1]
-        told = own if self._repeats else [last]
-        notice, self._notice, self._repeats = self._notice, "", False
-        return {
-            "key": self._config["key"],
-            "evaluation": int(last.get("evaluation", 0)),
-            "score": last.get("score"),
-            "report": told,  # in a list: of every number in a dict Tune keeps two histories, 50 kB per trial
-            "outcome": outcome,
-            "error": error,
-            "notice": notice,
-            "accumulate": self._parts,
-            "saved": self._stopped,
-            "seconds": max(self._failed_at, self._trial.seconds if self._trial is not None else 0.0),
-            "done": outcome is not None,
-        }
+    def _progress(self, outcome: str | None, error: str = "") -> Progress:
+        own = self._own()
+        reports = own if self._sends_all else own[-1:]
+        notice, self._notice, self._sends_all = self._notice, "", False
+        return Progress(
+            key=self._assignment.key,
+            reports=reports,
+            outcome=outcome,
+            error=error,
+            notice=notice,
+            parts=self._parts,
+            seconds=max(self._failed_at, self._trial.seconds if self._trial is not None else 0.0),
+            saved=self._stopped,
+        )
 
 
 def _selectable(report: dict[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The fan-out: one Tuner over all studies, rows from the driver, events to the listeners."""
+"""The sweep as one run of Ray Tune: rows from the driver, one Tuner over all studies, events to the listeners."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,76 +20,44 @@ from platform.core.row import Row
 from platform.runner.cluster import RayLost
 from platform.runner.driver import Driver
 from platform.runner.guards import signals
-from platform.runner.guards.disk_guard import DiskGuard, Room
-from platform.runner.guards.ray_processes import Lifeline, lost_processes
-from platform.runner.guards.shutdown import Stopping
+from platform.runner.guards.disk_guard import DiskGuard, FreeSpace
+from platform.runner.guards.ray_processes import lost_processes
+from platform.runner.guards.shutdown import Shutdown
 from platform.runner.guards.watchdog import Watchdog
+from platform.runner.messages import Assignment, PlugIn, Workplace, assignment_of
 from platform.runner.tune import schedulers
 from platform.runner.tune.branch_states import BranchStates
-from platform.runner.tune.callbacks import EventCallback, RowSearcher, SpendingStopper, payload
-from platform.runner.tune.checkpoint_store import Store
+from platform.runner.tune.callbacks import EventCallback, RayProcessCheck, SpendingStopper
+from platform.runner.tune.checkpoint_store import CheckpointStore
+from platform.runner.tune.searcher import RowSearcher
 from platform.runner.tune.trainable import TrialTrainable
 from platform.training.slots import Slots
 
-
-class _Keeper:
-    """Keeps the state of each study's winner and of interrupted trials; of the others nothing more is asked."""
-
-    def __init__(self, driver: Driver, folder: Path) -> None:
-        self._driver, self._folder = driver, folder
-        self._kept = {study.id: driver.best(study.id) for study in driver.sweep.studies()}
-
-    def ended(self, row: Row) -> None:
-        best = self._driver.best(row.study)
-        loser = self._kept[row.study] if best is row else row
-        self._kept[row.study] = best
-        if loser is not None and loser.outcome != "preempted":
-            (self._folder / f"{loser.key}.pt").unlink(missing_ok=True)
+__all__ = ["run"]
 
 
 def run(driver: Driver, folder: Path, slots: Slots) -> list[Row]:
     """Run every missing row; all rows in the end. Asked to end (signals.py), trials save where they are."""
     checkpoints = (folder / "checkpoints").resolve()
     checkpoints.mkdir(exist_ok=True)
-    token = secrets.token_hex(8)
-    (checkpoints / "TOKEN").write_text(token)
-    store_name = f"kurabe-checkpoints-{token}"
-    store: Any = ray.remote(num_cpus=0)(Store).options(name=store_name).remote(str(checkpoints))
-    limits = (driver.sweep.watch.disk_floor << 20, driver.sweep.watch.disk_wait)
-    common = {
-        "folder": str(checkpoints),
-        "cwd": os.getcwd(),
-        "token": token,
-        "store": store_name,
-        "select": driver.rule.name,
-        "threads": slots.cpu,
-        "device": slots.device,
-        "room": limits,
-    }
-    files = [entry for entry in driver.sweep.methods if entry.plugin_source]
-    plugins = {entry.name: {"source": entry.plugin_source, "path": str(entry.plugin_path)} for entry in files}
-
-    def make_payload(row: Row) -> dict[str, Any]:
-        mine = {"key": row.key, "study": row.study, "repeat": row.repeat, "spec": row.spec.model_dump(mode="json")}
-        mine |= {"accumulate": row.accumulate, "split": driver.sweep.retry.out_of_memory == "accumulate"}
-        return common | mine | {"plugin": plugins.get(row.method)}
-
-    scratch = tempfile.mkdtemp(prefix="kurabe-tune-")  # Tune's own bookkeeping: ours is the ledger
+    workplace = _workplace(driver, checkpoints, slots)
+    workplace.token_file.write_text(workplace.token)
+    store: Any = ray.remote(num_cpus=0)(CheckpointStore).options(name=workplace.store).remote(str(checkpoints))
     states = BranchStates(checkpoints)
-    stopping, watchdog = Stopping(driver, checkpoints), Watchdog(driver, folder / "errors")
-    teller = EventCallback(driver, _Keeper(driver, checkpoints).ended, watchdog.cause)
-    guard = DiskGuard(Room(folder, *limits), driver)
-    driver.ledger.wait_for_room = guard.hold
-    followers = [Lifeline(), stopping, guard, watchdog, teller]
+    guard = DiskGuard(FreeSpace(folder, workplace.disk_floor, workplace.disk_wait), _notify(driver))
+    driver.ledger.wait_for_room = guard.pause
+    callbacks = _callbacks(driver, folder, workplace, guard)
+    scratch = tempfile.mkdtemp(prefix="kurabe-tune-")  # Tune's own records: ours are in the ledger
     try:
-        _tuner(driver, slots, RowSearcher(driver, make_payload), followers, states, scratch).fit()
+        _tuner(driver, slots, RowSearcher(driver, _assign(driver, workplace)), callbacks, states, scratch).fit()
     except RayLost:
         if not signals.requested():  # a SIGTERM to all processes of a job ends Ray's, too
             raise
     except Exception as error:
-        if driver.failure is None and (lost := lost_processes()):
+        failure = driver.failure or guard.failure
+        if failure is None and (lost := lost_processes()):
             raise RayLost(", ".join(lost)) from error
-        raise driver.failure or error from error
+        raise failure or error from error
     finally:
         if not lost_processes():
             ray.kill(store)
@@ -100,8 +69,75 @@ def run(driver: Driver, folder: Path, slots: Slots) -> list[Row]:
     return rows
 
 
+def _notify(driver: Driver) -> Callable[[str], None]:
+    """The driver's `notify`, without the screen that it belongs to: Tune pickles its callbacks."""
+    return lambda text: driver.notify(text)
+
+
+def _callbacks(driver: Driver, folder: Path, workplace: Workplace, guard: DiskGuard) -> list[Callback]:
+    """In the order in which Tune calls them; the guard is one of them."""
+    watchdog = Watchdog(driver, folder / "errors")
+    shutdown = Shutdown(workplace.stop_file, _notify(driver))
+    events = EventCallback(driver, _LoserCheckpoints(driver, workplace.checkpoints).ended, watchdog.cause)
+    return [RayProcessCheck(), shutdown, guard, watchdog, events]
+
+
+def _workplace(driver: Driver, checkpoints: Path, slots: Slots) -> Workplace:
+    token, watch = secrets.token_hex(8), driver.sweep.watch
+    return Workplace(
+        checkpoints=checkpoints,
+        token=token,
+        store=f"kurabe-checkpoints-{token}",
+        folder=os.getcwd(),
+        rule=driver.rule.name,
+        threads=slots.cpu,
+        device=slots.device,
+        disk_floor=watch.disk_floor << 20,
+        disk_wait=watch.disk_wait,
+    )
+
+
+def _assign(driver: Driver, workplace: Workplace) -> Callable[[Row], Assignment]:
+    """The function that makes a row's assignment."""
+    plug_ins = {
+        entry.name: PlugIn(source=entry.plugin_source, path=str(entry.plugin_path))
+        for entry in driver.sweep.methods
+        if entry.plugin_source
+    }
+    may_split = driver.sweep.retry.out_of_memory == "accumulate"
+
+    def assign(row: Row) -> Assignment:
+        return Assignment(
+            key=row.key,
+            study=row.study,
+            repeat=row.repeat,
+            spec=row.spec,
+            workplace=workplace,
+            parts=row.accumulate,
+            may_split=may_split,
+            plug_in=plug_ins.get(row.method),
+        )
+
+    return assign
+
+
+class _LoserCheckpoints:
+    """Deletes the states of ended trials but those of each study's winner and of interrupted trials."""
+
+    def __init__(self, driver: Driver, folder: Path) -> None:
+        self._driver, self._folder = driver, folder
+        self._winners = {study.id: driver.best(study.id) for study in driver.sweep.studies()}
+
+    def ended(self, row: Row) -> None:
+        best = self._driver.best(row.study)
+        loser = self._winners[row.study] if best is row else row
+        self._winners[row.study] = best
+        if loser is not None and loser.outcome != "preempted":
+            (self._folder / f"{loser.key}.pt").unlink(missing_ok=True)
+
+
 def _tuner(
-    driver: Driver, slots: Slots, searcher: RowSearcher, followers: list[Callback], states: BranchStates, scratch: str
+    driver: Driver, slots: Slots, searcher: RowSearcher, callbacks: list[Callback], states: BranchStates, scratch: str
 ) -> tune.Tuner:
     """One Tuner over all studies: actors are reused, a trial whose worker dies is started again."""
     sweep = driver.sweep
@@ -115,15 +151,15 @@ def _tuner(
             scheduler=schedulers.make(driver, states),
             max_concurrent_trials=slots.count,
             reuse_actors=True,
-            trial_name_creator=lambda trial: payload(trial)["key"],
-            trial_dirname_creator=lambda trial: payload(trial)["key"],
+            trial_name_creator=lambda trial: assignment_of(trial).key,
+            trial_dirname_creator=lambda trial: assignment_of(trial).key,
         ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=scratch,
             verbose=0,
-            stop=CombinedStopper(SpendingStopper(driver), *(f for f in followers if isinstance(f, Stopping))),
-            callbacks=followers,
+            stop=CombinedStopper(SpendingStopper(driver), *(each for each in callbacks if isinstance(each, Shutdown))),
+            callbacks=callbacks,
             failure_config=tune.FailureConfig(max_failures=sweep.retry.lost),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
