@@ -25,7 +25,7 @@ class TrialData:
         self._plans: dict[str, LabelPlan] = {}
 
     def load(self, spec: TrialSpec) -> tuple[Dataset, LabelPlan]:
-        """Dataset and label plan of a trial. Raises RuntimeError where they are not those of the spec's hashes."""
+        """Dataset and label plan of a trial. Raises RuntimeError where their hashes are not those of `spec`."""
         settings = spec.data.model_dump_json() + str(spec.seeds["data"])
         if self._dataset is None or settings != self._settings:
             self.images, self._dataset, self._plans = None, None, {}
