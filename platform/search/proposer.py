@@ -15,11 +15,11 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import TrialState
 
+from methods.ranges import Range
 from platform.core.events import Proposal
 from platform.core.row import Row
 from platform.core.spec import derive_seed
 from platform.search import samplers
-from platform.search.distributions import suggest
 from platform.sweepfile import Study
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -126,3 +126,12 @@ class Proposer:
             yield
         finally:
             self.seconds += time.perf_counter() - begin
+
+
+def suggest(trial: optuna.Trial, name: str, range_: Range) -> Any:
+    """Draw one parameter through Optuna's public interface."""
+    if range_.kind == "choice":
+        return trial.suggest_categorical(name, range_.arguments)
+    if range_.integer:
+        return trial.suggest_int(name, int(range_.low), int(range_.high), log=range_.log, step=int(range_.step or 1))
+    return trial.suggest_float(name, range_.low, range_.high, log=range_.log, step=range_.step)

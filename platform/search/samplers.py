@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -21,7 +21,7 @@ from optuna.samplers import (
 from optuna.study import Study as OptunaStudy
 from optuna.trial import FrozenTrial
 
-from platform.search.distributions import distribution
+from methods.ranges import Range
 from platform.sweepfile import Study
 
 REMEMBERING = ("cmaes", "nsga2")
@@ -51,6 +51,15 @@ def make(name: str, study: Study, seed: int, number: int) -> BaseSampler:
 def population(trials: int) -> int:
     """Trials in a generation of NSGA-II: a quarter of the study, from 4 to Optuna's 50."""
     return max(4, min(50, trials // 4))
+
+
+def distribution(range_: Range) -> BaseDistribution:
+    """Optuna's form of a range."""
+    if range_.kind == "choice":
+        return CategoricalDistribution(range_.arguments)
+    if range_.integer:
+        return IntDistribution(int(range_.low), int(range_.high), log=range_.log, step=int(range_.step or 1))
+    return FloatDistribution(range_.low, range_.high, log=range_.log, step=range_.step)
 
 
 class _Sequence(QMCSampler):

@@ -14,8 +14,7 @@ from methods.ranges import (
     uniform,
 )
 from platform.core.row import Row
-from platform.search.distributions import suggest
-from platform.search.proposer import Proposer
+from platform.search.proposer import Proposer, suggest
 from tests.runner.sweeps import driver, load, play, play_all, quality
 
 RANGES = [
