@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import platform.sweepfile as sweepfile
 from platform.conformance import CHECKS, Subject, run
+from tests import architecture
 from tests.methods.toy import ToyBatches, make_method, make_optimizer, train
 from tests.test_readme import ROOT, blocks
 
@@ -72,3 +74,23 @@ def test_every_check_is_explained():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     assert set(CHECKS) <= {name.strip(" `") for row in rows for name in row.split(",")}
+
+
+def test_every_file_it_names_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:platform|methods|tests|search_spaces|cluster)/[\w./-]*)`", text))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert len(named) > 25 and not missing
+
+
+def test_the_map_shows_every_room():
+    (shown, *_) = blocks("CONTRIBUTING.md", "")
+    assert {name for name in architecture.ALLOWED if not re.search(rf"\b{name}\b", shown)} == set()
+
+
+def test_the_walk_of_a_learning_rate_names_each_file_once():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    walk = text[text.index("### A learning rate") : text.index("### A score")]
+    files = re.findall(r"`([\w/]+\.py)`", walk)
+    forms = [line for line in walk.splitlines() if line.startswith("| ") and ".py" in line]
+    assert len(files) == len(set(files)) == 15 and len(forms) == 8
