@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from platform.core.registry import METHODS, RULES, SOURCES, noise_kinds
 from platform.core.spec import DataSettings, LabelSettings
 from platform.sweepfile.checked_sweep import FRESH
 from platform.sweepfile.error_text import errors_of, field_schema, show, wrong
-from platform.sweepfile.schema import SweepFile
+from platform.sweepfile.schema import MOST_PLANS, MOST_ROWS, SweepFile
 from platform.sweepfile.space import MethodEntry
 from platform.sweepfile.yaml_tree import Document
 
@@ -48,7 +49,7 @@ def _method(document: Document, path: tuple[str | int, ...], name: str, folder: 
         if not name.endswith(".py"):
             return MethodEntry(name, METHODS.get(name))
         file = (
-            folder / name if (folder / name).is_file() else Path(name)
+            folder / name if os.path.isfile(folder / name) else Path(name)
         )  # beside the sweep file, else where one stands
         cls = METHODS.from_file(file)
         return MethodEntry(file.stem, cls, file.read_text(), _shown(file))
@@ -158,6 +159,7 @@ def check_budget(document: Document, file: SweepFile) -> None:
     if document.bad("train") or document.bad("budget"):
         return
     train, budget = file.train, file.budget
+    _check_amount(document, file)
     if budget.trials is None and budget.seconds is None:
         document.problem(("budget", "trials"), "no number, and no seconds either", "write trials: 16, or seconds: 3600")
     if budget.repeats and not document.bad("seeds") and set(FRESH) <= set(file.seeds):
@@ -168,6 +170,19 @@ def check_budget(document: Document, file: SweepFile) -> None:
         document.problem(("budget", "grace"), message, "lower it, or write scheduler: none")
     if train.warmup >= train.steps and train.warmup:
         document.problem(("train", "warmup"), f"{train.warmup} steps of warm-up leave none of {train.steps} steps")
+
+
+def _check_amount(document: Document, file: SweepFile) -> None:
+    """More rows or label plans than memory and patience hold."""
+    budget, many = file.budget, max(1, len(file.methods))
+    plans = budget.studies * (1 + budget.repeats)
+    rows = many * budget.studies * ((budget.trials or 0) + budget.repeats)
+    key = ("budget", "repeats" if budget.repeats > budget.studies else "studies")
+    if plans > MOST_PLANS:
+        message = f"{budget.studies:,} studies with {budget.repeats:,} repeats are {plans:,} label plans"
+        document.problem(key, message, f"at most {MOST_PLANS:,} are made")
+    elif rows > MOST_ROWS:
+        document.problem(("budget", "trials"), f"this makes {rows:,} trials", f"at most {MOST_ROWS:,} in a sweep")
 
 
 def taken_together(document: Document, entry: MethodEntry, error: Any) -> None:
