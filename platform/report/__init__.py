@@ -21,7 +21,10 @@ def load(folder: str | Path) -> Tables:
     """The tables of results/NAME. Raises FileNotFoundError where there is no trials.csv."""
     import pandas as pd
 
+    from platform.report.files import from_cell
+
     folder = Path(folder)
     trials = pd.read_csv(folder / "trials.csv", dtype={"key": str, "method": str, "study": str, "outcome": str})
+    trials = trials.apply(lambda column: column.map(from_cell) if column.dtype in (object, "string") else column)
     curves = folder / "curves.parquet"
     return Tables(trials, pd.read_parquet(curves) if curves.exists() else pd.DataFrame())

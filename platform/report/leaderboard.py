@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -16,9 +17,23 @@ from platform.report.standings import OUTCOMES, Standing, paired_difference, rep
 def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
     """Markdown. Methods are compared on repeats of their winners where there are any, else on the winners."""
     ranked = standings(info, rows)
-    parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked)]
+    parts = [f"# {escaped(info.name)}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked)]
     parts += [_winners(ranked), _repeats(rows, ranked)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text of the user's (names of files, classes, methods) as Markdown that shows it: no HTML, no code, no link."""
+    text = " ".join(text.split("\n")).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`\[\]*])", r"\\\1", text)
+
+
+def code(text: str) -> str:
+    """The same as a code span, its fence longer than any run of backticks inside."""
+    text = " ".join(text.split("\n"))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def counted(count: int, noun: str) -> str:
@@ -78,20 +93,20 @@ def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"
     hashes = {name: info.provenance.get(name) for name in ("data_sha256", "labels_sha256")}
     lines = [
-        f"Made by `{redact(info.command)}`",
+        f"Made by {code(redact(info.command))}",
         "",
         f"- budget: {budget}; spent: {spent}",
         f"- winner of a study: best {rule}; test accuracy is recorded and never selected on",
         f"- studies: {studies} per method, seeds {', '.join(map(str, seeds)) or 'none'}; the same splits and initial "
         "weights for every method",
-        f"- data: {_words(data)}; labels: {_words(labels)}; model: {info.resolved.get('model', 'not said')}",
-        f"- machine: {redact(sentence(info.provenance))}",
+        f"- data: {_words(data)}; labels: {_words(labels)}; model: {escaped(info.resolved.get('model', 'not said'))}",
+        f"- machine: {escaped(redact(sentence(info.provenance)))}",
     ]
     if hashes["data_sha256"]:
         lines.append(f"- data sha256 {str(hashes['data_sha256'])[:16]}; label plans {_hashes(hashes['labels_sha256'])}")
-    lines += [f"- {remark}" for remark in info.remarks]
-    lines += [f"- {line}" for line in (pareto.said(info, rows) if pareto.asked_for(info) else [])]
-    lines += [f"- note: {note}" for note in info.provenance.get("data_notes") or []]
+    lines += [f"- {escaped(remark)}" for remark in info.remarks]
+    lines += [f"- {escaped(line)}" for line in (pareto.said(info, rows) if pareto.asked_for(info) else [])]
+    lines += [f"- note: {escaped(note)}" for note in info.provenance.get("data_notes") or []]
     return "\n".join(lines)
 
 
@@ -103,13 +118,13 @@ def _hashes(labels: Any) -> str:
 
 def _words(values: dict[str, Any]) -> str:
     said = {k: v for k, v in values.items() if v is not None and not (k == "rate" and not v)}
-    return ", ".join(f"{name}={value}" for name, value in said.items()) or "defaults"
+    return escaped(", ".join(f"{name}={value}" for name, value in said.items())) or "defaults"
 
 
 def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     shown = [outcome for outcome in OUTCOMES if outcome != "preempted" or any(s.counts[outcome] for s in ranked)]
     again = any(s.on_repeats for s in ranked)
-    head = ["method", info.select, "test accuracy", *(["repeats"] if again else []), "winners", *shown]
+    head = ["method", escaped(info.select), "test accuracy", *(["repeats"] if again else []), "winners", *shown]
     head += ["seconds searched", *(["seconds repeated"] if any(s.repeated_seconds for s in ranked) else [])]
     lines = [_line(head), _line(["---", *(["---:"] * (len(head) - 1))])]
     for standing in ranked:
@@ -120,7 +135,7 @@ def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
         values += [f"{len(standing.winners)} of {standing.studies}", *(str(standing.counts[o]) for o in shown)]
         values.append(seconds_spent(info, standing))
         values += [f"{standing.repeated_seconds:,.0f}"] if len(values) < len(head) - 1 else []
-        lines.append(_line([standing.method, *values]))
+        lines.append(_line([escaped(standing.method), *values]))
     caption = (_REPEATS if again else _WINNERS) + (_GRANTED if info.seconds_per_study else "")
     return "## Methods\n\n" + "\n".join(lines) + f"\n\n{caption}"
 
@@ -152,17 +167,17 @@ def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     """Every method against one reference on what both have: what they share in seeds cancels."""
     reference = "supervised" if "supervised" in info.methods else info.methods[0]
     lines = [
-        _line([standing.method, str(difference)])
+        _line([escaped(standing.method), str(difference)])
         for standing in ranked
         if standing.method != reference and (difference := paired_difference(standing, _of(ranked, reference)))
     ]
     if not lines:
         return ""
-    head = [_line(["method", f"test accuracy minus {reference}'s"]), _line(["---", "---:"])]
+    head = [_line(["method", f"test accuracy minus {escaped(reference)}'s"]), _line(["---", "---:"])]
     caption = "Mean of the differences within each study, with the 95 % interval of Student's t over studies."
     if any(s.on_repeats for s in ranked):
         caption = "Mean of the differences within each repeat (same seeds), with the interval as above."
-    return f"## Against {reference}\n\n" + "\n".join([*head, *lines]) + f"\n\n{caption}"
+    return f"## Against {escaped(reference)}\n\n" + "\n".join([*head, *lines]) + f"\n\n{caption}"
 
 
 def _of(ranked: Sequence[Standing], method: str) -> Standing:
@@ -177,8 +192,8 @@ def _winners(ranked: Sequence[Standing]) -> str:
     lines.append(_line(["---", "---", "---:", "---:", "---:", "---"]))
     for row in rows:
         test = "" if row.test_accuracy is None else f"{row.test_accuracy:.4f}"
-        hyper = f"`{settings(row)}`" if row.params else ""
-        lines.append(_line([row.study, f"`{row.key}`", f"{row.score:.4f}", test, str(row.steps), hyper]))
+        hyper = code(settings(row)) if row.params else ""
+        lines.append(_line([escaped(row.study), f"`{row.key}`", f"{row.score:.4f}", test, str(row.steps), hyper]))
     return "## Winners\n\n" + "\n".join(lines)
 
 
@@ -190,7 +205,7 @@ def _repeats(rows: Sequence[Row], ranked: Sequence[Standing]) -> str:
     lines.append(_line(["---", "---:", "---:", "---", "---", "---:", "---:", "---:"]))
     for row in found:
         numbers = ["" if value is None else f"{value:.4f}" for value in (row.score, row.test_accuracy)]
-        head = [row.study, str(row.repeat), str(row.seed), f"`{row.key}`", row.outcome or "running"]
+        head = [escaped(row.study), str(row.repeat), str(row.seed), f"`{row.key}`", row.outcome or "running"]
         lines.append(_line([*head, *numbers, f"{row.spent:,.0f}"]))
     return "## Repeats\n\n" + "\n".join(lines)
 

@@ -50,7 +50,9 @@ def write(info: SweepInfo, rows: Sequence[Row], path: Path) -> None:
     writer.writerow(COLUMNS)
     for study, members in fronts(info, rows).items():
         for row in members:
-            writer.writerow([study, row.key, row.number, round(row.seconds, 3), row.score, row.test_accuracy])
+            writer.writerow(
+                [files.to_cell(study), row.key, row.number, round(row.seconds, 3), row.score, row.test_accuracy]
+            )
     files.replace_text(path, text.getvalue())
 
 
