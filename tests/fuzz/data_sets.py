@@ -237,7 +237,7 @@ def data_set(draw: Draw, top: Path) -> dict[str, Any]:
     found = draw(st.sampled_from((image_folder, csv_file, parquet)))(draw, top)
     options = {
         "on_bad_image": st.sampled_from(("stop", "skip", "skip", "skip")),
-        "image_size": st.sampled_from((8, None, 1, 4096)),
+        "image_size": st.sampled_from((8, None, 1, 256)),
         "channels": st.sampled_from(("auto", "rgb", "gray")),
         "classes": st.sampled_from((None, 2, 3, 12)),
         "limit": st.sampled_from((None, 2, 10)),

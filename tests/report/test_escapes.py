@@ -25,6 +25,7 @@ def test_a_leaderboard_shows_names_as_they_are(tmp_path: Path) -> None:
         if row.method == name:
             row.method, row.study = ODD, row.study.replace(name, ODD)
             row.params["mode"] = "`<i>`"
+            row.outcome, row.score, row.test_accuracy = "completed", 0.5, 0.5
     board = leaderboard(info, rows)
     assert "<img" not in board and "<b>" not in board and "&lt;b&gt;\\`x\\`&lt;/b&gt;.txt" in board
     assert "&lt;img src=x&gt;\\`a\\`\\|\\[b\\](c) &amp;" in board
