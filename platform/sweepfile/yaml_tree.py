@@ -29,6 +29,7 @@ _MOST_NODES = 20_000  # aliases can unfold a small file without end
 _MOST_BYTES = 100_000  # the shipped files have 2,000
 _DEEPEST = 20
 _MOST_DIGITS = 300
+_BRACKET, _MOST_OPEN = re.compile(r"[\[\]{}]"), 200  # those in text and comments are counted, too
 _LONGEST_KEY = 200
 
 
@@ -129,7 +130,7 @@ class Document:
             self.found.append((mark.order, Problem("not of the form key=value", "", mark.text, f"examples: {example}")))
             return
         try:
-            tree = yaml.compose(value, Loader=yaml.SafeLoader)
+            tree = _compose(value)
         except yaml.YAMLError as error:
             words = getattr(error, "problem", None) or str(error).partition("\n")[0]
             hint = "use the shell's quotes around values with spaces or brackets"
@@ -161,7 +162,7 @@ def read(path: str | Path) -> Document:
     file = str(path)
     text = _text(Path(path))
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = _compose(text)
     except yaml.YAMLError as error:
         raise UserError(_syntax(error, file)) from error
     except (RecursionError, ValueError, OverflowError) as error:
@@ -190,6 +191,16 @@ def from_plain(data: dict[str, Any], file: str) -> Document:
         return Node(value, Mark(0, file))
 
     return Document(build(data), file)
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """PyYAML's tree. It takes a time that grows with the square of the open brackets: RecursionError before it starts."""
+    depth = 0
+    for bracket in _BRACKET.findall(text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        if depth > _MOST_OPEN:
+            raise RecursionError
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _unbuilt(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -142,7 +143,7 @@ def repeat_value(draw: Callable[..., Any], tree: Any, path: tuple[Any, ...]) -> 
 def move(draw: Callable[..., Any], tree: Any, path: tuple[Any, ...]) -> None:
     other = draw(st.sampled_from(places(tree)))
     if other[: len(path)] != path and path[: len(other)] != other:
-        _parent(tree, path)[path[-1]] = _parent(tree, other)[other[-1]]
+        _parent(tree, path)[path[-1]] = copy.deepcopy(_parent(tree, other)[other[-1]])
 
 
 CHANGES = (replace_value, scale_number, rename_key, remove, add_key, repeat_value, move)

@@ -50,6 +50,7 @@ def test_one_problem_one_answer(problems: Problems, override: str, message: str)
 
 FILES = {
     "nested as a list": ("search: " + "[" * 500 + "]" * 500, "nested more than 20 deep"),
+    "nested without end": ("search: " + "[" * 50_000, "nested more than 20 deep"),
     "nested as lines": ("\n".join("  " * i + "a:" for i in range(300)), "nested more than 20 deep"),
     "aliases": (
         "a: &a [x, x, x, x, x, x, x, x, x]\n"
