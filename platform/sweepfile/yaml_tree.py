@@ -194,7 +194,7 @@ def from_plain(data: dict[str, Any], file: str) -> Document:
 
 
 def _compose(text: str) -> yaml.Node | None:
-    """PyYAML's tree. It takes a time that grows with the square of the open brackets: RecursionError before it starts."""
+    """PyYAML's tree; RecursionError for many open brackets: the time it takes grows with the square of their number."""
     depth = 0
     for bracket in _BRACKET.findall(text):
         depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
