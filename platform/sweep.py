@@ -52,20 +52,46 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     import platform.sweepfile as sweepfile
+    from platform.runner.guards import prompt_exit
 
-    sweep = sweepfile.load(options.space, options.overrides)
-    if options.smoke:
-        sweep = sweepfile.smoke(sweep)
-    from platform.runner.session import Session
+    _check_words(options)
+    with prompt_exit.in_seconds():
+        sweep = sweepfile.load(options.space, options.overrides)
+        if options.smoke:
+            sweep = sweepfile.smoke(sweep)
+        from platform.runner.session import Session
 
-    session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
-    if options.dry_run:
-        from platform.dry_run.preview import print_preview
+        session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
+        if options.dry_run:
+            from platform.dry_run.preview import print_preview
 
-        inputs = session.inputs
-        print_preview(sweep, inputs.dataset, inputs.search_plans, session.folder, not options.no_calibration)
-        return 0
+            inputs = session.inputs
+            print_preview(sweep, inputs.dataset, inputs.search_plans, session.folder, not options.no_calibration)
+            return 0
     return session.run(options.address, fresh=options.fresh or options.smoke)
+
+
+def _check_words(options: argparse.Namespace) -> None:
+    """Refuse names that are not UTF-8: they would stand in the ledger, in MLflow and in files that are UTF-8."""
+    from platform.core.errors import Problem, UserError
+
+    words = {"the sweep file": options.space, "--results": str(options.results), "the current folder": os.getcwd()}
+    words |= {f"override {number}": word for number, word in enumerate(options.overrides, 1)}
+    problems = [
+        Problem("not UTF-8", where=f"{name}: {word}", hint="a link with another name will do")
+        for name, word in words.items()
+        if not _is_utf8(word)
+    ]
+    if problems:
+        raise UserError(*problems)
+
+
+def _is_utf8(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _words(options: argparse.Namespace) -> list[str]:

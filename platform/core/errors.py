@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from platform.core.files import printable
 from platform.core.plugins import did_you_mean, nearest
 
 __all__ = ["Problem", "UserError", "did_you_mean", "nearest"]
@@ -32,5 +33,7 @@ class UserError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
     def render(self, closing: str = "") -> str:
+        """All problems as they are printed, characters that would steer a terminal as escapes."""
         count = len(self.problems)
-        return f"{self}\n{count} error{'s' * (count != 1)}; {closing or self.closing}."
+        lines = "\n".join(printable(line) for line in str(self).expandtabs(4).split("\n"))
+        return f"{lines}\n{count} error{'s' * (count != 1)}; {closing or self.closing}."

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.metadata
+import os
 import sys
 import traceback
 from collections.abc import Iterable
@@ -81,7 +82,7 @@ class Finder(Generic[T]):
         if not name.isidentifier() or name.startswith("_") or name in self._other:
             return None
         places = (self.folder / f"{name}.py", self.folder / name / "__init__.py")
-        return next((place for place in places if place.is_file()), None)
+        return next((place for place in places if os.path.isfile(place)), None)
 
     def get(self, name: str) -> Any:
         """The class, by name or by path. Raises UnknownPlugin or BrokenPlugin."""
@@ -105,7 +106,7 @@ class Finder(Generic[T]):
 
     def from_file(self, path: Path) -> Any:
         """The class of a plug-in file; the same content is imported once."""
-        if not path.is_file():
+        if not os.path.isfile(path):  # and not Path.is_file: it raises for a name that is too long
             raise BrokenPlugin(str(path), "no such file")
         return self.from_source(path.read_text(encoding="utf-8"), str(path))
 

@@ -11,14 +11,14 @@ from platform.core.uri import redact
 from platform.report import pareto
 from platform.report.provenance import sentence
 from platform.report.standings import OUTCOMES, Mean, Standing, paired_difference, repeats, standings
-from platform.report.table import Column, Table
+from platform.report.table import Column, Table, code, escaped
 from platform.report.trial_text import counted, settings
 
 
 def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
     """Markdown. Methods are compared on repeats of their winners where there are any, else on the winners."""
     ranked = standings(info, rows)
-    parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked)]
+    parts = [f"# {escaped(info.name)}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked)]
     parts += [_winners(ranked), _repeats(rows, ranked)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -75,20 +75,20 @@ def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"
     hashes = {name: info.provenance.get(name) for name in ("data_sha256", "labels_sha256")}
     lines = [
-        f"Made by `{redact(info.command)}`",
+        f"Made by {code(redact(info.command))}",
         "",
         f"- budget: {budget}; spent: {spent}",
         f"- winner of a study: best {rule}; test accuracy is recorded and never selected on",
         f"- studies: {studies} per method, seeds {', '.join(map(str, seeds)) or 'none'}; the same splits and initial "
         "weights for every method",
-        f"- data: {_words(data)}; labels: {_words(labels)}; model: {info.resolved.get('model', 'not said')}",
-        f"- machine: {redact(sentence(info.provenance))}",
+        f"- data: {_words(data)}; labels: {_words(labels)}; model: {escaped(info.resolved.get('model', 'not said'))}",
+        f"- machine: {escaped(redact(sentence(info.provenance)))}",
     ]
     if hashes["data_sha256"]:
         lines.append(f"- data sha256 {str(hashes['data_sha256'])[:16]}; label plans {_hashes(hashes['labels_sha256'])}")
-    lines += [f"- {remark}" for remark in info.remarks]
-    lines += [f"- {line}" for line in (pareto.said(info, rows) if pareto.asked_for(info) else [])]
-    lines += [f"- note: {note}" for note in info.provenance.get("data_notes") or []]
+    lines += [f"- {escaped(remark)}" for remark in info.remarks]
+    lines += [f"- {escaped(line)}" for line in (pareto.said(info, rows) if pareto.asked_for(info) else [])]
+    lines += [f"- note: {escaped(note)}" for note in info.provenance.get("data_notes") or []]
     return "\n".join(lines)
 
 
@@ -100,7 +100,7 @@ def _hashes(labels: Any) -> str:
 
 def _words(values: dict[str, Any]) -> str:
     said = {k: v for k, v in values.items() if v is not None and not (k == "rate" and not v)}
-    return ", ".join(f"{name}={value}" for name, value in said.items()) or "defaults"
+    return escaped(", ".join(f"{name}={value}" for name, value in said.items())) or "defaults"
 
 
 def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from platform.core.registry import METHODS, RULES, SOURCES, noise_kinds
 from platform.core.spec import DataSettings, LabelSettings
 from platform.sweepfile.checked_sweep import FRESH
 from platform.sweepfile.error_text import errors_of, field_schema, show, wrong
-from platform.sweepfile.schema import SweepFile
+from platform.sweepfile.schema import MOST_PLANS, MOST_ROWS, SweepFile
 from platform.sweepfile.space import MethodEntry
 from platform.sweepfile.yaml_tree import Document
 
@@ -48,7 +49,7 @@ def _method(document: Document, path: tuple[str | int, ...], name: str, folder: 
         if not name.endswith(".py"):
             return MethodEntry(name, METHODS.get(name))
         beside = folder / name
-        file = beside if beside.is_file() else Path(name)  # else from the current folder
+        file = beside if os.path.isfile(beside) else Path(name)  # else from the current folder
         cls = METHODS.from_file(file)
         return MethodEntry(file.stem, cls, file.read_text(), _portable_path(file))
     except UnknownPlugin:
@@ -157,6 +158,7 @@ def check_budget(document: Document, file: SweepFile) -> None:
     if document.has_problem("train") or document.has_problem("budget"):
         return
     train, budget = file.train, file.budget
+    _check_amount(document, file)
     if budget.trials is None and budget.seconds is None:
         document.report(("budget", "trials"), "no number, and no seconds either", "write trials: 16, or seconds: 3600")
     if budget.repeats and not document.has_problem("seeds") and set(FRESH) <= set(file.seeds):
@@ -167,6 +169,19 @@ def check_budget(document: Document, file: SweepFile) -> None:
         document.report(("budget", "grace"), message, "lower it, or write scheduler: none")
     if train.warmup >= train.steps and train.warmup:
         document.report(("train", "warmup"), f"{train.warmup} steps of warm-up leave none of {train.steps} steps")
+
+
+def _check_amount(document: Document, file: SweepFile) -> None:
+    """More rows or label plans than memory and patience hold."""
+    budget, many = file.budget, max(1, len(file.methods))
+    plans = budget.studies * (1 + budget.repeats)
+    rows = many * budget.studies * ((budget.trials or 0) + budget.repeats)
+    key = ("budget", "repeats" if budget.repeats > budget.studies else "studies")
+    if plans > MOST_PLANS:
+        message = f"{budget.studies:,} studies with {budget.repeats:,} repeats are {plans:,} label plans"
+        document.report(key, message, f"at most {MOST_PLANS:,} are made")
+    elif rows > MOST_ROWS:
+        document.report(("budget", "trials"), f"this makes {rows:,} trials", f"at most {MOST_ROWS:,} in a sweep")
 
 
 def report_combination(document: Document, entry: MethodEntry, error: Any) -> None:
