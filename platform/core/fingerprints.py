@@ -7,6 +7,7 @@ a table of more than one says so.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -37,7 +38,7 @@ class Fingerprints:
     @classmethod
     def from_json(cls, value: Any) -> Fingerprints:
         """Raises ValueError where a field is missing or of another type."""
-        return TypeAdapter(cls).validate_python(value, strict=True)
+        return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
 
     def differences(self, before: Fingerprints | None, rows: Sequence[Row]) -> list[str]:
         """What is not as it was, a line each. before: of the run that began the ledger. rows: those it holds."""
@@ -81,7 +82,7 @@ class Fingerprints:
         if before is None:
             return f"other images, or other augmentation, than the trials there saw (now {now})"
         if before.images != self.images:
-            return f"{_counted(before.images)} images -> {now}"
+            return f"{_counted(before.images)} -> {now}"
         return f"as many images as before ({now}), but others, or another augmentation"
 
 
