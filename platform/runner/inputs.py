@@ -14,7 +14,6 @@ from platform.core.registry import MODELS, RULES
 from platform.data import open_dataset
 from platform.data.dataset import Dataset, LabelPlan
 from platform.data.label_plan import make_plan, save_plan
-from platform.models import TIMM
 from platform.report.provenance import versions
 from platform.sweepfile import Sweep
 from platform.training.selection import Rule
@@ -45,7 +44,7 @@ class Inputs:
         code = {f"method {entry.name}": code_hash(entry.cls, entry.plugin_source) for entry in sweep.methods}
         code[f"model {sweep.model}"] = file_hash(MODELS, sweep.model)
         code[f"selection rule {sweep.select}"] = file_hash(RULES, sweep.select)
-        decide = ("torch", "numpy", *(["timm"] if sweep.model.startswith(TIMM) else []))
+        decide = ("torch", "numpy", *(["timm"] if sweep.model.startswith("timm:") else []))
         installed = versions()
         return Fingerprints(
             training_version=spec.TRAINING_VERSION,

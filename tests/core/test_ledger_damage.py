@@ -25,7 +25,7 @@ FLIPS = 200
 FAILS = {1: "failed", 3: "diverged"}
 
 
-def a_sweep(folder: Path) -> dict[str, Row]:
+def a_sweep(folder: Path) -> None:
     """Trials that completed, were stopped, failed and were tried again, diverged, or were interrupted and went on."""
     for run in range(2):
         book = driver(folder, load(folder))
@@ -37,7 +37,6 @@ def a_sweep(folder: Path) -> dict[str, Row]:
             else:
                 play(book, trial, [0.1, 0.3, 0.5, 0.6][: 2 if trial.number == 2 else 4], "completed")
         book.close()
-    return book.rows
 
 
 @pytest.fixture(scope="module")

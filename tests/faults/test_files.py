@@ -76,7 +76,9 @@ def test_a_flipped_bit_in_the_ledger(make_scene, undisturbed, seed):
     scene.finish()
     assert f"ledger.jsonl:{number + 1}:" in "".join(scene.output.split())
     assert (scene.results / "ledger.damaged-1.jsonl").read_bytes() == damaged
-    scene.check(expected, STEPS)
+    event = json.loads(lines[number])
+    lost = (event["key"], int(event["report"]["step"])) if event["event"] == "reported" else None
+    scene.check(expected, STEPS, lost)
 
 
 def _flipped(data: bytes, chance: random.Random) -> bytes:
