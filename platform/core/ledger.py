@@ -165,7 +165,9 @@ class Ledger:
             file = open(temporary, "a+b", buffering=0)
             lock(file, wait=False)
         self._held, self._file = [self._file], file  # both are held: a second driver may have opened the first
-        self.repaired = f"{_damage(self.path, content)}\nthe file as it was is kept in {self.path.with_name(name)}"
+        torn = "\nits last line was half written" if content.torn else ""
+        kept = f"the file as it was is kept in {self.path.with_name(name)}"
+        self.repaired = f"{_damage(self.path, content)}{torn}\n{kept}"
 
     def _note_versions(self) -> None:
         """Record the versions of the libraries that make trials from now on, where they are others than before."""

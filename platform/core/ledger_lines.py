@@ -1,8 +1,8 @@
 """The lines of a ledger: an event as JSON with a checksum, and back; lines that cannot count are named with the reason.
 
 A line is one JSON object whose last field, `crc`, is the CRC-32 of the line without it. A line counts if its checksum
-holds, its fields have their types, the key of a row is the hash of its settings, and what it reports is of a trial that is
-under way by the lines before it. Any other one is left out, and only its event is lost.
+holds, its fields have their types, the key of a row is the hash of its settings, and what it reports is of a trial that
+is under way by the lines before it. Any other one is left out, and only its event is lost.
 """
 
 from __future__ import annotations
