@@ -12,14 +12,24 @@ import hashlib
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import platform.core.spec as spec
+from platform.core.plugins import Finder
 from platform.core.registry import METHODS
 
 
 def code_hash(cls: type, source: str | None = None) -> str:
     """12 hex digits. source: the text of a plug-in file, which is in no package."""
     return hashlib.sha256(f"{spec.TRAINING_VERSION}\0{_code(cls, source)}".encode()).hexdigest()[:12]
+
+
+def file_hash(finder: Finder[Any], name: str) -> str:
+    """12 hex digits of the file of a plug-in, by name or path; "" where it has none of its own (another package's)."""
+    folder = finder.folder
+    places = [Path(name)] if name.endswith(".py") else [folder / f"{name}.py", folder / name / "__init__.py"]
+    file = next((place for place in places if place.is_file()), None)
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file else ""
 
 
 @functools.cache

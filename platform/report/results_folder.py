@@ -39,8 +39,10 @@ class ResultsListener:
 
     def handle(self, event: Event) -> None:
         match event:
-            case SweepStarted(info):
+            case SweepStarted(info, rows):
                 self._sweep_started(info)
+                for row in rows:  # as the ledger has them: the files may be damaged
+                    self._take(row)
             case TrialEnded(row):
                 self._trial_ended(row)
             case SweepEnded(rows):

@@ -160,9 +160,10 @@ def read_curves(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException):
+        records = pq.read_table(path).to_pylist()
+    except (OSError, ValueError, pa.ArrowException):
         return []
+    return [record for record in records if "key" in record and "study" in record]
 
 
 def _number(value: Any) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from platform.core.errors import Problem, UserError
 from platform.core.events import Listener
 from platform.core.files import DISK_FULL
+from platform.core.fingerprints import mixed_versions
 from platform.core.ledger import Ledger
 from platform.core.row import Row, SweepInfo
 from platform.report.provenance import provenance
@@ -42,6 +43,7 @@ class Session:
         self.sweep, self.results, self.command = sweep, results, command
         self.folder = results / sweep.name
         self.inputs = open_inputs(sweep)
+        self.made_from = self.inputs.fingerprints(sweep)
 
     def run(self, address: str | None = None, fresh: bool = False) -> int:
         """Run what is missing. Returns the exit code of the command."""
@@ -63,7 +65,7 @@ class Session:
         """Run from the folder to the last screen. Raises RayLost where a private Ray died on the way."""
         tracker = self._tracker()
         prepare_folder(self.folder, self.sweep.watch.disk_floor, fresh)
-        ledger = Ledger(self.folder, self.sweep.resolved(), with_defaults)
+        ledger = Ledger(self.folder, self.sweep.resolved(), with_defaults, self.made_from)
         try:
             self.inputs.save_plans(self.folder / "labels")
             screen = ScreenListener(links=tracker.links if tracker else list)
@@ -115,12 +117,20 @@ class Session:
         info = self._info(slots.count, driver)
         if driver.ledger.repaired:
             driver.notify(driver.ledger.repaired)
+        if mixed := mixed_versions(versions := self._versions(driver, missing)):
+            info.provenance["versions_in_order"] = versions
+            driver.remarks.append(mixed)
+            driver.notify(mixed)
         driver.start(info)
         with signals.while_running():
             rows = self._rows(driver, slots) if missing else driver.close()
         if info.unfinished:
             return signals.exit_code()
         return 0 if any(row.outcome == "completed" for row in rows) else 1
+
+    def _versions(self, driver: Driver, missing: int) -> list[dict[str, str]]:
+        """Of the libraries that made the trials there, and that make those which are missing."""
+        return [*driver.ledger.versions, *([self.made_from.versions] if missing else [])]
 
     def _rows(self, driver: Driver, slots: Slots) -> list[Row]:
         from platform.runner.tune.tuner import run  # takes two seconds: only where there is something to run

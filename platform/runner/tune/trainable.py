@@ -170,7 +170,7 @@ class TrialTrainable(tune.Trainable):
         if self._in_parts() > 1:
             metrics["accumulate"] = float(self._in_parts())
         self._reports.append(row | metrics)
-        row["score"] = self._rule.score([_selectable(r) for r in self._reports])
+        row["score"] = float(self._rule.score([_selectable(r) for r in self._reports]))
         self._reports[-1] = row | metrics
         self._outcome = report.outcome
         self._save()
