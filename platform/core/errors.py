@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from platform.core.plugins import did_you_mean, nearest
+from platform.core.redaction import redact
 
 __all__ = ["Problem", "UserError", "did_you_mean", "nearest"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: `where: key: message`, then an indented hint."""
+    """One thing that is wrong: `where: key: message`, then an indented hint; as text without the secrets of URIs."""
 
     message: str
     key: str = ""
@@ -20,7 +21,7 @@ class Problem:
 
     def __str__(self) -> str:
         head = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        return head + "".join(f"\n    {line}" for line in self.hint.splitlines())
+        return redact(head) + "".join(f"\n    {redact(line)}" for line in self.hint.splitlines())
 
 
 class UserError(Exception):

@@ -22,6 +22,7 @@ from typing import Any
 from platform.core.errors import Problem, UserError
 from platform.core.events import Event, Proposal, SweepEnded, TrialEnded, TrialProposed, TrialReported, TrialStarted
 from platform.core.files import DISK_FULL, free_name, lock
+from platform.core.redaction import public
 from platform.core.row import Row
 from platform.core.spec import TrialSpec
 
@@ -73,11 +74,14 @@ class Ledger:
         lines = self._read()
         if lines:
             self._check_header(lines[0], resolved)
+            if _without_login(lines[0]["resolved"]) != lines[0]["resolved"]:
+                self._close_to_others()
             self.id = lines[0].get("id", "")
             events = (from_line(line, self.rows) for line in lines[1:])
             self._history = [event for event in events if not isinstance(event, TrialReported)]
         else:
-            self._append({"event": "sweep", "format": FORMAT, "id": self.id, "resolved": resolved})
+            header = {"event": "sweep", "format": FORMAT, "id": self.id, "resolved": _without_login(resolved)}
+            self._append(header)
 
     def by_study(self) -> dict[str, StudyHistory]:
         """What earlier runs left, by study; an empty history of a study that is new."""
@@ -152,6 +156,12 @@ class Ledger:
         aside = self.path.with_name(name)
         shutil.copyfile(self.path, aside)
         self.repaired = f"{where}: damaged; the {good} lines before it count, the file as it was is kept in {aside}"
+
+    def _close_to_others(self) -> None:
+        """Of a ledger of an older version, which wrote the tracking URI as it was typed: readable by its owner only."""
+        self.path.chmod(0o600)
+        warning = f"{self.path} holds the login of a tracking URI: only you can read it now; better change the password"
+        self.repaired = "\n".join(part for part in (self.repaired, warning) if part)
 
     def _append(self, line: dict[str, Any]) -> None:
         text = memoryview(json.dumps(line, default=str).encode() + b"\n")
@@ -289,6 +299,12 @@ def _started(line: dict[str, Any], before: Row | None) -> Row:
         row.failures, row.earlier = before.failures, before.spent if anew else before.earlier
         row.reports = [] if anew else before.reports
     return row
+
+
+def _without_login(resolved: dict[str, Any]) -> dict[str, Any]:
+    """The resolved sweep file with its tracking URI as it may be shown."""
+    tracking = resolved.get("tracking")
+    return resolved | {"tracking": public(tracking)} if isinstance(tracking, str) else resolved
 
 
 def _values(row: Row, names: tuple[str, ...]) -> dict[str, Any]:

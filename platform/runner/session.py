@@ -94,8 +94,13 @@ class Session:
         cluster.prepare()
         # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
         import platform.runner.tune.tuner  # noqa: F401
+        from platform.tracking.connection import without_login
 
-        with signals.around_ray(), orphans.marked(self.folder) if not address else contextlib.nullcontext():
+        with (
+            without_login(),
+            signals.around_ray(),
+            orphans.marked(self.folder) if not address else contextlib.nullcontext(),
+        ):
             cluster.start(address, self.sweep.resources)
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:
@@ -161,7 +166,7 @@ class Session:
             return None
         from platform.tracking.mlflow_writer import MlflowListener
 
-        tracker = MlflowListener(self.sweep.tracking, self.folder)
+        tracker = MlflowListener(self.sweep.connection, self.folder)
         with self.sweep.locate():
             tracker.prepare()
         return tracker
