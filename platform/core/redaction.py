@@ -26,8 +26,8 @@ _KEEP_USER = ("postgresql", "mysql", "mssql")  # of these the name alone is no s
 
 def redact(text: str) -> str:
     """`text` with user:password@ and ?token=... of every URI in it replaced by ***."""
-    text = _USER.sub(_hide_user, _PASSWORD.sub(f"{HIDDEN}@", text))
-    return _WORDS.sub(rf"\1{HIDDEN}", _QUERY.sub(_hide_value, text))
+    text = _PASSWORD.sub(f"{HIDDEN}@", _QUERY.sub(_hide_value, text))
+    return _WORDS.sub(rf"\1{HIDDEN}", _USER.sub(_hide_user, text))
 
 
 def scrub(value: Any) -> Any:
@@ -110,4 +110,6 @@ def _hide_user(match: re.Match[str]) -> str:
 
 def _hide_value(match: re.Match[str]) -> str:
     mark, name, value = match.groups()
-    return f"{mark}{name}={HIDDEN}" if value and secret_name(name) else match[0]
+    if not value or not secret_name(name):
+        return match[0]
+    return f"{mark}{name}={HIDDEN}" + "@" * ("@" in value)  # which may be the one that ends a password before it

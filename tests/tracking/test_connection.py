@@ -99,7 +99,7 @@ def test_a_database_of_another_schema_and_a_file_that_is_none(empty_database: Pa
 def test_a_database_server(error: str, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(uri: str) -> None:
         assert uri == "postgresql://me:hunt%2Fer2@db/x"
-        raise OperationalError(f"{error} (hunt/er2)", None, Exception())
+        raise OperationalError(None, None, Exception(f"{error} (hunt/er2)"))
 
     monkeypatch.setattr(connection, "_connects", fail)
     uri = SecretUri("postgresql://me:hunt/er2@db/x")
@@ -108,7 +108,7 @@ def test_a_database_server(error: str, refused: bool, monkeypatch: pytest.Monkey
             connection.prepare(uri)
         assert "er2" not in caught.value.render()
     else:
-        assert error[:20] in (away := connection.prepare(uri)) and "er2" not in away
+        assert error in (away := connection.prepare(uri)) and "er2" not in away
 
 
 def test_a_login_is_lent_to_mlflow_and_kept_from_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
