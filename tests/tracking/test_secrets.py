@@ -30,6 +30,7 @@ name: small
 methods: [supervised]
 labels: {per_class: 4}
 train: {steps: 4, evaluations: 2}
+search: {train.lr: {log_uniform: [1e-3, 0.3]}}
 budget: {trials: 1}
 """
 
@@ -94,7 +95,7 @@ def watched(words: list[str], environ: dict[str, str]) -> tuple[int, str]:
         words, cwd=door.ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     seen: dict[int, tuple[bytes, bytes]] = {}
-    began = time.monotonic()
+    began = time.monotonic()  # until the command line was exchanged, it is what was typed
 
     def look() -> None:
         while process.poll() is None:
@@ -102,17 +103,18 @@ def watched(words: list[str], environ: dict[str, str]) -> tuple[int, str]:
                 for child in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
                     with contextlib.suppress(OSError):
                         place = Path(f"/proc/{child.pid}")
-                        own = child.pid == process.pid  # its environment is its own, as it was given
-                        inherited = b"" if own else (place / "environ").read_bytes()
-                        if not own or time.monotonic() - began > 3:
-                            seen[child.pid] = (place / "cmdline").read_bytes(), inherited
+                        command_line = (place / "cmdline").read_bytes()
+                        ray = b"ray::" in command_line or b"/ray/" in command_line
+                        inherited = (place / "environ").read_bytes() if ray else b""
+                        if ray or b"platform.sweep" in command_line and time.monotonic() - began > 2:
+                            seen[child.pid] = command_line, inherited
             time.sleep(0.1)
 
     watch = threading.Thread(target=look)
     watch.start()
     output, _ = process.communicate(timeout=240)
     watch.join()
-    assert len(seen) > 3
+    assert len(seen) > 3, output.decode()
     for command_line, inherited in seen.values():
         assert clean(command_line), command_line
         assert clean(inherited), inherited
