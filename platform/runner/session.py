@@ -17,7 +17,7 @@ from platform.report.results_folder import ResultsListener
 from platform.report.screen import ScreenListener
 from platform.runner import cluster
 from platform.runner.driver import Driver
-from platform.runner.guards import orphans, signals
+from platform.runner.guards import orphans, ray_token, signals
 from platform.runner.inputs import open_inputs
 from platform.runner.results_place import prepare_folder
 from platform.sweepfile import Sweep
@@ -96,11 +96,9 @@ class Session:
         import platform.runner.tune.tuner  # noqa: F401
         from platform.tracking.connection import without_login
 
-        with (
-            without_login(),
-            signals.around_ray(),
-            orphans.marked(self.folder) if not address else contextlib.nullcontext(),
-        ):
+        ray_token.close()
+        marked = contextlib.nullcontext() if address else orphans.marked(self.folder)
+        with without_login(), signals.around_ray(), marked:
             cluster.start(address, self.sweep.resources)
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:
