@@ -98,14 +98,19 @@ def _words(options: argparse.Namespace) -> list[str]:
     """The command as it can be typed again, without what only concerned this time."""
     import shlex
 
+    from platform.core.redaction import redact_word
+
     words = [options.space, *options.overrides] + (["--smoke"] if options.smoke else [])
     if options.results != Path("results"):
         words += ["--results", str(options.results)]
-    return [shlex.quote(word) for word in words]
+    return [shlex.quote(redact_word(word)) for word in words]
 
 
 if __name__ == "__main__":
-    code = main()
+    from platform.runner.guards import command_line
+
+    command_line.hide_tracebacks()
+    code = main(command_line.take())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # Ray's and MLflow's threads are done with; their exit handlers take seconds

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from platform.core.files import printable
 from platform.core.plugins import did_you_mean, nearest
+from platform.core.redaction import redact
 
 __all__ = ["Problem", "UserError", "did_you_mean", "nearest"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: `where: key: message`, then an indented hint."""
+    """One thing that is wrong: `where: key: message`, then an indented hint; as text without the secrets of URIs."""
 
     message: str
     key: str = ""
@@ -21,7 +22,7 @@ class Problem:
 
     def __str__(self) -> str:
         head = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        return head + "".join(f"\n    {line}" for line in self.hint.splitlines())
+        return redact(head) + "".join(f"\n    {redact(line)}" for line in self.hint.splitlines())
 
 
 class UserError(Exception):

@@ -24,6 +24,7 @@ from platform.core.events import Event, SweepEnded, TrialEnded, TrialProposed, T
 from platform.core.files import DISK_FULL, atomic, free_name, lock
 from platform.core.fingerprints import Fingerprints
 from platform.core.ledger_lines import ATTEMPTED, FORMAT, LedgerContent, read_content, seal, to_line
+from platform.core.redaction import public
 from platform.core.row import Row
 
 __all__ = ["ATTEMPTED", "FORMAT", "Ledger", "StudyHistory", "read_rows"]
@@ -86,7 +87,9 @@ class Ledger:
         if content.header is None:
             self._cut(content)
             made_from = {"made_from": self._made_from.to_json()} if self._made_from else {}
-            self._append({"event": "sweep", "format": FORMAT, "id": self.id, "resolved": resolved, **made_from})
+            self._append(
+                {"event": "sweep", "format": FORMAT, "id": self.id, "resolved": _without_login(resolved), **made_from}
+            )
             self.versions = [self._made_from.versions] if self._made_from else []
             return
         self._check_header(content, resolved)
@@ -94,6 +97,8 @@ class Ledger:
             self._take_out(content)
         else:
             self._cut(content)
+        if _without_login(content.header["resolved"]) != content.header["resolved"]:
+            self._close_to_others()
         self.id, self.rows = content.header.get("id", ""), content.rows
         self._history = [event for event in content.events if not isinstance(event, TrialReported)]
 
@@ -174,6 +179,12 @@ class Ledger:
         if self._made_from and self._made_from.versions not in self.versions[-1:]:
             self.versions.append(self._made_from.versions)
             self._append({"event": "versions", "versions": self._made_from.versions})
+
+    def _close_to_others(self) -> None:
+        """Of a ledger of an older version, which wrote the tracking URI as it was typed: readable by its owner only."""
+        self.path.chmod(0o600)
+        warning = f"{self.path} holds the login of a tracking URI: only you can read it now; better change the password"
+        self.repaired = "\n".join(part for part in (self.repaired, warning) if part)
 
     def _append(self, line: dict[str, Any]) -> None:
         text = memoryview(seal(line))
@@ -256,6 +267,12 @@ def _damage(path: Path, content: LedgerContent) -> str:
 def _damaged_header(path: Path) -> UserError:
     hint = "look at it, put a copy back, or start anew: --fresh (moves the folder aside)"
     return UserError(Problem("the first line of the ledger is damaged; nothing was changed", f"{path}:1", hint=hint))
+
+
+def _without_login(resolved: dict[str, Any]) -> dict[str, Any]:
+    """The resolved sweep file with its tracking URI as it may be shown."""
+    tracking = resolved.get("tracking")
+    return resolved | {"tracking": public(tracking)} if isinstance(tracking, str) else resolved
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -11,8 +11,9 @@ from rich.rule import Rule
 from rich.text import Text
 
 from platform.core.durations import clock
+from platform.core.redaction import public, redact_command
 from platform.core.row import Row, SweepInfo
-from platform.core.uri import DEFAULT, redact
+from platform.core.uri import DEFAULT
 from platform.report import pareto
 from platform.report.leaderboard import no_score, repeats_completed, retrain, seconds_spent
 from platform.report.standings import OUTCOMES, Standing, standings
@@ -116,11 +117,11 @@ def _places(info: SweepInfo) -> list[Text]:
 def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], links: Sequence[str]) -> list[Text]:
     lines = [Text("next:", style="bold")]
     if info.unfinished:
-        lines.append(_command("go on where it stopped", redact(info.command)))
+        lines.append(_command("go on where it stopped", redact_command(info.command)))
     if failed := [row.failures for row in rows if row.outcome == "failed"]:
         enough = max(failed) <= (info.resolved.get("retry") or {}).get("failed", 1)
         words = "" if enough else f" retry.failed={max(failed)}"
-        lines.append(_command("run what failed again", redact(info.command) + words))
+        lines.append(_command("run what failed again", redact_command(info.command) + words))
     if info.tracking and info.tracking != "none":
         lines.append(_command("the runs in MLflow", *_pages(info.tracking, links)))
     best = next((s.winners for s in ranked if s.winners), None)
@@ -133,9 +134,9 @@ def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], 
 
 
 def _pages(tracking: str, links: Sequence[str]) -> list[str]:
-    shown = redact(tracking)
+    shown = public(tracking)
     if tracking.startswith(("http://", "https://")):
-        return list(links) or [shown.replace("***@", "")]
+        return list(links) or [shown]
     command = f"mlflow ui --backend-store-uri {shown}"
     start = ["make ui", f"(or {command})"] if tracking == DEFAULT else [command]
     return [*start, *(f"then open {link}" for link in links)]

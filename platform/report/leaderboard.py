@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from platform.core.redaction import redact, redact_command
 from platform.core.row import Row, SweepInfo, steps_made
-from platform.core.uri import redact
 from platform.report import pareto
 from platform.report.provenance import sentence
 from platform.report.standings import OUTCOMES, Mean, Standing, paired_difference, repeats, standings
@@ -45,7 +45,7 @@ def retrain(info: SweepInfo, row: Row) -> str:
     words += ["budget.repeats=0"] if info.repeats else []
     words += ["budget.scheduler=none"] if (info.resolved.get("budget") or {}).get("scheduler") == "pbt" else []
     words += ["budget.seconds=null"] if info.seconds_per_study is not None else []
-    typed = redact(info.command).split(" ")
+    typed = redact_command(info.command).split(" ")
     end = next((i for i, word in enumerate(typed) if word.startswith("--")), len(typed))
     return " ".join([*typed[:end], *map(shlex.quote, words), *typed[end:]])  # argparse: options come last
 
@@ -75,7 +75,7 @@ def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"
     hashes = {name: info.provenance.get(name) for name in ("data_sha256", "labels_sha256")}
     lines = [
-        f"Made by {code(redact(info.command))}",
+        f"Made by {code(redact_command(info.command))}",
         "",
         f"- budget: {budget}; spent: {spent}",
         f"- winner of a study: best {rule}; test accuracy is recorded and never selected on",

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from platform.core.durations import clock
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
+from platform.core.redaction import redact
 from platform.core.row import Row, SweepInfo
-from platform.core.uri import redact
 from platform.report.last_screen import print_last_screen
 from platform.report.sweep_progress import SweepProgress, TrialProgress, amount
 from platform.report.trial_text import counted, first_line, settings, trial_name

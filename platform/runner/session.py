@@ -18,7 +18,7 @@ from platform.report.results_folder import ResultsListener
 from platform.report.screen import ScreenListener
 from platform.runner import cluster
 from platform.runner.driver import Driver
-from platform.runner.guards import signals
+from platform.runner.guards import ray_token, signals
 from platform.runner.guards.ray_processes import end_orphans, owned_by_sweep
 from platform.runner.inputs import open_inputs
 from platform.runner.results_place import prepare_folder
@@ -97,8 +97,11 @@ class Session:
         cluster.prepare()
         # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
         import platform.runner.tune.tuner  # noqa: F401
+        from platform.tracking.connection import without_login
 
-        with signals.around_ray(), owned_by_sweep(self.folder) if not address else contextlib.nullcontext():
+        ray_token.close()
+        owned = contextlib.nullcontext() if address else owned_by_sweep(self.folder)
+        with without_login(), signals.around_ray(), owned:
             cluster.start(address, self.sweep.resources)
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:
@@ -172,7 +175,7 @@ class Session:
             return None
         from platform.tracking.mlflow_writer import MlflowListener
 
-        tracker = MlflowListener(self.sweep.tracking, self.folder)
+        tracker = MlflowListener(self.sweep.connection, self.folder)
         with self.sweep.locate():
             tracker.prepare()
         return tracker

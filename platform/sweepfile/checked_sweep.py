@@ -12,6 +12,7 @@ from typing import Any
 from platform.core.code_hash import code_hash
 from platform.core.errors import Problem, UserError
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
+from platform.core.uri import SecretUri
 from platform.sweepfile.error_text import parse, show
 from platform.sweepfile.resolved_space import resolve_space, with_defaults_where_inert
 from platform.sweepfile.schema import Budget, Resources, Retry, WatchSettings
@@ -88,6 +89,7 @@ class Sweep:
     seed: int
     seeds: dict[str, int]
     given: dict[str, Given]
+    connection: SecretUri = field(compare=False, repr=False)  # `tracking` as it was typed, with its secrets
     lines: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from platform.sweepfile.checked_sweep import Sweep
@@ -34,7 +35,7 @@ def smoke(sweep: Sweep) -> Sweep:
     limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(sweep, entry).items()}
     file["search"] = {key: value for key, value in file["search"].items() if key not in limits}
     file["fixed"] |= limits
-    return load_plain(file, sweep.path)
+    return replace(load_plain(file, sweep.path), connection=sweep.connection)
 
 
 def _is_local(source: str) -> bool:

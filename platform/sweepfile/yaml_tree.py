@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.redaction import redact, redact_word
 
 FREE_KEYS = ("search", "fixed")
 """Sections whose keys contain dots themselves: `search.train.lr` is the key `train.lr` of `search`."""
@@ -128,7 +129,7 @@ class Document:
 
     def override(self, text: str, position: int) -> None:
         """Apply `key=value`; the value is YAML, problems carry the override instead of a line."""
-        location = Location(_TYPED + position, f"command line: {text}")
+        location = Location(_TYPED + position, f"command line: {redact_word(text)}")
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:
@@ -247,12 +248,18 @@ def _syntax(error: yaml.YAMLError, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     words = ", ".join(w for w in (getattr(error, "context", None), getattr(error, "problem", None)) if w)
     where = f"{file}:{mark.line + 1}" if mark else file
-    hint = (mark.get_snippet(indent=0) or "") if mark else ""
+    hint = _snippet(mark) if mark else ""
     if "\\t" in words:
         hint = "indent with spaces, YAML takes no tabs"
     elif not words:
         words = str(error).splitlines()[0]
     return Problem(f"not valid YAML: {words}", "", where, hint)
+
+
+def _snippet(mark: Any) -> str:
+    """The line of a syntax error, and below it where in the line; without that where the line holds a secret."""
+    line = mark.buffer[mark.buffer.rfind("\n", 0, mark.pointer) + 1 :].partition("\n")[0] if mark.buffer else ""
+    return (mark.get_snippet(indent=0) or "") if redact(line) == line else redact(line).strip()[:75]
 
 
 class _TreeBuilder:

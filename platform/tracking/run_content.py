@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from platform.core.redaction import redact, redact_command, scrub
 from platform.core.row import Row, SweepInfo
-from platform.core.uri import redact, scrub
 
 # MLflow's own limits (mlflow/utils/validation.py); a test compares the numbers with the installed version
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000
@@ -209,7 +209,7 @@ class StudyContent(RunContent):
         return study_key(self.study)
 
     def opening(self) -> Opening:
-        info = self.info
+        info, command = self.info, redact_command(self.info.command)
         git = info.provenance.get("git") or {}
         tags = {
             "kurabe.kind": "study",
@@ -217,9 +217,9 @@ class StudyContent(RunContent):
             "kurabe.method": self.study.rpartition("/")[0] or self.study,
             "kurabe.select": info.select,
             OUTCOME: "running",
-            "mlflow.source.name": info.command,
+            "mlflow.source.name": command,
             "mlflow.source.type": "LOCAL",
-            NOTE: f"`{info.command}`\n\n{info.budget} of {info.steps} steps, "
+            NOTE: f"`{command}`\n\n{info.budget} of {info.steps} steps, "
             f"winner by {info.select}. Results: `{info.folder}`",
         }
         if git.get("commit"):
@@ -292,9 +292,10 @@ def page(info: SweepInfo, experiment_id: str) -> dict[str, str]:
     """
     link = f"#/experiments/{experiment_id}/runs?viewStateShareKey="
     trial = "tags.`kurabe.kind` = 'trial' and attributes.status"
+    command = redact_command(info.command)
     return {
         "mlflow.experimentKind": "custom_model_development",  # else the page opens on traces of language models
-        NOTE: f"`{redact(info.command)}`\n\nOne run per study, below it one per trial, winner by {info.select}. "
+        NOTE: f"`{command}`\n\nOne run per study, below it one per trial, winner by {info.select}. "
         f"[Trials by score]({link}{VIEW}), [failed and diverged trials]({link}{FAILED_VIEW})",
         f"mlflow.sharedViewState.{VIEW}": json.dumps(_view(info, f"{trial} != 'FAILED'")),
         f"mlflow.sharedViewState.{FAILED_VIEW}": json.dumps(_view(info, f"{trial} = 'FAILED'")),

@@ -224,3 +224,26 @@ def test_a_sweep_has_one_id_however_often_it_is_continued(tmp_path):
     first.close()
     assert len(first.id) == 12 and Ledger(tmp_path, RESOLVED).id == first.id
     assert Ledger(tmp_path / "other", RESOLVED).id != first.id
+
+
+def test_the_header_holds_no_login_and_a_sweep_goes_on_with_or_without_it(tmp_path: Path) -> None:
+    def opened(tracking: str) -> Ledger:
+        return Ledger(tmp_path, {"name": "x", "tracking": tracking})
+
+    opened("http://me:hunter2@host:5000").close()
+    assert b"hunter2" not in (tmp_path / "ledger.jsonl").read_bytes()
+    for tracking in ("http://host:5000", "http://me:other@host:5000", "none"):
+        ledger = opened(tracking)
+        assert ledger.repaired == ""
+        ledger.close()
+
+
+def test_a_ledger_that_an_older_version_wrote_with_a_login_is_closed_to_others(tmp_path: Path) -> None:
+    resolved = {"name": "x", "tracking": "http://me:hunter2@host:5000"}
+    path = tmp_path / "ledger.jsonl"
+    path.write_text(json.dumps({"event": "sweep", "format": FORMAT, "id": "a" * 12, "resolved": resolved}) + "\n")
+    path.chmod(0o644)
+    ledger = Ledger(tmp_path, resolved)
+    ledger.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "change the password" in ledger.repaired and "hunter2" not in ledger.repaired

@@ -17,6 +17,7 @@ import ray
 from ray import tune
 
 from platform.core.errors import UserError
+from platform.core.redaction import redact
 from platform.core.registry import METHODS
 from platform.core.spec import TrialSpec, branch_point, derive_seed
 from platform.runner.guards import out_of_memory, stack_dump
@@ -93,7 +94,7 @@ class TrialTrainable(tune.Trainable):
             return None, ""
         except (Exception, SystemExit) as error:
             self._failed_at = max(self._failed_at, self._trial.seconds if self._trial is not None else 0.0)
-            return traceback.format_exc().strip(), out_of_memory.of_exception(error)
+            return redact(traceback.format_exc().strip()), out_of_memory.of_exception(error)
 
     def _split_further(self) -> str:
         """Go back to the checkpoint, the batches in twice as many parts; why not, where that cannot be."""
