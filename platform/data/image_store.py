@@ -246,4 +246,5 @@ def _open(folder: Path, meta: dict[str, Any], source: Source, settings: DataSett
         sha256=meta["sha256"],
         extra=np.load(extra, mmap_mode="r") if extra.exists() else None,
         notes=tuple(meta["notes"]),
+        truth_hint=source.truth_hint,
     )

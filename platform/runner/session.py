@@ -130,9 +130,11 @@ class Session:
     def _info(self, slots: int, driver: Driver) -> SweepInfo:
         sweep, studies, inputs = self.sweep, self.sweep.studies(), self.inputs
         planned = sum(study.trials + sweep.budget.repeats for study in studies)
+        test_labels = "true" if inputs.dataset.knows_test_truth else "as given"
         facts = provenance() | {
             "data_sha256": inputs.dataset.sha256,
             "labels_sha256": {f"study {i}": plan.sha256 for i, plan in inputs.search_plans.items()},
+            "test_labels": test_labels,
             "data_notes": [*inputs.dataset.notes, *inputs.plans[0, 0].notes],
         }
         return SweepInfo(
@@ -155,6 +157,7 @@ class Session:
             planned=None if sweep.budget.seconds is not None else planned,
             complete=driver.complete,
             remarks=driver.remarks,
+            test_labels=test_labels,
         )
 
     def _tracker(self) -> MlflowListener | None:
