@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +136,7 @@ class Session:
             "data_sha256": inputs.dataset.sha256,
             "labels_sha256": {f"study {i}": plan.sha256 for i, plan in inputs.search_plans.items()},
             "test_labels": test_labels,
+            "plug_ins": {p.path: hashlib.sha256(p.source.encode()).hexdigest() for p in sweep.plug_ins},
             "data_notes": [*inputs.dataset.notes, *inputs.plans[0, 0].notes],
         }
         return SweepInfo(
@@ -144,7 +146,7 @@ class Session:
             studies=[s.id for s in studies],
             trials_per_study=sweep.budget.trials,
             steps=sweep.train.steps,
-            select=sweep.select,
+            select=inputs.rule.name,
             maximise=inputs.rule.maximise,
             tracking=sweep.tracking,
             resolved=sweep.resolved(),
