@@ -46,14 +46,14 @@ def parts(subject: Subject) -> str | None:
     said = []
     for shape, model in _models(subject).items():
         x, classes = torch.zeros(4, *shape), SHAPES[shape]
-        head, features, logits = model.head, model.features(x), model(x)  # type: ignore[operator]
+        head, features = model.head, model.features(x)  # type: ignore[operator]
         if not isinstance(head, nn.Linear) or features.shape != (4, head.in_features):
-            what = f"features {list(features.shape)}, head {type(head).__name__}"
-            raise Failed(f"on {list(shape)}: {what}", "head: nn.Linear(D, num_classes), features: [N, D] of the same D")
+            advice = "head: nn.Linear(D, num_classes); features: [N, D] of the same D"
+            raise Failed(f"on {list(shape)}: features {list(features.shape)}, head {head}", advice)
+        logits = model(x)
         if logits.shape != (4, classes):
-            raise Failed(
-                f"on {list(shape)}: logits {list(logits.shape)}, not [4, {classes}]", "the head has num_classes outputs"
-            )
+            advice = "the head has num_classes outputs"
+            raise Failed(f"on {list(shape)}: logits {list(logits.shape)}, not [4, {classes}]", advice)
         pair = model(x, with_features=True)
         if not (isinstance(pair, tuple) and [t.shape for t in pair] == [features.shape, logits.shape]):
             raise Failed(
