@@ -29,7 +29,8 @@ KIND = "data source"
 LIMIT = 200
 """Images that are decoded and trained on."""
 
-SEEDS = dict.fromkeys(AXES, 1)
+SEEDS: dict[str, int] = dict.fromkeys(AXES, 1)
+TRAIN = {"steps": 2, "batch_size": 8, "evaluations": 1, "compile": "off", "amp": "off"}
 
 
 def settings(subject: Subject, **more: Any) -> DataSettings:
@@ -90,10 +91,11 @@ def trains(subject: Subject) -> str | None:
             method="supervised",
             hyper=method.Hyper().model_dump(),
             model=CONVOLUTIONAL,
-            train=TrainSettings(steps=2, batch_size=8, evaluations=1, compile="off", amp="off"),
+            train=TrainSettings.model_validate(TRAIN),
             data=settings(subject),
             labels=LabelSettings.model_validate({}),
             seeds=SEEDS,
+            code="",
         )
         try:
             (report,) = Trial(spec, dataset, make_plan(dataset, spec.labels, SEEDS), method).reports()
