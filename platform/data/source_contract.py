@@ -64,8 +64,6 @@ def _problem(source: Source, reading: Any) -> str:
     names: Any = reading.class_names
     if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(n, str) for n in names):
         return f"gives class_names={names!r}, not a tuple of words"
-    if not names:
-        return "gives no class_names"
     if reading.test is None and not source.drawn_test():
         return "returns test=None: define drawn_test() and return True there, so that the data seed draws a test part"
     parts: dict[str, Any] = {"train": reading.train}

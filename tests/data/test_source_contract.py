@@ -60,7 +60,7 @@ def test_a_drawn_test_part_needs_no_option(tmp_path: Path, fraction: str):
         ("Reading(images, images, ('a', 'b'))", "returns train: a ndarray, not a Split"),
         ("Reading(Split(images, labels), Split(images, labels), 'ab')", "class_names='ab', not a tuple of words"),
         ("Reading(Split(images, labels), Split(images, labels), (0, 1))", "class_names=(0, 1), not a tuple of words"),
-        ("Reading(Split(images, labels), Split(images, labels), ())", "gives no class_names"),
+        ("Reading(Split(images, labels), Split(images, labels), ())", "its labels go from 0 to 1: there are 0 classes"),
         (
             "Reading(Split(images / 255, labels), Split(images, labels), ('a', 'b'))",
             "its images are float64 [20, 8, 8], not uint8 [N, C, H, W] or [N, H, W]",
