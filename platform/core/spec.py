@@ -26,12 +26,20 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
 
 
+class PlugIn(Settings):
+    """A plug-in file by its text: a worker needs no copy of the file. kind: as in core/registry.py."""
+
+    source: str
+    path: str
+    kind: str = "method"
+
+
 class DataSettings(Settings):
     """Where images come from. Further keys are the source's own options (python -m platform.catalog SOURCE)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)  # the source's Options model forbids what it does not know
 
-    source: str = Field("digits", description="name of a data source")
+    source: str = Field("digits", description="name of a data source, or the path of a plug-in file (./my_source.py)")
     limit: int | None = Field(
         None, ge=2, le=MOST_IMAGES, description="use at most this many training (and as many test) images"
     )

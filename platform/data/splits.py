@@ -14,6 +14,7 @@ from platform.core.files import printable
 from platform.core.spec import DataSettings, derive_seed
 from platform.data import draw
 from platform.data.dataset import Image, Images, Split
+from platform.data.source_contract import read_source, test_fraction
 from platform.data.sources.source import Reading, Source
 
 __all__ = ["name_images", "prepare", "select"]
@@ -24,7 +25,7 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
 
     Raises UserError where no training image, or no test image with a label, is there.
     """
-    reading = source.read()
+    reading = read_source(source)
     class_names, notes = tuple(map(printable, reading.class_names)), list(map(printable, reading.notes))
     train, test = reading.train, reading.test
     _check_names(class_names, train)
@@ -32,7 +33,7 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
     if len(train) == 0:
         raise UserError(Problem("there is no training image", "data.path"))
     if test is None:
-        train, test = _draw_test(train, source.options.test_fraction, seed)
+        train, test = _draw_test(train, test_fraction(source), seed)
         notes.append(f"test part: {len(test):,} of {len(train) + len(test):,} images, drawn by the data seed")
     name_images(test, "test")
     if not source.local:

@@ -64,7 +64,7 @@ def _scores(info: SweepInfo, ranked: Sequence[Standing]) -> rich.table.Table:
             lambda s: no_score(s) if s.score is None else _mean(s.score),
             style=lambda s: "red" if s.score is None else "",
         ),
-        Column("test accuracy", lambda s: "" if s.score is None else _mean(s.test_accuracy)),
+        Column(info.test_accuracy_name, lambda s: "" if s.score is None else _mean(s.test_accuracy)),
     ]
     if any(s.on_repeats for s in ranked):
         columns.append(Column("repeats", repeats_completed))
@@ -104,7 +104,12 @@ def _failures(info: SweepInfo, rows: Sequence[Row]) -> list[Text]:
 
 
 def _remarks(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
-    return [*(pareto.said(info, rows) if pareto.asked_for(info) else []), *info.remarks]
+    doubtful = "no true test label is known: labels as given may be as wrong as those trained on"
+    return [
+        *([doubtful] if info.test_labels != "true" else []),
+        *(pareto.said(info, rows) if pareto.asked_for(info) else []),
+        *info.remarks,
+    ]
 
 
 def _places(info: SweepInfo) -> list[Text]:

@@ -105,7 +105,9 @@ class ScreenListener:
         with self._lock:
             self._progress.stopped(row)
         scores = "" if row.score is None else f", score {row.score:.4f}"
-        scores += "" if row.test_accuracy is None else f", test accuracy {row.test_accuracy:.4f}"
+        scores += (
+            "" if row.test_accuracy is None else f", {self._progress.info.test_accuracy_name} {row.test_accuracy:.4f}"
+        )
         self._event(f"{_name(row)} {row.outcome} after {row.steps} steps, {row.seconds:.1f} s{scores}; {self._left()}")
         if row.error:
             self._line(f"{_name(row)} {row.outcome}: {first_line(row.error)}", style="red")

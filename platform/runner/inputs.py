@@ -67,11 +67,11 @@ def open_inputs(sweep: Sweep) -> Inputs:
     inputs = Inputs(rule, *_open_data(sweep))
     if rule.needs_truth and any(plan.true is None for plan in inputs.search_plans.values()):
         names = ", ".join(name for name in RULES.names() if not selection.get(name).needs_truth)
-        hint = f"rules without need of it: {names}"
+        hint = f"rules without need of it: {names}\n{inputs.dataset.truth_hint}"
         raise UserError(Problem(f"'{rule.name}' needs true labels; this data has none", "select", hint=hint))
     for entry in sweep.methods:
         with sweep.locate():
-            check_truth(entry.name, entry.cls, inputs.plans[0, 0])
+            check_truth(entry.name, entry.cls, inputs.plans[0, 0], hint=inputs.dataset.truth_hint)
     _check_fit(sweep, inputs)
     return inputs
 

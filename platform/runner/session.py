@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,9 +144,12 @@ class Session:
     def _info(self, slots: int, driver: Driver) -> SweepInfo:
         sweep, studies, inputs = self.sweep, self.sweep.studies(), self.inputs
         planned = sum(study.trials + sweep.budget.repeats for study in studies)
+        test_labels = "true" if inputs.dataset.knows_test_truth else "as given"
         facts = provenance() | {
             "data_sha256": inputs.dataset.sha256,
             "labels_sha256": {f"study {i}": plan.sha256 for i, plan in inputs.search_plans.items()},
+            "test_labels": test_labels,
+            "plug_ins": {p.path: hashlib.sha256(p.source.encode()).hexdigest() for p in sweep.plug_ins},
             "data_notes": [*inputs.dataset.notes, *inputs.plans[0, 0].notes],
         }
         return SweepInfo(
@@ -155,7 +159,7 @@ class Session:
             studies=[s.id for s in studies],
             trials_per_study=sweep.budget.trials,
             steps=sweep.train.steps,
-            select=sweep.select,
+            select=inputs.rule.name,
             maximise=inputs.rule.maximise,
             tracking=sweep.tracking,
             resolved=sweep.resolved(),
@@ -168,6 +172,7 @@ class Session:
             planned=None if sweep.budget.seconds is not None else planned,
             complete=driver.complete,
             remarks=driver.remarks,
+            test_labels=test_labels,
         )
 
     def _tracker(self) -> MlflowListener | None:

@@ -16,6 +16,7 @@ from platform.core.uri import SecretUri
 from platform.sweepfile import checks, compatibility, presets
 from platform.sweepfile.checked_sweep import Sweep
 from platform.sweepfile.error_text import errors_of, field_schema, parse, wrong
+from platform.sweepfile.plug_in_files import read_plug_ins
 from platform.sweepfile.schema import Budget, Resources, Retry, SweepFile, WatchSettings
 from platform.sweepfile.search_section import read_spaces
 from platform.sweepfile.yaml_tree import Document, KeyPath, Node, from_plain, read
@@ -51,6 +52,7 @@ def _load(document: Document, path: Path) -> Sweep:
     presets.fill(document)
     file = _schema(document)
     entries, all_known = checks.check_methods(document, file.methods, path.parent)
+    file, plug_ins = read_plug_ins(document, file, path.parent)
     given = read_spaces(document, entries, all_known)
     checks.check_names(document, file)
     checks.check_data(document, file.data)
@@ -76,6 +78,7 @@ def _load(document: Document, path: Path) -> Sweep:
         seed=file.seed,
         seeds={str(axis): seed for axis, seed in file.seeds.items()},
         given=given,
+        plug_ins=plug_ins,
         lines=document.lines(),
     )
     _check_combinations(document, sweep)

@@ -116,7 +116,7 @@ class SweepFile(Settings):
     labels: LabelSettings = Field(
         LabelSettings.model_validate({}), description="which labels a trial sees, and how they are damaged"
     )
-    model: str = Field("small_cnn", description="a model, or timm:NAME")
+    model: str = Field("small_cnn", description="a model, timm:NAME, or the path of a plug-in file (./my_model.py)")
     train: TrainSettings = Field(TrainSettings.model_validate({}), description="how one trial is trained")
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="study k uses seed + k on every axis but data")
     seeds: dict[Axis, Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field(
@@ -134,7 +134,7 @@ class SweepFile(Settings):
         "act",
     )
     budget: Budget = Field(Budget.model_validate({}), description="how much is tried")
-    select: str = Field("noisy_val_accuracy", description="the rule that picks a winner")
+    select: str = Field("noisy_val_accuracy", description="the rule that picks a winner, or a plug-in file")
     resources: Resources = Field(Resources.model_validate({}), description="what a trial occupies")
     retry: Retry = Field(Retry.model_validate({}), description="what is tried again")
     watch: WatchSettings = Field(WatchSettings.model_validate({}), description="when the sweep steps in")

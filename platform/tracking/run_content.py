@@ -216,11 +216,12 @@ class StudyContent(RunContent):
             "kurabe.study": self.study,
             "kurabe.method": self.study.rpartition("/")[0] or self.study,
             "kurabe.select": info.select,
+            "kurabe.test_labels": info.test_labels,
             OUTCOME: "running",
             "mlflow.source.name": command,
             "mlflow.source.type": "LOCAL",
             NOTE: f"`{command}`\n\n{info.budget} of {info.steps} steps, "
-            f"winner by {info.select}. Results: `{info.folder}`",
+            f"winner by {info.select}.{_test_labels(info)} Results: `{info.folder}`",
         }
         if git.get("commit"):
             tags["mlflow.source.git.commit"] = git["commit"]
@@ -295,11 +296,16 @@ def page(info: SweepInfo, experiment_id: str) -> dict[str, str]:
     command = redact_command(info.command)
     return {
         "mlflow.experimentKind": "custom_model_development",  # else the page opens on traces of language models
-        NOTE: f"`{command}`\n\nOne run per study, below it one per trial, winner by {info.select}. "
-        f"[Trials by score]({link}{VIEW}), [failed and diverged trials]({link}{FAILED_VIEW})",
+        NOTE: f"`{command}`\n\nOne run per study, below it one per trial, winner by {info.select}."
+        f"{_test_labels(info)} [Trials by score]({link}{VIEW}), [failed and diverged trials]({link}{FAILED_VIEW})",
         f"mlflow.sharedViewState.{VIEW}": json.dumps(_view(info, f"{trial} != 'FAILED'")),
         f"mlflow.sharedViewState.{FAILED_VIEW}": json.dumps(_view(info, f"{trial} = 'FAILED'")),
     }
+
+
+def _test_labels(info: SweepInfo) -> str:
+    """A sentence on the metric `test_accuracy`, where it is not what its name says."""
+    return "" if info.test_labels == "true" else f" test_accuracy is {info.test_accuracy_name}, which may be wrong."
 
 
 def _view(info: SweepInfo, search_filter: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Csv(Source):
     """
 
     local: ClassVar[bool] = True
+    truth_hint: ClassVar[str] = "a column true_label of the table names them"
 
     class Options(LocalOptions):
         image_size: int | None = Field(

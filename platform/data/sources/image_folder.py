@@ -23,6 +23,7 @@ class ImageFolder(Source):
     """
 
     local: ClassVar[bool] = True
+    truth_hint: ClassVar[str] = "a table can name them: data.source=csv, with a column true_label"
 
     class Options(LocalOptions):
         image_size: int | None = Field(

@@ -23,6 +23,7 @@ class Parquet(Source):
     """
 
     local: ClassVar[bool] = True
+    truth_hint: ClassVar[str] = "data.true_label_column=NAME names their column"
 
     class Options(LocalOptions):
         image_column: str = Field("image", description="column of the images: encoded bytes, or struct {bytes, path}")

@@ -39,6 +39,7 @@ class Source:
 
     local: ClassVar[bool] = False  # reads the user's own files, whose labels may be wrong
     flip: ClassVar[bool] = True  # a mirrored image still belongs to its class
+    truth_hint: ClassVar[str] = "the source gives none"  # how a user names true labels, where they can
 
     def __init__(self, options: Any, downloads: Path, seed: int) -> None:
         self.options = options

@@ -18,7 +18,7 @@ from ray import tune
 
 from platform.core.errors import UserError
 from platform.core.redaction import redact
-from platform.core.registry import METHODS
+from platform.core.registry import FINDERS, METHODS
 from platform.core.spec import TrialSpec, branch_point, derive_seed
 from platform.runner.guards import out_of_memory, stack_dump
 from platform.runner.guards.ray_processes import die_with_parent
@@ -126,6 +126,8 @@ class TrialTrainable(tune.Trainable):
         self._process.restore(derive_seed(spec.seeds["order"], "process"))
         if Path(workplace.folder).is_dir():
             os.chdir(workplace.folder)  # relative paths of the sweep file mean the driver's folder
+        for plug_in in workplace.plug_ins:
+            FINDERS[plug_in.kind].receive(plug_in.source, plug_in.path)
         self._rule = get_rule(workplace.rule)
         cls = self._method(spec)
         data = trial_data.PROCESS_DATA

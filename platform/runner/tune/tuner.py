@@ -89,11 +89,12 @@ def _workplace(driver: Driver, checkpoints: Path, slots: Slots) -> Workplace:
         token=token,
         store=f"kurabe-checkpoints-{token}",
         folder=os.getcwd(),
-        rule=driver.rule.name,
+        rule=driver.sweep.select,
         threads=slots.cpu,
         device=slots.device,
         disk_floor=watch.disk_floor << 20,
         disk_wait=watch.disk_wait,
+        plug_ins=driver.sweep.plug_ins,
     )
 
 
