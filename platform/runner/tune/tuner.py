@@ -29,6 +29,7 @@ from platform.runner.tune import schedulers
 from platform.runner.tune.branch_states import BranchStates
 from platform.runner.tune.callbacks import EventCallback, RayProcessCheck, SpendingStopper
 from platform.runner.tune.checkpoint_store import CheckpointStore
+from platform.runner.tune.lost_actors import recover_before_start
 from platform.runner.tune.searcher import RowSearcher
 from platform.runner.tune.trainable import TrialTrainable
 from platform.training.slots import Slots
@@ -49,7 +50,8 @@ def run(driver: Driver, folder: Path, slots: Slots) -> list[Row]:
     callbacks = _callbacks(driver, folder, workplace, guard)
     scratch = tempfile.mkdtemp(prefix="kurabe-tune-")  # Tune's own records: ours are in the ledger
     try:
-        _tuner(driver, slots, RowSearcher(driver, _assign(driver, workplace)), callbacks, states, scratch).fit()
+        with recover_before_start():
+            _tuner(driver, slots, RowSearcher(driver, _assign(driver, workplace)), callbacks, states, scratch).fit()
     except RayLost:
         if not signals.requested():  # a SIGTERM to all processes of a job ends Ray's, too
             raise
