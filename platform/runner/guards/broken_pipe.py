@@ -32,5 +32,11 @@ def outlive_readers() -> None:
         if isinstance(stream, io.TextIOWrapper) and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             stream.flush()
             buffer = io.BufferedWriter(_Tolerant(descriptor, "w", closefd=False))
-            lines = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
-            setattr(sys, name, io.TextIOWrapper(buffer, stream.encoding, stream.errors, **lines))
+            tolerant = io.TextIOWrapper(
+                buffer,
+                stream.encoding,
+                stream.errors,
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
+            setattr(sys, name, tolerant)
