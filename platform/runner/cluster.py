@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ _PREPARED = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # guards/signals.py has one
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
+
+
+JOIN_SECONDS = 30.0
+"""How long machines that were started together with the head may take to join it."""
 
 
 class RayLost(BaseException):
@@ -67,7 +72,7 @@ def start(address: str | None, resources: Any, scratch: Path) -> None:
         with private_ray.processes_apart():
             ray.init(address="local", **quiet)
         private_ray.kill_at_once()
-        _check_room(resources, growing=False)
+        _refuse(resources, _machines(), "this machine has, by Ray's count,")
         return
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # a submitted job has its working directory already
     runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": python_path()} if in_job else {})}
@@ -77,7 +82,7 @@ def start(address: str | None, resources: Any, scratch: Path) -> None:
         ray.init(address=address, runtime_env=runtime, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise no_cluster(address, str(error)) from error
-    _check_room(resources, growing=may_grow(_scaler_report()))
+    _wait_for_room(resources)
 
 
 def stop() -> None:
@@ -121,9 +126,22 @@ def check_machine(resources: Any) -> None:
     _refuse(resources, [here()], "this machine has", "; a cluster has more: --address HOST:PORT")
 
 
-def _check_room(resources: Any, growing: bool) -> None:
-    """Raises UserError where a trial fits on no machine of a cluster that stays as it is."""
-    if not growing:
+def _wait_for_room(resources: Any) -> None:
+    """Raises UserError where a trial fits on no machine of a cluster that stays as it is, also after JOIN_SECONDS."""
+    until = time.monotonic() + JOIN_SECONDS
+    said = False
+    while not any(fits(resources, machine) for machine in _machines()):
+        report = _scaler_report()
+        if report is not None and may_grow(report):  # once trials wait
+            return
+        if time.monotonic() > until:
+            break
+        if not said:
+            there = supply_of_cluster()
+            print(f"waiting for a machine to join that has {demand(resources)}; there is {there}", flush=True)
+            said = True
+        time.sleep(0.5)
+    if not may_grow(_scaler_report()):
         _refuse(resources, _machines(), "no machine of this cluster has that: there is")
 
 

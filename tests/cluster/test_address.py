@@ -125,9 +125,9 @@ def test_a_token_that_is_missing_or_wrong_is_named(cluster):
 def test_what_a_fixed_cluster_cannot_have_is_refused_and_leaves_no_folder(cluster, tmp_path):
     space = tmp_path / "small.yaml"
     space.write_text("name: small\nmethods: [supervised]\ndata: {source: digits, limit: 100}\ntracking: none\n")
-    time.sleep(6)  # Ray's autoscaler reports every five seconds; before its first report nothing is known
     words = (space, "--results", tmp_path / "r", "--address", cluster.address, "resources.cpu=64")
     done = sweep(*words)
     assert done.returncode == 2, done.stdout + done.stderr
+    assert "waiting for a machine to join that has 64 CPU cores; there is 1 CPU core and no GPU" in done.stdout
     assert "a trial asks for 64 CPU cores; no machine of this cluster has that: there is 1 CPU core" in done.stderr
     assert not (tmp_path / "r" / "small").exists()
