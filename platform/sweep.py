@@ -19,7 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)  # options may stand between overrides
     from platform.core.errors import UserError
     from platform.runner.guards import signals
+    from platform.runner.guards.broken_pipe import outlive_readers
 
+    outlive_readers()
     with signals.listen():
         try:
             return _run(options)
@@ -59,16 +61,21 @@ def _run(options: argparse.Namespace) -> int:
         sweep = sweepfile.load(options.space, options.overrides)
         if options.smoke:
             sweep = sweepfile.smoke(sweep)
+        from platform.runner import cluster
+
+        with sweep.locate():
+            address = cluster.check(options.address)
         from platform.runner.session import Session
 
-        session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
+        command = "python -m platform.sweep " + " ".join(_words(options))
+        session = Session(sweep, options.results, command, address)
         if options.dry_run:
             from platform.dry_run.preview import print_preview
 
             inputs = session.inputs
             print_preview(sweep, inputs.dataset, inputs.search_plans, session.folder, not options.no_calibration)
             return 0
-    return session.run(options.address, fresh=options.fresh or options.smoke)
+    return session.run(fresh=options.fresh or options.smoke)
 
 
 def _check_words(options: argparse.Namespace) -> None:

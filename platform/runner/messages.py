@@ -100,7 +100,7 @@ class WorkerProcess:
 
     node: str
     pid: int
-    stacks: str  # file that it writes its Python stacks to (guards/stack_dump.py)
+    stacks: str  # where its Python stacks can be read once they are asked for (guards/stack_dump.py)
     kernel_kills: int  # guards/out_of_memory.py
 
 

@@ -21,7 +21,7 @@ from platform.core.redaction import redact
 from platform.core.registry import FINDERS, METHODS
 from platform.core.spec import TrialSpec, branch_point, derive_seed
 from platform.runner.guards import out_of_memory, stack_dump
-from platform.runner.guards.ray_processes import die_with_parent
+from platform.runner.guards.ray_processes import die_with_parent, ignore_sigterm
 from platform.runner.messages import Assignment, Progress, WorkerProcess
 from platform.runner.tune.checkpoint_store import Checkpoints
 from platform.training import accumulation, trial_data
@@ -40,6 +40,7 @@ class TrialTrainable(tune.Trainable):
         from platform.runner.guards.worker_state import ProcessState
 
         die_with_parent()
+        ignore_sigterm()
         self._begin(config)
         torch.set_num_threads(max(1, int(self._assignment.workplace.threads)))
         self._stacks = stack_dump.register()
