@@ -241,7 +241,7 @@ def test_the_header_holds_no_login_and_a_sweep_goes_on_with_or_without_it(tmp_pa
 def test_a_ledger_that_an_older_version_wrote_with_a_login_is_closed_to_others(tmp_path: Path) -> None:
     resolved = {"name": "x", "tracking": "http://me:hunter2@host:5000"}
     path = tmp_path / "ledger.jsonl"
-    path.write_text(json.dumps({"event": "sweep", "format": FORMAT, "id": "a" * 12, "resolved": resolved}) + "\n")
+    path.write_bytes(seal({"event": "sweep", "format": FORMAT, "id": "a" * 12, "resolved": resolved}))
     path.chmod(0o644)
     ledger = Ledger(tmp_path, resolved)
     ledger.close()

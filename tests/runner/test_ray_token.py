@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,11 @@ def test_a_sweep_closes_it_before_ray_starts(home: Path, monkeypatch: pytest.Mon
     class Given:
         folder = home.parent.parent / "results"
 
+        address = None
+
         class sweep:
             resources = None
+            locate = contextlib.nullcontext
 
-    Session._start_ray(Given, None)  # type: ignore[arg-type]
+    Session._start_ray(Given, home.parent)  # type: ignore[arg-type]
     assert seen == [0o600]

@@ -92,7 +92,7 @@ def test_stacks_are_read_from_the_process_and_leave_no_file(temporary, monkeypat
     try:
         path = process.stdout.readline().strip()
         for _ in range(2):
-            stacks = stack_dump.ask(process.pid, path)
+            stacks = stack_dump.ask(process.pid, path, seconds=20)
             assert stacks.count("here_it_waits") == 1, stacks
         assert not list(temporary.iterdir())
     finally:
