@@ -110,6 +110,11 @@ class Method(nn.Module):
         """The model that is evaluated: the averaged weights."""
         return self.ema.module
 
+    def step_factors(self) -> dict[str, float]:
+        """Factors by which the step of some parameters, by name, is longer than the optimiser's, where an overridden
+        `descend` makes it so; a virtual step (clid_mu) moves them as far."""
+        return {}
+
     @classmethod
     def views_for(cls, hyper: Any) -> Views:
         """The views that a step needs: `views`, unless hyper-parameters decide."""

@@ -20,7 +20,6 @@ from methods.clid_mu.hypergradient import (
     SCHEMES,
     VirtualStep,
     cheapest_exact,
-    learning_rates,
     linear_head,
     virtual_forward,
 )
@@ -29,6 +28,7 @@ from methods.clid_mu.meta_models import VRI, MetaInputs, MetaModel, WNet, meta_i
 from methods.clid_mu.meta_objectives import SMALL_LOSS, label_loss, layered_clid
 from methods.clid_mu.small_loss import SmallLossSet
 from methods.clid_mu.trust import Trust
+from methods.clid_mu.virtual_updates import virtual_updates
 from methods.parts.batch_norm import frozen_statistics
 from methods.parts.precision import at_least_float32, full_precision
 
@@ -186,7 +186,9 @@ class ClidMu(Method):
             x=x,
             logits=logits,
             features=seen.features,
-            rates=learning_rates(self.model, self._current.optimizer),
+            updates=virtual_updates(
+                self.model, self._current.optimizer, copies=False, factors=self.base.step_factors()
+            ),
             train_loss=train_loss,
             meta_loss=lambda parameters: head_loss(*forward(parameters)),
             meta_features=lambda: forward({})[0],

@@ -186,6 +186,9 @@ class LayerMatch(Method):
         with scaled_step(find_head(self.model).parameters(), self.hyper.head_lr_factor):
             super().descend(loss, optimizer)
 
+    def step_factors(self) -> dict[str, float]:
+        return {f"head.{name}": self.hyper.head_lr_factor for name, _ in find_head(self.model).named_parameters()}
+
     def after_step(self, batch: Batch) -> None:
         super().after_step(batch)
         self.record_ratio(**self.gate.readings())
