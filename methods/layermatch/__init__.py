@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,13 @@ class LayerMatch(Method):
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
     # Not model_ema: it decides whether the teacher is a network of its own.
     in_flight = ("threshold", "lambda_u", "centre_ema", "centre_weight", "centre_temperature")
+
+    @classmethod
+    def resolve(cls, hyper: Any, steps: int) -> Any:
+        hyper = super().resolve(hyper, steps)
+        if hyper.average_ema is not None:
+            return hyper
+        return hyper.model_copy(update={"average_ema": hyper.model_ema})
 
     def build(self) -> None:
         settings, head = self.hyper, find_head(self.model)
