@@ -15,7 +15,7 @@ from methods.layermatch.heads import find_head, scaled_step
 from methods.parts.centres import Centres
 from methods.parts.ema import ModelEMA
 from methods.parts.pseudo_labels import PseudoLabels
-from methods.parts.selectors import SelectorName, make_selector
+from methods.parts.selectors import SelectorName, SelectorStart, make_selector
 from methods.ranges import choice, int_uniform, log_uniform, uniform
 
 
@@ -73,6 +73,11 @@ class LayerMatch(Method):
             lt=1,
             when={"selector": ("freematch", "softmatch")},
             help="freematch, softmatch: EMA of their statistics",
+        )
+        selector_start: SelectorStart = hyper(
+            "debiased",
+            when={"selector": ("freematch", "softmatch")},
+            help="freematch, softmatch: averages from the first batch on, or published: from constants",
         )
         clip_threshold: float = hyper(
             1.0, gt=0, le=1, when={"selector": "freematch"}, help="freematch: highest global threshold; 1 = off"
