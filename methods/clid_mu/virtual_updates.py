@@ -79,9 +79,10 @@ class Adam:
             g = g + self.decay * p
         mean = (1 - first) * g + (0 if self.mean is None else first * self.mean)
         square = (1 - second) * g**2 + (0 if self.square is None else second * self.square)
-        correction = 1 - second ** (self.steps + 1)
+        step = 1 + (self.steps.double() if isinstance(self.steps, Tensor) else self.steps)  # torch counts in float32
+        correction = 1 - second**step
         root = (square / correction).sqrt()
-        rate = self.rate / (1 - first ** (self.steps + 1))
+        rate = self.rate / (1 - first**step)
         tiny = torch.finfo(root.dtype).tiny
         d_root = torch.where(root > 0, (1 - second) * g / (correction * root.clamp(min=tiny)), 0)
         slope = rate * ((1 - first) / (root + self.eps) - mean * d_root / (root + self.eps) ** 2)

@@ -43,6 +43,8 @@ OTHERS: dict[str, Any] = {
     "uratio": 3,
     "labelled_weight": 5.0,
     "average_ema": 0.95,
+    "temperature": 0.9,
+    "meta_optimizer": "nesterov",
 }
 """Another value than the default, where neither a choice nor the end of a search range is one that shows on the toy."""
 
