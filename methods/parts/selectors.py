@@ -17,7 +17,11 @@ from methods.types import Setup
 SelectorName = Literal["fixed", "none", "ramp", "flexmatch", "freematch", "softmatch"]
 SelectorStart = Literal["debiased", "published"]
 """How the averages of freematch and softmatch start: from the first batch, or from constants (1 / K, and a variance of
-1), of which decay^t is left after t steps: 0.74 of them after 300 steps of the published 0.999."""
+1), of which decay^t is left after t steps: 0.74 of them after 300 steps of the published 0.999.
+
+The default is the one that is the method at every length. Digits, 300 steps, 4 seeds, debiased against published: 40
+labels, FreeMatch 0.939 against 0.929, SoftMatch 0.940 against 0.931; all labels, 40 % wrong, FreeMatch 0.957 against
+0.965, where "every pseudo-label counts", which is what published does there, is no bad choice."""
 
 
 class Selector(nn.Module):
