@@ -63,7 +63,8 @@ class ClidMu(Method):
     strong ones, LayerMatch and MixUp as bases, the cheaper meta-gradients (hypergradient.py), more layers, `every`,
     meta sets drawn uniformly for all goals but *_sloss.
     When: a medium or large part of the labels is wrong and it is unknown which. meta_lr decides: search it widely.
-    Costs about 4 times a plain step, 1.3 to 2.2 with last_layer or every 5 (results/hypergradient.md).
+    Costs about 4 times a plain step, 1.3 to 2.2 with last_layer or every 5 (results/hypergradient.md); the released
+    meta batch of a semi-supervised base is for a GPU: on a CPU give a smaller meta_batch_size.
     """
 
     Hyper = with_bases(ClidMuHyper, BASES)

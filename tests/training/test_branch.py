@@ -42,7 +42,7 @@ def other(name: str, key: str) -> Any:
     if key in FAR:
         return FAR[key]
     range_: Range = METHODS.get(name).search_ranges()[key]
-    default = METHODS.get(name).Hyper.model_fields[key].default
+    default = getattr(METHODS.get(name).resolve(METHODS.get(name).Hyper(), 12), key)
     return max((range_.low, range_.high), key=lambda end: abs(end - default))
 
 
