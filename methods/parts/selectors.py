@@ -218,7 +218,7 @@ def make_selector(name: str, setup: Setup, hyper: Any) -> Selector:
     ramp 0.4 (part of the steps), selector_ema 0.999 (freematch, softmatch), clip_threshold 1 = off (freematch),
     n_sigma 2 (softmatch), selector_start debiased (freematch, softmatch). Raises ValueError for another name.
     """
-    start = getattr(hyper, "selector_start", "debiased")
+    start: SelectorStart = getattr(hyper, "selector_start", "debiased")
     threshold, decay = getattr(hyper, "threshold", 0.95), getattr(hyper, "selector_ema", 0.999)
     if name == "fixed":
         return Fixed(threshold)

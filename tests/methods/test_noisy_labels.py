@@ -176,7 +176,7 @@ def test_the_stopped_mixture_is_scikit_learns(seed, noise):
     losses = np.concatenate([rng.gamma(1.5, 0.5, 1000 - wrong), rng.gamma(6, 0.4, wrong)])
     x = ((losses - losses.min()) / (losses.max() - losses.min()))[:, None]
     ours = clean_probability(torch.tensor(losses), rounds=10, tolerance=1e-2).numpy()
-    centre = np.array([0.0, 1.0])
+    centre, near = np.array([0.0, 1.0]), np.zeros(1000, int)
     for _ in range(60):  # 2-means from the extremes: scikit-learn's own start is drawn
         near = np.abs(x - centre).argmin(1)
         centre = np.array([x[near == k].mean() for k in range(2)])
