@@ -103,10 +103,6 @@ class TrainSettings(Settings):
         return value
 
 
-SINCE = ("decayed", "milestones", "gamma", "period", "lr_min")
-"""Settings that came later: at their defaults they are no part of a key, which is then that of before."""
-
-
 class TrialSpec(Settings):
     """Everything that decides a row. `hyper` is complete (defaults filled in); `seeds` has one number per axis."""
 
@@ -138,9 +134,6 @@ class TrialSpec(Settings):
             del content["parent"]
         if content["train"]["accumulate"] == 1:
             del content["train"]["accumulate"]  # the keys of before there was a choice
-        for name in SINCE:
-            if getattr(self.train, name) == TrainSettings.model_fields[name].default:
-                del content["train"][name]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -17,7 +17,6 @@ from platform.core.rungs import evaluation_steps
 from platform.core.spec import TrainSettings
 from platform.sweepfile import load
 from platform.training.schedules import learning_rate
-from tests.training.conftest import make_spec
 
 
 def rates(steps: int, **settings: Any) -> list[float]:
@@ -89,12 +88,6 @@ def test_a_sweep_file_says_what_is_wrong_with_its_milestones(tmp_path: Path):
         (tmp_path / "x.yaml").write_text(f"methods: [supervised]\ntrain: {{milestones: {written}}}\n")
         with pytest.raises(UserError, match=message):
             load(tmp_path / "x.yaml")
-
-
-def test_new_settings_at_their_defaults_leave_a_key_as_it_was():
-    spec = make_spec("supervised")
-    assert spec.key == make_spec("supervised", milestones=(0.5, 0.75)).key
-    assert spec.key != make_spec("supervised", milestones=(0.5,)).key != make_spec("supervised", decayed="all").key
 
 
 def test_warm_up_is_linear_and_the_schedule_starts_after_it():
