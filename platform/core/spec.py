@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 AXES = ("data", "noise", "split", "init", "order", "search")
 """What has a seed of its own, so that methods meet the same splits, noise and initial weights."""
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """A part of every row's key. Raise it by hand whenever the same TrialSpec trains to other numbers than before: training
 loop, optimisers, schedules, evaluation, batches, augmentations or models changed, or a file in methods/ that methods
 get without importing it. Rows of before are then run anew. A method's own code needs no raise (core/code_hash.py)."""
@@ -62,13 +63,32 @@ class TrainSettings(Settings):
     batch_size: int = Field(64, ge=1, description="labelled images per step")
     accumulate: int = Field(1, ge=1, description="parts a batch is split into, to save memory")
     lr: float = Field(0.03, gt=0, description="peak learning rate")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with Nesterov momentum, or AdamW")
+    optimizer: Literal["sgd", "adamw", "adam"] = Field(
+        "sgd", description="SGD with momentum, AdamW, or Adam (its decay added to the gradient)"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")
     nesterov: bool = Field(True, description="SGD's look-ahead")
-    weight_decay: float = Field(5e-4, ge=0, description="on weights; none on biases and normalisation")
-    schedule: Literal["cosine_7_16", "cosine_half", "constant"] = Field(
-        "cosine_7_16", description="lr cos(7 pi t / 16 N), lr (1 + cos(pi t / N)) / 2, or lr"
+    weight_decay: float = Field(5e-4, ge=0, description="by how much weights shrink, times the rate")
+    decayed: Literal["weights", "all"] = Field(
+        "weights",
+        description="what decays: weights without biases and normalisation, or all, as PyTorch by itself does",
     )
+    schedule: Literal[
+        "cosine_7_16", "cosine_half", "constant", "multistep", "linear", "warm_restarts", "cosine_waves"
+    ] = Field(
+        "cosine_7_16",
+        description="lr cos(7 pi t / 16 N); lr (1 + cos(pi t / N)) / 2; lr; lr gamma^(milestones passed); lr, and from "
+        "the first milestone on straight to 0; a cosine that starts anew each period; one that falls and rises in turn",
+    )
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.5, 0.75),
+        description="multistep, linear: parts of the run after which the rate falls, ascending",
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="multistep: factor of the rate at each milestone")
+    period: float = Field(
+        0.1, gt=0, le=1, description="warm_restarts, cosine_waves: part of the run in which the rate falls once"
+    )
+    lr_min: float = Field(0.0, ge=0, description="warm_restarts, cosine_waves: the rate at the end of a period")
     warmup: int = Field(0, ge=0, description="steps of linear warm-up")
     evaluations: int = Field(10, ge=1, description="evaluations per trial, evenly spaced; also the rungs' grid")
     eval_batch_size: int = Field(1024, ge=1, description="images per forward of an evaluation")
@@ -79,6 +99,13 @@ class TrainSettings(Settings):
     diagnostics: Literal["off", "cheap", "full"] = Field(
         "cheap", description="full also looks at gradients and features of probe images at each evaluation"
     )
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_ascend(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(first >= second for first, second in itertools.pairwise(value)):
+            raise ValueError(f"milestones: {', '.join(map(str, value))} do not ascend")
+        return value
 
 
 class TrialSpec(Settings):

@@ -42,7 +42,7 @@ def other(name: str, key: str) -> Any:
     if key in FAR:
         return FAR[key]
     range_: Range = METHODS.get(name).search_ranges()[key]
-    default = METHODS.get(name).Hyper.model_fields[key].default
+    default = getattr(METHODS.get(name).resolve(METHODS.get(name).Hyper(), 12), key)
     return max((range_.low, range_.high), key=lambda end: abs(end - default))
 
 
@@ -102,6 +102,27 @@ def test_rate_and_decay_act_in_flight(
     assert moved[1] < 0.5 * moved[0] if key == "lr" else moved[1] > 1.05 * moved[0]
     if key == "weight_decay":
         assert {g["weight_decay"] for g in child.optimizer.param_groups} == {0.5, 0.0}
+
+
+@pytest.mark.parametrize("name", ["co_teaching", "dividemix"])
+def test_weight_decay_acts_on_both_networks(dataset: Dataset, plan: LabelPlan, tmp_path: Path, name: str) -> None:
+    """One step from the same state at another decay w: theirs differ by -lr (1 + momentum) (w - w_parent) theta."""
+    hyper = METHODS.get(name).Hyper().model_dump(mode="json")
+    settings = {"steps": 12, "batch_size": 8, "schedule": "constant", "lr": 0.1, "momentum": 0.9}
+    before = make_spec(name, hyper, **settings, weight_decay=0.0)
+    parent = Trial(before, dataset, plan, METHODS.get(name))
+    parent.advance(4)
+    parent.save(tmp_path / "parent.pt")
+    networks = (parent.method.model, parent.method.second.model)
+    start = [[p.detach().clone() for p in network.parameters()] for network in networks]
+    child = Trial(make_spec(name, hyper, **settings, weight_decay=0.5), dataset, plan, METHODS.get(name))
+    child.branch(tmp_path / "parent.pt", before.key)
+    parent.advance(1)
+    child.advance(1)
+    for weights, kept, decayed in zip(start, networks, (child.method.model, child.method.second.model), strict=True):
+        for weight, a, b in zip(weights, kept.parameters(), decayed.parameters(), strict=True):
+            shrunk = 0.1 * 1.9 * 0.5 * weight if weight.ndim > 1 else torch.zeros_like(weight)
+            torch.testing.assert_close(a - b, shrunk, rtol=1e-3, atol=1e-6)
 
 
 def test_its_seconds_are_its_own_and_a_foreign_state_is_refused(
