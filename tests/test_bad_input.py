@@ -48,6 +48,12 @@ CASES = {
         ["methods=[clid_mu]", "fixed={meta_batch_size: 500, meta_source: training}"],
         ["meta_batch_size"],
     ),
+    "no image with a verified label": (["methods=[mw_net]"], ["labels.clean", "has no image", "clean: 100"]),
+    "more verified labels than there are": (
+        ["labels={noise: symmetric, rate: 0.4, clean: 5000}"],
+        ["labels.clean", "5,000 images with verified labels asked", "at most"],
+    ),
+    "a negative number of verified labels": (["labels.clean=-1"], ["labels.clean", "-1"]),
     "no such preset": (["budget.preset=papers"], ["budget.preset", "did you mean: paper"]),
     "no limit at all": (["budget.trials=null"], ["budget.trials", "no seconds either", "seconds: 3600"]),
     "no seconds": (["budget.seconds=-1"], ["budget.seconds", "-1 is not a positive number"]),

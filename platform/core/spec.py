@@ -6,10 +6,13 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 AXES = ("data", "noise", "split", "init", "order", "search")
 """What has a seed of its own, so that methods meet the same splits, noise and initial weights."""
+
+
+LATER_LABEL_KEYS = ("clean",)
 
 
 class Settings(BaseModel):
@@ -48,6 +51,14 @@ class LabelSettings(Settings):
         lt=10_000_000,
         description="validation part: a fraction of the training images if below 1, else a count",
     )
+    clean: int = Field(
+        0, ge=0, description="images with verified labels set aside from training: the meta set of mw_net and l2rw"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys of later versions at their defaults: hashes of rows and plans made before stay as they are."""
+        return {key: value for key, value in serialise(self).items() if value or key not in LATER_LABEL_KEYS}
 
 
 class TrainSettings(Settings):

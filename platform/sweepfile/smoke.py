@@ -51,4 +51,5 @@ def _labels(labels: dict[str, Any], local: bool) -> dict[str, Any]:
     column = labels["noise"].startswith("column:")
     noise = {"noise": "symmetric", "rate": 0.4} if column and not local else {}
     counts = {"per_class": 2 if few else None, "total": None, "imbalance": 1.0}
-    return labels | counts | {"val": min(labels["val"], 0.2)} | noise
+    clean = {"clean": min(labels["clean"], 20)} if "clean" in labels else {}
+    return labels | counts | {"val": min(labels["val"], 0.2)} | noise | clean

@@ -215,6 +215,60 @@ def test_a_changed_plan_is_found_out(tmp_path: Path):
         load_plan(tmp_path / "none.npz")
 
 
+# -- images with verified labels -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 4, 20, 22])
+def test_verified_images_are_balanced_right_and_trained_on_by_nobody(count, tmp_path: Path):
+    data = dataset(balanced(), extra=30)
+    plan = plan_of(data, noise="symmetric", rate=0.5, per_class=5, clean=count)
+    there = counts(plan.true[plan.clean])
+    assert sum(there) == count and max(there) - min(there) <= 1
+    assert (plan.given[plan.clean] == data.train.labels[plan.clean]).all()
+    parts = [plan.clean, plan.val, plan.unlabelled]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(200 + 30))
+    assert set(plan.labelled.tolist()) <= set(plan.unlabelled.tolist())
+    assert any(f"{count} images with verified labels are set aside" in note for note in plan.notes)
+    save_plan(plan, tmp_path / "plan.npz")
+    again = load_plan(tmp_path / "plan.npz")
+    assert (again.clean == plan.clean).all() and again.sha256 == plan.sha256
+
+
+def test_verified_images_change_neither_the_noise_nor_the_validation_part():
+    data, settings = dataset(balanced()), {"noise": "symmetric", "rate": 0.5}
+    plan, few, many = plan_of(data, **settings), plan_of(data, **settings, clean=8), plan_of(data, **settings, clean=40)
+    for other in (few, many):
+        assert (other.val == plan.val).all() and other.sha256 != plan.sha256
+        trained = np.isin(plan.labelled, other.clean, invert=True)
+        assert (other.labelled == plan.labelled[trained]).all()
+        assert (other.given[other.labelled] == plan.given[other.labelled]).all()
+    assert set(few.clean.tolist()) < set(many.clean.tolist())
+    assert len(plan.clean) == 0 and "clean" not in plan.settings  # hashes of plans without any stay as they were
+
+
+def test_verified_images_may_be_ones_without_a_given_label():
+    true = balanced(10)
+    labels = np.where(np.arange(40) < 20, true, -1)
+    plan = plan_of(dataset(labels, true=true), val=4, clean=24)
+    assert (plan.given[plan.clean] == true[plan.clean]).all() and set(plan.clean.tolist()).isdisjoint(plan.labelled)
+
+
+def test_verified_images_that_are_not_there():
+    with pytest.raises(UserError, match="no true label is known") as caught:
+        plan_of(dataset(balanced()), clean=8)
+    assert caught.value.problems[0].key == "labels.clean" and "true_label_column" in caught.value.problems[0].hint
+    uneven = np.repeat(np.arange(4), [50, 50, 50, 6])
+    for count in (40, 2_000):
+        with pytest.raises(UserError, match="of class 'c3'") as caught:
+            plan_of(dataset(uneven), noise="pair", rate=0.2, val=1, clean=count)
+        assert caught.value.problems[0].key == "labels.clean"
+        most = int(caught.value.problems[0].hint.split("at most ")[1].split()[0])
+        assert most == 24
+    assert len(plan_of(dataset(uneven), noise="pair", rate=0.2, val=1, clean=24).clean) == 24
+    with pytest.raises(UserError, match="40 training images"):
+        plan_of(dataset(balanced(11)), noise="pair", rate=0.2, val=4, clean=40)
+
+
 @given(
     sizes=st.lists(st.integers(0, 40), min_size=2, max_size=6),
     total=st.integers(1, 100),
