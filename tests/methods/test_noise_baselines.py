@@ -260,7 +260,7 @@ P = torch.tensor(
     dtype=torch.float64,
 )
 Y = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
-"""Thresholds t = (0.65, 0.6375). Confident: rows 0, 1 and 6 as class 0; rows 2, 4 and 5 as class 1; rows 3 and 7 as none.
+"""Thresholds t = (0.65, 0.6375). Confident: rows 0, 1 and 6 as class 0; rows 2, 4 and 5 as class 1; 3 and 7 as none.
 C = [[2, 1], [1, 2]], n = (4, 4): Q = [[8/3, 4/3], [4/3, 8/3]]: one label of each class is pruned."""
 
 
