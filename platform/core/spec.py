@@ -12,7 +12,7 @@ AXES = ("data", "noise", "split", "init", "order", "search")
 """What has a seed of its own, so that methods meet the same splits, noise and initial weights."""
 
 
-LATER_LABEL_KEYS = ("clean",)
+LATER_LABEL_KEYS = ("clean", "group", "group_rate")
 
 
 class Settings(BaseModel):
@@ -45,6 +45,12 @@ class LabelSettings(Settings):
         description="none | symmetric | uniform | pair | asymmetric | instance | column:NAME | a plug-in or its file",
     )
     rate: float = Field(0.0, ge=0, le=1, description="noise rate of a synthetic noise")
+    group: str | None = Field(
+        None,
+        pattern=r"^\s*[^=]*[^=\s][^=]*=.*\S",
+        description="images with a noise rate of their own: COLUMN=VALUE of a label column, or class=NAME",
+    )
+    group_rate: float = Field(0.0, ge=0, le=1, description="noise rate inside the group")
     val: float = Field(
         0.1,
         gt=0,

@@ -32,7 +32,7 @@ from platform.core.spec import LabelSettings, derive_seed
 from platform.data import cache, draw
 from platform.data.clean_set import clean_set
 from platform.data.dataset import Dataset, LabelPlan, Split
-from platform.data.noise import corrupt
+from platform.data.group_noise import drawn_noise, members
 
 _ARRAYS = ("labelled", "unlabelled", "val", "given", "true", "clean")
 
@@ -135,7 +135,7 @@ def _noisy(dataset: Dataset, labels: LabelSettings, seed: int) -> tuple[np.ndarr
     if labels.noise.startswith("column:"):
         given = _column(train, labels.noise.removeprefix("column:"), classes)
     else:
-        given = corrupt(before, labels.noise, labels.rate, classes, seed, train.images, dataset.class_names)
+        given = drawn_noise(dataset, labels, before, seed)
     return given, before if train.true_labels is None else train.true_labels.astype(np.int64)
 
 
@@ -259,6 +259,10 @@ def _notes(
     else:
         rates = (f"{name} {_wrong(given, true, rows)}" for name, rows in _parts(labelled, val, given).items())
         notes.append(f"noise {labels.noise}, labels that differ from the truth: " + ", ".join(rates))
+        if labels.group is not None:
+            inside = members(dataset, labels.group)
+            parts = (f"{name} {_wrong(given, true, np.flatnonzero(rows))}" for name, rows in _sides(inside).items())
+            notes.append(f"group {labels.group} ({int(inside.sum()):,} images): " + ", ".join(parts))
     missing = np.flatnonzero(np.bincount(given[labelled], minlength=dataset.num_classes) == 0)
     if len(missing):
         listing = ", ".join(dataset.class_names[c] for c in missing[:10])
@@ -272,6 +276,10 @@ def _notes(
 
 def _parts(labelled: np.ndarray, val: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
     return {"all": np.arange(len(given)), "labelled": labelled, "validation": val}
+
+
+def _sides(inside: np.ndarray) -> dict[str, np.ndarray]:
+    return {"inside": inside, "outside": ~inside}
 
 
 def _wrong(given: np.ndarray, true: np.ndarray, rows: np.ndarray) -> str:

@@ -135,12 +135,25 @@ def check_labels(document: Document, labels: LabelSettings) -> None:
     if drawn and not labels.noise.endswith(".py") and labels.noise not in noise_kinds():
         document.problem(("labels", "noise"), *noise_hint(labels.noise))
         return
-    if drawn and labels.rate == 0:
+    _check_group(document, labels, drawn, written)
+    if drawn and labels.rate == 0 and labels.group_rate == 0:
         place = ("labels", "rate") if "rate" in written else ("labels", "noise")
         document.problem(place, f"{labels.noise} noise needs a rate above 0", "add to labels: rate: 0.4")
     if not drawn and labels.rate > 0:
         hint = f"noise with a rate: {', '.join(k for k in noise_kinds() if k not in ('none', 'column:NAME'))}"
         document.problem(("labels", "rate"), f"noise '{labels.noise}' takes no rate", hint)
+
+
+def _check_group(document: Document, labels: LabelSettings, drawn: bool, written: dict[str, Any]) -> None:
+    """A group needs noise that is drawn, and a rate inside needs a group."""
+    if document.bad("labels", "group") or document.bad("labels", "group_rate"):
+        return
+    if labels.group is not None and not drawn:
+        document.problem(("labels", "group"), f"noise '{labels.noise}' has no rate that a group could change")
+    if labels.group is None and "group_rate" in written and labels.group_rate > 0:
+        document.problem(("labels", "group_rate"), "no group has this rate", "add to labels: group: COLUMN=VALUE")
+    if labels.group is not None and "group_rate" not in written:
+        document.problem(("labels", "group"), "the group has no rate", "add to labels: group_rate: 0.4")
 
 
 def noise_hint(value: Any) -> tuple[str, str]:

@@ -215,6 +215,51 @@ def test_a_changed_plan_is_found_out(tmp_path: Path):
         load_plan(tmp_path / "none.npz")
 
 
+# -- a group with a rate of its own ------------------------------------------------------------------------------------
+
+
+def test_a_group_has_a_rate_of_its_own_and_changes_nothing_outside():
+    labels, line = balanced(500), np.arange(2_000) % 5
+    data = dataset(labels, line=line)
+    plan = plan_of(data, noise="symmetric", rate=0.05, group="line=3", group_rate=0.6)
+    alone = plan_of(data, noise="symmetric", rate=0.05)
+    inside, wrong = line == 3, plan.given != labels
+    assert abs(wrong[inside].mean() - 0.6) < 4 * np.sqrt(0.24 / 400)
+    assert (plan.given[~inside] == alone.given[~inside]).all() and wrong[(alone.given != labels) & inside].all()
+    assert (plan.val == alone.val).all() and plan.sha256 != alone.sha256
+    percent = f"{100 * wrong[inside].mean():.1f} %"
+    assert any(f"group line=3 (400 images): inside {percent}, outside" in note for note in plan.notes)
+    assert "group" not in alone.settings
+
+
+def test_a_group_can_be_a_class_of_origin_and_the_only_noise():
+    labels = balanced(500)
+    for group in ("class=c2", "class = 2"):
+        plan = plan_of(dataset(labels), noise="pair", rate=0, group=group, group_rate=0.3)
+        wrong = plan.given != labels
+        assert not wrong[labels != 2].any() and abs(wrong[labels == 2].mean() - 0.3) < 0.09
+        assert (plan.given[wrong] == 3).all()
+    true = (labels + 1) % 4  # labels that are wrong already: the class of origin is the true one
+    plan = plan_of(dataset(labels, true=true), noise="pair", rate=0, group="class=c2", group_rate=1.0)
+    assert ((plan.given != labels) == (true == 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("group", "message", "hint"),
+    [
+        ("lime=3", "no label column 'lime'", "did you mean: line"),
+        ("line=9", "no training image has line=9", "0, 1, 2, 3, 4"),
+        ("class=c7", "no training image has class=c7", "c0"),
+        ("line=three", "no training image has line=three", "0, 1"),
+    ],
+)
+def test_a_group_that_is_not_there(group, message, hint):
+    with pytest.raises(UserError) as caught:
+        plan_of(dataset(balanced(), line=np.arange(200) % 5), noise="pair", rate=0.1, group=group, group_rate=0.3)
+    (problem,) = caught.value.problems
+    assert problem.key == "labels.group" and problem.message == message and hint in problem.hint
+
+
 # -- images with verified labels -----------------------------------------------------------------------------------
 
 
