@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from methods.base import Batch, Method, Terms, Views, hyper
 from methods.parts.memory import latest
 from methods.parts.precision import at_least_float32
+from methods.parts.ranks import ranks_within
 from methods.parts.second_network import SecondNetwork
 from methods.ranges import choice, uniform
 
@@ -106,18 +107,8 @@ def pruned(p: Tensor, y: Tensor, how: str) -> Tensor:
     wrong = (share * counts[:, None]).fill_diagonal_(0)  # of each given class, by the class they are taken for
     own = (member * p).sum(dim=1)
     if how == "class":
-        return (y >= 0) & (_ranks(-own, y, counts) < wrong.sum(dim=1).round()[y])
+        return (y >= 0) & (ranks_within(-own, y, counts) < wrong.sum(dim=1).round()[y])
     found = torch.zeros_like(y, dtype=torch.bool)
     for other in range(len(counts)):
-        found |= (y >= 0) & (_ranks(p[:, other] - own, y, counts) < wrong[:, other].round()[y])
+        found |= (y >= 0) & (ranks_within(p[:, other] - own, y, counts) < wrong[:, other].round()[y])
     return found
-
-
-def _ranks(score: Tensor, y: Tensor, counts: Tensor) -> Tensor:
-    """Rank [N] of each score among those with the same y, 0 = largest; the -1 among themselves, too."""
-    order = score.argsort(descending=True, stable=True)
-    order = order[y[order].argsort(stable=True)]
-    start = len(y) - counts.sum() + counts.cumsum(dim=0) - counts
-    first = torch.where(y >= 0, start[y], 0)
-    place = torch.empty_like(first).index_copy_(0, order, torch.arange(len(y), device=y.device).to(first.dtype))
-    return place - first
