@@ -54,6 +54,15 @@ CASES = {
         ["labels.clean", "5,000 images with verified labels asked", "at most"],
     ),
     "a negative number of verified labels": (["labels.clean=-1"], ["labels.clean", "-1"]),
+    "images of a class that is not there": (
+        ["data={source: digits, open_set: [10]}"],
+        ["data.open_set", "no class '10'"],
+    ),
+    "more images of no class than there are": (
+        ["data={source: digits, open_set: [9], open_set_rate: 0.5}"],
+        ["data.open_set_rate", "at most 0."],
+    ),
+    "a rate of images of no class alone": (["data={source: digits, open_set_rate: 0.5}"], ["data.open_set_rate"]),
     "a group of a missing column": (
         ["labels={noise: symmetric, rate: 0.1, group: line=3, group_rate: 0.4}"],
         ["labels.group", "no label column 'line'", "class"],

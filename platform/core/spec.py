@@ -12,6 +12,7 @@ AXES = ("data", "noise", "split", "init", "order", "search")
 """What has a seed of its own, so that methods meet the same splits, noise and initial weights."""
 
 
+LATER_DATA_KEYS = ("open_set", "open_set_rate")
 LATER_LABEL_KEYS = ("clean", "group", "group_rate")
 
 
@@ -27,6 +28,17 @@ class DataSettings(Settings):
     source: str = Field("digits", description="name of a data source")
     limit: int | None = Field(None, ge=2, description="use at most this many training (and as many test) images")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="unreadable images stop the run, or are counted")
+    open_set: tuple[str | int, ...] = Field(
+        (), description="classes that are none here: their training images carry labels of other classes"
+    )
+    open_set_rate: float | None = Field(
+        None, gt=0, lt=1, description="share of the training images that are of these classes; none = all there are"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As LabelSettings': the keys of rows made before there was a choice stay as they are."""
+        return {key: value for key, value in serialise(self).items() if value or key not in LATER_DATA_KEYS}
 
     @property
     def options(self) -> dict[str, Any]:

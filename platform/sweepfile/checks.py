@@ -88,7 +88,11 @@ def check_names(document: Document, file: SweepFile) -> None:
 
 
 def check_data(document: Document, data: DataSettings) -> None:
-    """The source's name, and its own options against its own model."""
+    """The source's name, and its own options against its own model; a rate of open-set noise without its classes."""
+    if data.open_set_rate is not None and not data.open_set and not document.bad("data", "open_set"):
+        document.problem(
+            ("data", "open_set_rate"), "no class is of no class here", "add to data: open_set: [NAME, ...]"
+        )
     if document.bad("data", "source"):
         return
     try:
