@@ -22,10 +22,10 @@ class AdaMatch(Method):
     = z'_x l + z''_x (1 - l), l ~ U(0, 1) for each logit. q_i ~ softmax(sg z(weak u_i)) (P_x + 1e-6) / (P_u + 1e-6), P_x
     an EMA of the mean prediction for weak labelled images, P_u the mean over the last window steps; m_i = 1[max q_i >=
     threshold mean_j max softmax(z_x,j)], y_i = argmax q_i, L = mean CE(z_x of weak and strong, y) + mu(t) lambda_u
-    (1/M) sum_i m_i CE(z(strong u_i), y_i), mu(t) = 1/2 - cos(min(pi, 2 pi t / N)) / 2. The paper's: all of it,
-    threshold 0.9, three unlabelled images per labelled one. The released code's: both averages begin at 1 / K, EMA
-    0.999, window 128; the first pass leaves the running statistics alone. When: few labels, and unlabelled images of
-    another kind or other class frequencies.
+    (1/M) sum_i m_i CE(z(strong u_i), y_i), mu(t) = 1/2 - cos(min(pi, 2 pi t / N)) / 2. The paper's: interpolation,
+    alignment, threshold and mu; threshold 0.9, three unlabelled images per labelled one. The released code's: both
+    averages begin at 1 / K, EMA 0.999, window 128; the first pass leaves the running statistics alone. Not its
+    augmentations (CTAugment). When: few labels, and unlabelled images of another kind or other class frequencies.
     """
 
     class Hyper(Method.Hyper):

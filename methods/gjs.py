@@ -20,9 +20,9 @@ class GJS(Method):
     p^1, p^2: predictions for two views, pi = (label_weight, (1 - label_weight) / 2 twice), m = pi_1 onehot(y) + pi_2
     p^1 + pi_3 p^2, L = (1/B) sum_i sum_k pi_k KL(d_k, m) / Z over d = (onehot(y), p^1, p^2), Z = -(1 - pi_1) log(1 -
     pi_1). num_views 1: the same with one view, pi = (label_weight, 1 - label_weight): the Jensen-Shannon loss. The
-    paper's: all of it. label_weight -> 0 behaves as cross-entropy, -> 1 as mean absolute error; theirs on CIFAR-10 with
-    symmetric noise: 0.3 at 20 %, 0.9 at 40 %, 0.1 at 60 %; strong views. When: noisy labels; it asks for agreement of
-    two views at once.
+    paper's: both losses and Z. label_weight -> 0 behaves as cross-entropy, -> 1 as mean absolute error; theirs on
+    CIFAR-10 with symmetric noise: 0.3 at 20 %, 0.9 at 40 %, 0.1 at 60 %; strong views. When: noisy labels; it asks for
+    agreement of two views at once.
     """
 
     class Hyper(Method.Hyper):

@@ -23,9 +23,10 @@ class L2RW(Method):
 
     theta'(eps) = theta - lr grad_theta sum_i eps_i CE(z_i, y_i), M(eps) the mean CE of a batch of verified labels at
     theta'(eps); u_i = max(0, -dM/deps_i) at eps = 0, w_i = u_i / sum_k u_k (all 0 where no u is positive), L = sum_i
-    w_i CE(z_i, y_i). The paper's: all of it; lr cancels. Ours: one training forward serves both steps, and either exact
-    scheme of hypergradient.py. When: wrong labels or uneven classes, and some images whose labels are verified
-    (labels.clean: 20 and more); mw_net needs more of them, and its weights vary less. Costs some four plain steps.
+    w_i CE(z_i, y_i). The paper's: the perturbation, the clipped and normalised weights, plain SGD in the virtual step;
+    lr cancels. Ours: one training forward serves both steps, and either exact scheme of hypergradient.py. When: wrong
+    labels or uneven classes, and some images whose labels are verified (labels.clean). A weight depends on its step
+    alone, so it varies more than mw_net's. Costs some four plain steps.
     """
 
     class Hyper(Method.Hyper):

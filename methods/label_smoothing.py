@@ -12,7 +12,7 @@ from methods.ranges import uniform
 class LabelSmoothing(Method):
     """Cross-entropy with smoothed labels (Szegedy et al., 2016, 1512.00567; under noise: Lukasik et al., 2020).
 
-    L = (1/B) sum_i CE(z_i, (1 - s) onehot(y_i) + s / K), s = smoothing. The paper's: all of it, s 0.1; Lukasik et al.
+    L = (1/B) sum_i CE(z_i, (1 - s) onehot(y_i) + s / K), s = smoothing. The paper's: the loss, s 0.1; Lukasik et al.
     (arXiv 2003.02819) show that it acts as a shrinkage that also helps where labels are wrong. When: the plainest
     answer to noisy labels: a second baseline for methods that claim more.
     """

@@ -19,11 +19,11 @@ class MWNet(L2RW):
 
     c_i = CE(z_i, y_i), w_i = V_phi(sg c_i) in (0, 1), L = (1/B) sum_i w_i c_i. Virtual step: theta' = theta - lr
     grad_theta L, plain SGD at the current rate; meta step: phi <- Adam(phi, grad_phi M), M the mean CE of a batch of
-    verified labels at theta'; real step: L with the new phi, held constant. The paper's: all of it. The released
-    code's: V 1-100-1 with ReLU and sigmoid, Adam 1e-3 with decay 1e-4, weights not normalised, 1,000 verified images in
-    batches of 100. Ours: one training forward serves both steps, and either exact scheme of hypergradient.py. When:
-    wrong labels or uneven classes, and some images whose labels are verified (labels.clean: 100 and more). Costs about
-    four plain steps.
+    verified labels at theta'; real step: L with the new phi, held constant. The paper's: the three steps, the weighting
+    network. The released code's: V 1-100-1 with ReLU and sigmoid, Adam 1e-3 with decay 1e-4, weights not normalised,
+    1,000 verified images in batches of 100. Ours: one training forward serves both steps, and either exact scheme of
+    hypergradient.py. When: wrong labels or uneven classes, and some images whose labels are verified (labels.clean: 100
+    and more). Costs about four plain steps.
     """
 
     class Hyper(L2RW.Hyper):

@@ -26,11 +26,12 @@ class SimMatch(Method):
     of each labelled image. For an unlabelled image, p: the teacher's prediction for the weak view, divided by its mean
     over the last window steps; s = softmax(<f_teacher(weak), bank> / temperature), s' ~ s p[y of the bank], q =
     smoothing p + (1 - smoothing) (s summed by class); s_student from the strong view, L = CE + lambda_u (1/M) sum_i
-    1[max q_i >= threshold] CE(z(strong u_i), q_i) + lambda_in (1/M) sum_i CE(s_student,i, s'_i). The paper's: all of
-    it. The released code's (ImageNet): temperature 0.1, smoothing 0.9, window 256, lambda_in and the similarities from
-    the second pass over the labelled images on. USB's for CIFAR-10: threshold 0.95, uratio 7, lambda_in 1; its window
-    of 32 and its teacher, the network itself, are not in here. Ours: the teacher uses batch statistics. When: few
-    labels and many classes, where single predictions of a weak teacher are unsure but neighbours agree.
+    1[max q_i >= threshold] CE(z(strong u_i), q_i) + lambda_in (1/M) sum_i CE(s_student,i, s'_i). The paper's: the two
+    losses, the targets, the alignment. The released code's (ImageNet): temperature 0.1, smoothing 0.9, window 256,
+    similarities from the second epoch on (here: pass over the labelled images). USB's for CIFAR-10: threshold 0.95,
+    uratio 7, lambda_in 1; its window of 32 and its teacher, the network itself, are not in here. Ours: the teacher uses
+    batch statistics. When: few labels and many classes, where single predictions of a weak teacher are unsure but
+    neighbours agree.
     """
 
     class Hyper(Method.Hyper):

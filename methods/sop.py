@@ -17,10 +17,11 @@ class SOP(Method):
 
     s_i = u_i^2 y_i - v_i^2 (1 - y_i), each part within [0, 1], y one-hot; q_i = clip(p_i + u_i^2 y_i - sg v_i^2 (1 -
     y_i), eps), divided by its sum; L = (1/B) sum_i [-log q_i,y + |onehot(argmax z_i) + s_i - y_i|^2]. Plain SGD on u
-    [images] and v [images, K] from N(0, 1e-8), whose product form keeps them sparse. The paper's: all of it, but u is
-    moved by the first term alone. The released code's: both terms move u, eps 1e-4, lr_u 1 and lr_v 10 (CIFAR-100; 0.1
-    and 100 under asymmetric noise), not scheduled. SOP+ (consistency, class balance) is not in here. When: noisy labels
-    and at least some tens of epochs: u grows by a factor per visit; with few epochs or large batches take larger lr_u.
+    [images] and v [images, K] from N(0, 1e-8), whose product form keeps them sparse. The paper's: s and both terms, the
+    first of which moves u, the second v. The released code's: the second moves u, too; eps 1e-4, lr_u 1 and lr_v 10
+    (CIFAR-100; 0.1 and 100 under asymmetric noise), not scheduled. SOP+ (consistency, class balance) is not in here.
+    When: noisy labels and at least some tens of epochs: u grows by a factor per visit; with few epochs or large batches
+    take larger lr_u.
     """
 
     class Hyper(Method.Hyper):

@@ -29,10 +29,11 @@ class Unicon(Method):
     w_i = 1 where d_i < 1/2, else 1 - d_i: t_i = sharpen(w_i y_i + (1 - w_i) g_k,i) in X, sharpen((g_1,i + g_2,i) / 2)
     in U. Two strong views mixed as in MixMatch with t: L_k = mean_X CE + lambda_u w(t) mean_U MSE + sum_c pi_c log(pi_c
     / mean p_c) + lambda_c SimCLR(U), of the strong views through a linear head of 128 with batch normalisation,
-    temperature 0.05. The released code's: all of it and every number (its branch for m > cutoff = 0.7, which natural
-    logarithms cannot reach, is the paper's). Ours: as in dividemix, batches of all images divided by masks, d of the
-    last visit from the two weak views, both networks on the same batch; no penalty in warm-up. When: much noise, also
-    over many classes, and time: about six plain steps of twice the batch.
+    temperature 0.05. The released code's: losses, targets, selection and the numbers, but a warm-up of 10 of 350 epochs
+    (its branch for m > cutoff = 0.7, which natural logarithms cannot reach, is the paper's). Ours: as in dividemix,
+    batches of all images divided by masks, d of the last visit from the two weak views, both networks on the same
+    batch; no penalty in warm-up. When: much noise, also over many classes, and time: about six plain steps of twice the
+    batch.
     """
 
     class Hyper(Method.Hyper):
