@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.base import Batch, Method, Stream, Terms, Views, hyper
-from methods.dividemix.network_pair import NetworkPair
 from methods.parts.batch_norm import eval_mode, frozen_statistics
 from methods.parts.loss_mixture import clean_probability, scaled
 from methods.parts.memory import latest
 from methods.parts.mixing import mix_near, one_hot, sharpen
+from methods.parts.network_pair import NetworkPair
 from methods.parts.second_network import SecondNetwork
 from methods.ranges import log_uniform, uniform
 

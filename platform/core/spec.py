@@ -7,7 +7,14 @@ import itertools
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 AXES = ("data", "noise", "split", "init", "order", "search")
 """What has a seed of its own, so that methods meet the same splits, noise and initial weights."""
@@ -16,6 +23,10 @@ TRAINING_VERSION = 2
 """A part of every row's key. Raise it by hand whenever the same TrialSpec trains to other numbers than before: training
 loop, optimisers, schedules, evaluation, batches, augmentations or models changed, or a file in methods/ that methods
 get without importing it. Rows of before are then run anew. A method's own code needs no raise (core/code_hash.py)."""
+
+
+LATER_DATA_KEYS = ("open_set", "open_set_rate")
+LATER_LABEL_KEYS = ("clean", "group", "group_rate")
 
 
 class Settings(BaseModel):
@@ -30,6 +41,17 @@ class DataSettings(Settings):
     source: str = Field("digits", description="name of a data source")
     limit: int | None = Field(None, ge=2, description="use at most this many training (and as many test) images")
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="unreadable images stop the run, or are counted")
+    open_set: tuple[str | int, ...] = Field(
+        (), description="classes that are none here: their training images carry labels of other classes"
+    )
+    open_set_rate: float | None = Field(
+        None, gt=0, lt=1, description="share of the training images that are of these classes; none = all there are"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As LabelSettings': the keys of rows made before there was a choice stay as they are."""
+        return {key: value for key, value in serialise(self).items() if value or key not in LATER_DATA_KEYS}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -48,12 +70,26 @@ class LabelSettings(Settings):
         description="none | symmetric | uniform | pair | asymmetric | instance | column:NAME | a plug-in or its file",
     )
     rate: float = Field(0.0, ge=0, le=1, description="noise rate of a synthetic noise")
+    group: str | None = Field(
+        None,
+        pattern=r"^\s*[^=]*[^=\s][^=]*=.*\S",
+        description="images with a noise rate of their own: COLUMN=VALUE of a label column, or class=NAME",
+    )
+    group_rate: float = Field(0.0, ge=0, le=1, description="noise rate inside the group")
     val: float = Field(
         0.1,
         gt=0,
         lt=10_000_000,
         description="validation part: a fraction of the training images if below 1, else a count",
     )
+    clean: int = Field(
+        0, ge=0, description="images with verified labels set aside from training: the meta set of mw_net and l2rw"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys of later versions at their defaults: hashes of rows and plans made before stay as they are."""
+        return {key: value for key, value in serialise(self).items() if value or key not in LATER_LABEL_KEYS}
 
 
 class TrainSettings(Settings):

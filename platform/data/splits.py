@@ -12,6 +12,7 @@ from platform.core.errors import Problem, UserError
 from platform.core.spec import DataSettings, derive_seed
 from platform.data import draw
 from platform.data.dataset import Image, Images, Split
+from platform.data.open_set import known_labels, relabel
 from platform.data.sources.source import Reading, Source
 
 __all__ = ["name_images", "prepare", "select"]
@@ -34,13 +35,19 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
     name_images(test, "test")
     if not source.local:
         train.true_labels, test.true_labels = train.labels, test.labels
+    class_names = reading.class_names
+    if settings.open_set:
+        relabelled, rows = relabel(Reading(train, test, class_names), settings, seed)
+        train, test, class_names = select(relabelled.train, rows), relabelled.test, relabelled.class_names
+        notes += relabelled.notes
+        assert test is not None
     test = _labelled_test(test, notes)
     unlabelled = int((train.labels < 0).sum())
     if unlabelled:
         notes.append(f"{unlabelled:,} of {len(train):,} training images have no label: they are used as unlabelled")
-    empty = sorted(set(range(len(reading.class_names))) - set(np.unique(train.labels).tolist()))
+    empty = sorted(set(range(len(class_names))) - set(np.unique(train.labels).tolist()))
     if empty:
-        listing = ", ".join(reading.class_names[c] for c in empty[:10]) + (", ..." if len(empty) > 10 else "")
+        listing = ", ".join(class_names[c] for c in empty[:10]) + (", ..." if len(empty) > 10 else "")
         notes.append(f"{len(empty)} classes without a labelled training image: {listing}")
     extra = reading.extra
     if settings.limit is not None:
@@ -49,7 +56,7 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
         if extra is not None and len(extra) > settings.limit:
             extra = _select_images(extra, np.arange(settings.limit))
         notes.append(f"limited to {len(train):,} training and {len(test):,} test images (data.limit)")
-    return Reading(train, test, reading.class_names, extra, tuple(notes))
+    return Reading(train, test, class_names, extra, tuple(notes))
 
 
 def name_images(split: Split[Images], part: str) -> None:
@@ -58,15 +65,8 @@ def name_images(split: Split[Images], part: str) -> None:
         split.ids = [f"{part}/{i}" for i in range(len(split))]
 
 
-def _truth(split: Split[Images]) -> np.ndarray:
-    """The best known label of each image, [N]: the true one, else the given one."""
-    if split.true_labels is None:
-        return split.labels
-    return np.where(split.true_labels >= 0, split.true_labels, split.labels)
-
-
 def _draw_test(split: Split[Images], fraction: float, seed: int) -> tuple[Split[Images], Split[Images]]:
-    truth = _truth(split)
+    truth = known_labels(split)
     usable = np.flatnonzero(truth >= 0)
     if len(usable) < 2:
         raise UserError(Problem(f"only {len(usable)} images have a label: no test part can be drawn", "data.path"))
@@ -78,7 +78,7 @@ def _draw_test(split: Split[Images], fraction: float, seed: int) -> tuple[Split[
 
 def _labelled_test(test: Split[Images], notes: list[str]) -> Split[Images]:
     """The test images that have a label: the true one where it is known, else the given one."""
-    truth = _truth(test)
+    truth = known_labels(test)
     known = np.flatnonzero(truth >= 0)
     if len(known) == 0:
         what = f"none of the {len(test):,} test images has a label" if len(test) else "there is no test image"
@@ -95,7 +95,7 @@ def _labelled_test(test: Split[Images], notes: list[str]) -> Split[Images]:
 
 
 def _limit(split: Split[Images], limit: int, seed: int) -> Split[Images]:
-    return split if len(split) <= limit else select(split, draw.stratified(_truth(split), limit, seed))
+    return split if len(split) <= limit else select(split, draw.stratified(known_labels(split), limit, seed))
 
 
 class _Selected(Sequence[Image]):

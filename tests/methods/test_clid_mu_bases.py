@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from methods.base import Terms
 from methods.clid_mu import ClidMu
 from methods.clid_mu.hyper_parameters import BASES
-from methods.clid_mu.hypergradient import SCHEMES
 from methods.clid_mu.layers import check_layers, parse_layers
-from methods.clid_mu.virtual_updates import virtual_updates
+from methods.parts.hypergradient import SCHEMES
+from methods.parts.virtual_updates import virtual_updates
 from platform.conformance.no_sync import NoHostSync
 from platform.core.registry import METHODS
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train

@@ -13,7 +13,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from methods.clid_mu.hypergradient import (
+from methods.clid_mu.meta_models import VRI, MetaModel, WNet, meta_inputs
+from methods.parts.clid import clid
+from methods.parts.hypergradient import (
     SCHEMES,
     VirtualStep,
     cheapest_exact,
@@ -27,9 +29,7 @@ from methods.clid_mu.hypergradient import (
     virtual_forward,
     virtual_parameters,
 )
-from methods.clid_mu.meta_models import VRI, MetaModel, WNet, meta_inputs
-from methods.clid_mu.virtual_updates import PlainSGD
-from methods.parts.clid import clid
+from methods.parts.virtual_updates import PlainSGD
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method
 
 
@@ -274,7 +274,7 @@ def test_finite_difference_shrinks_its_error_with_the_square_of_the_radius(monke
     step, _ = make_step(model=smooth)
     exact = gradient("exact_forward", step)
     for radius in (0.04, 0.02):
-        monkeypatch.setattr("methods.clid_mu.hypergradient.RADIUS", radius)
+        monkeypatch.setattr("methods.parts.hypergradient.RADIUS", radius)
         errors.append((parameters_to_vector(finite_difference(step)[1]) - exact).norm())
     assert 3 < errors[0] / errors[1] < 5
 

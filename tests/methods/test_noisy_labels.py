@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 from torch.nn import functional as F
 
-from methods.dividemix.network_pair import NetworkPair
 from methods.parts.loss_mixture import clean_probability
+from methods.parts.network_pair import NetworkPair
 from platform.core.registry import METHODS
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.data import open_dataset

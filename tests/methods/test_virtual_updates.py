@@ -13,8 +13,8 @@ from torch.nn.utils import parameters_to_vector
 
 from methods.clid_mu import ClidMu
 from methods.clid_mu.hyper_parameters import BASES, SEMI
-from methods.clid_mu.hypergradient import exact_forward, exact_reverse, finite_difference, virtual_parameters
-from methods.clid_mu.virtual_updates import Adam, MomentumSGD, PlainSGD, virtual_updates
+from methods.parts.hypergradient import exact_forward, exact_reverse, finite_difference, virtual_parameters
+from methods.parts.virtual_updates import Adam, MomentumSGD, PlainSGD, virtual_updates
 from tests.methods.test_hypergradient import DeepToy, make_step
 from tests.methods.toy import ToyBatches, make_method, make_optimizer, train
 

@@ -16,8 +16,9 @@ from platform.training.trial import Trial
 from tests.training.conftest import make_spec
 
 SMALL = {"uratio": 1, "meta_batch_size": 8}
+HELD_OUT = {name: {"meta_source": "held_out"} for name in ("mw_net", "l2rw")}  # this plan has no verified labels
 FAR = {"threshold": 0.0, "model_ema": 0.1, "selector_ema": 0.1, "centre_ema": 0.1, "clean_threshold": 0.9999}
-FAR |= {"ramp": 1.0, "forget_ramp": 1.0}
+FAR |= {"ramp": 1.0, "forget_ramp": 1.0, "alignment_ema": 0.1}
 """Values that act on a network of a few steps too, where the range's own ends need not."""
 NEEDED = {
     "centre_temperature": {"centre_mode": "proto", "threshold": 0.0},
@@ -32,7 +33,7 @@ CASES = [(name, hyper) for name in METHODS.names() for hyper in METHODS.get(name
 
 def spec(name: str, **hyper: Any) -> Any:
     allowed = METHODS.get(name).Hyper.model_fields
-    given = {key: value for key, value in (SMALL | hyper).items() if key in allowed}
+    given = {key: value for key, value in (SMALL | HELD_OUT.get(name, {}) | hyper).items() if key in allowed}
     complete = METHODS.get(name).Hyper(**given).model_dump(mode="json")
     return make_spec(name, complete, steps=12, batch_size=8)
 

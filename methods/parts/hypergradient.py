@@ -32,9 +32,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from methods.clid_mu.virtual_updates import Update
 from methods.parts.batch_norm import frozen_statistics
 from methods.parts.precision import at_least_float32, full_precision
+from methods.parts.virtual_updates import Update
 
 Gradients = tuple[Tensor, ...]
 
