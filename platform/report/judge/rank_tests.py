@@ -39,6 +39,8 @@ def rank_test(scores: dict[str, Sequence[float]], maximise: bool = True) -> Rank
     n = len(next(iter(scores.values()))) if scores else 0
     if k < 3:
         return "Ranks are compared from three methods on."
+    if not n:
+        return "No critical-difference diagram: there is no block that all methods have."
     if n < RANKS_FROM:
         return (
             f"No critical-difference diagram: on {n} common block{'s' * (n != 1)} the smallest p that a test of ranks of "
