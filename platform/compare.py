@@ -83,12 +83,12 @@ def print_comparison(console: Console, judged: Judgement, made: list[Path]) -> N
 
 
 def _notes(judged: Judgement) -> list[str]:
-    from platform.report.judge.comparison_facts import facts
+    from platform.report.judge.comparison_facts import conditions
 
     lines = ["Bold: the best mean and what is not significantly worse. [95 % interval]. seconds: all searches."]
     if any(method.outside for method in judged.comparison.methods):
         lines.append("* read from a CSV file, not run here")
-    lines += [line for line in facts(judged.comparison) if "made by: " not in line and "machine: " not in line]
+    lines += conditions(judged.comparison)
     return lines + ([judged.ranks] if isinstance(judged.ranks, str) else [])
 
 

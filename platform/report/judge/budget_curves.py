@@ -22,37 +22,38 @@ POINTS = 40
 class BudgetCurve:
     """One method. trials: Estimate for budgets of 1, 2, ... trials; seconds: for each of `grid` device-seconds.
 
-    Means over studies, of the same metric as the leaderboard where the trials have it. None where no study has a trial
-    that fits. defined: the share of draws, at each number of trials, with a completed trial in them.
+    Means over the studies that have a completed trial, of the same metric as the leaderboard. None where, in any of
+    them, half of the draws or more have no completed trial.
     """
 
     name: str
     trials: list[Estimate | None]
     grid: list[float]
     seconds: list[Estimate | None]
-    defined: list[float]
 
 
 def budget_curve(method: ComparedMethod, accuracy: bool, test: bool) -> BudgetCurve | None:
     """None for a method without stored trials. test: the picked trial's test accuracy, else its score."""
     studies = [trials for study in method.studies if (trials := _trials(method, study, test))]
+    studies = [trials for trials in studies if any(np.isfinite(score) for score, *_ in trials)]
     if method.info is None or not studies:
         return None
     maximise = method.info.maximise
-    most = max(len(trials) for trials in studies)
-    by_trials = [expected_best(*_columns(trials), maximise) for trials in studies]
+    by_trials = [_likely(*_columns(trials), maximise) for trials in studies]
     whole = max(sum(seconds for *_, seconds in trials) for trials in studies)
-    first = min(min(seconds for *_, seconds in trials) for trials in studies)
-    grid = list(np.linspace(first, whole, POINTS)) if whole > first else [whole]
+    grid = [float(x) for x in np.linspace(0, whole, POINTS + 1)[1:]]
     by_seconds = [expected_best_in_seconds(*_columns(trials), _seconds(trials), grid, maximise) for trials in studies]
-    defined = [completed_share([score for score, *_ in trials]) for trials in studies]
     return BudgetCurve(
         method.name,
-        [_over_studies(by_trials, place, accuracy) for place in range(most)],
+        [_over_studies(by_trials, place, accuracy) for place in range(max(map(len, studies)))],
         grid,
         [_over_studies(by_seconds, place, accuracy) for place in range(len(grid))],
-        [float(np.mean([shares[min(place, len(shares) - 1)] for shares in defined])) for place in range(most)],
     )
+
+
+def _likely(scores: Sequence[float], values: Sequence[float], maximise: bool) -> np.ndarray:
+    """`expected_best`, NaN where half of the draws or more have no completed trial."""
+    return np.where(np.array(completed_share(scores)) > 0.5, expected_best(scores, values, maximise), np.nan)
 
 
 def expected_best(scores: Sequence[float], values: Sequence[float], maximise: bool = True) -> np.ndarray:
@@ -110,7 +111,7 @@ def expected_best_in_seconds(
     """Expected value of the picked trial among those that end within s device-seconds, one after the other, [g].
 
     The mean over random orders of the N trials; orders in which none has completed by then are left out, NaN where
-    that is more than half of them. scores, values, seconds: [N]; grid: [g] seconds.
+    that is half of them or more. scores, values, seconds: [N]; grid: [g] seconds.
     """
     rng = np.random.default_rng(0)
     signed = np.asarray(scores, dtype=float) * (1 if maximise else -1)
@@ -129,7 +130,7 @@ def expected_best_in_seconds(
         found[draw] = worth[picked[np.searchsorted(ended, np.asarray(grid) + 1e-9, side="right")]]
     known = np.isfinite(found)
     sums = np.where(known, found, 0.0).sum(axis=0)
-    return np.where(known.mean(axis=0) >= 0.5, sums / np.maximum(known.sum(axis=0), 1), np.nan)
+    return np.where(known.mean(axis=0) > 0.5, sums / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def assumption(method: ComparedMethod) -> str:
@@ -173,4 +174,6 @@ def _seconds(trials: Sequence[_Trial]) -> list[float]:
 
 
 def _over_studies(curves: Sequence[np.ndarray], place: int, accuracy: bool) -> Estimate | None:
-    return mean_estimate([c[place] for c in curves if place < len(c) and np.isfinite(c[place])], accuracy)
+    """None unless every study has a value: a mean over other studies at each place would jump."""
+    values = [curve[place] if place < len(curve) else np.nan for curve in curves]
+    return mean_estimate(values, accuracy) if np.all(np.isfinite(values)) else None

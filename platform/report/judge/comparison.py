@@ -37,9 +37,10 @@ class Origin:
 
 @dataclass
 class Comparison:
-    """Methods by the same metric. by_study: a block is a study, else a seed. unequal: budgets differ, and that was allowed.
+    """Methods by the same metric.
 
-    notes: what was left out, is missing or doubtful, in sentences.
+    by_study: a block is a study, else a seed. unequal: budgets or rules differ, and that was allowed. notes: what was
+    left out, is missing or doubtful, in sentences.
     """
 
     methods: list[ComparedMethod]

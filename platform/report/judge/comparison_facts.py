@@ -13,6 +13,11 @@ SHOWN = 12
 """Hexadecimal digits of a hash."""
 
 
+def conditions(comparison: Comparison) -> list[str]:
+    """`facts` without commands and machines."""
+    return [line for line in facts(comparison) if "made by: " not in line and "machine: " not in line]
+
+
 def facts(comparison: Comparison) -> list[str]:
     """A line for each fact of each folder and file, as plain text."""
     found = []
@@ -29,8 +34,8 @@ def _of_file(comparison: Comparison, origin: Origin) -> list[str]:
     mine = [method for method in comparison.methods if method.source == origin.label]
     studies = sorted({study for method in mine for study in method.studies})
     return [
-        f"scores read from a file, not run here: {len(mine)} methods, studies {_few(studies)}; budget, rule, labels and "
-        "hashes are not known"
+        f"scores read from a file, not run here: {len(mine)} methods, studies {_few(studies)}; budget, rule, labels "
+        "and hashes are not known"
     ]
 
 
@@ -53,7 +58,8 @@ def _of_sweep(origin: Origin, info: SweepInfo) -> list[str]:
         f"seeds: {_few([str(seed) for seed in seeds])}",
         f"rule that picks winners: {info.select} ({'higher' if info.maximise else 'lower'} is better)",
         f"training used {training}, selection {selection} of its own; {_truth(labels.truth)}",
-        f"labels: {_settings(info, 'labels')}; data: {_settings(info, 'data')}; model: {info.resolved.get('model', '')}",
+        f"labels: {_settings(info, 'labels')}; data: {_settings(info, 'data')}",
+        f"model: {info.resolved.get('model', 'not said')}",
         _hashes(origin),
     ]
     lines += [f"made by: {redact(info.command)}"] if info.command else []

@@ -1,9 +1,10 @@
-"""The figures of a comparison, by matplotlib: intervals, pairs, ranks, profiles, score against budget and cost, importance."""
+"""The figures of a comparison: intervals, pairs, ranks, profiles, score against budget and cost, importance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -23,7 +24,7 @@ DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 SURE, OPEN = "#0072B2", "#767676"
 SHOWN_PAIRS = 30
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -156,7 +157,7 @@ def profiles(judged: Judgement) -> Drawing | None:
     better = "above" if judged.comparison.metric.maximise else "below"
     axis.set_xlabel(f"{judged.comparison.metric.name}: threshold")
     axis.set_ylabel(f"share of blocks {better} it")
-    axis.legend(fontsize=9)
+    _legend(figure, axis)
     return Drawing("profiles", figure, "Performance profiles: the higher a curve, the better its method.")
 
 
@@ -185,7 +186,7 @@ def best_against_budget(judged: Judgement) -> Drawing | None:
     left.set_xlabel("trials per study")
     right.set_xlabel("device-seconds per study")
     left.set_ylabel(f"expected {judged.comparison.metric.name}\nof the trial that the rule picks")
-    left.legend(fontsize=9)
+    _legend(figure, left)
     words = (
         "Expected score of the picked trial if a study had fewer trials (left) or device-seconds (right), drawn from "
     )
@@ -211,7 +212,7 @@ def score_against_cost(judged: Judgement) -> Drawing | None:
         axis.set_xlim(left=0)
         axis.set_xlabel(text)
     axes[0].set_ylabel(judged.comparison.metric.name)
-    axes[0].legend(fontsize=9)
+    _legend(figure, axes[0])
     return Drawing("score_against_cost", figure, "Mean score with its 95 % interval against what it cost.")
 
 
@@ -249,6 +250,12 @@ def _horizontal(rows: int) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
+def _legend(figure: Figure, axis: Axes) -> None:
+    """Above the panels, where it covers nothing."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=9)
+
+
 def _rows(axis: Axes, names: Sequence[str]) -> None:
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
@@ -275,4 +282,5 @@ def _band(
     axis.plot(places, [e.value for _, e in known], color=colour, ls=dashes, marker=marker, ms=4, label=name)
     ends = [(p, e.low, e.high) for p, e in known if e.low is not None and e.high is not None]
     if ends:
-        axis.fill_between(*(list(column) for column in zip(*ends, strict=True)), color=colour, alpha=0.12, linewidth=0)
+        x, low, high = (list(column) for column in zip(*ends, strict=True))
+        axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)

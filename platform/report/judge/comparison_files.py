@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from platform.report.files import replace, replace_text
+from platform.report.files import replace as replace_file
+from platform.report.files import replace_text
 from platform.report.judge.budget_curves import assumption
-from platform.report.judge.comparison_facts import facts
+from platform.report.judge.comparison_facts import conditions, facts
 from platform.report.judge.comparison_figures import STYLE, Drawing, drawings
 from platform.report.judge.escaping import markdown
 from platform.report.judge.hyper_importance import importances
 from platform.report.judge.judgement import Judgement
 from platform.report.judge.score_tables import (
+    TextTable,
     leaderboard_csv,
     leaderboard_table,
     pairs_csv,
     pairs_table,
+    paper_leaderboard,
     to_latex,
     to_markdown,
 )
@@ -25,15 +30,17 @@ from platform.report.judge.verdict import verdict
 def write_comparison(judged: Judgement, folder: Path) -> list[Path]:
     """Everything into `folder`; the files that were made, leaderboard.md first. Each is replaced as a whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    said, board, pairs = facts(judged.comparison), leaderboard_table(judged), pairs_table(judged)
+    said, told = facts(judged.comparison), "; ".join(conditions(judged.comparison))
+    board, pairs = paper_leaderboard(judged), pairs_table(judged)
     drawn = drawings(judged)
     texts = {
         "leaderboard.md": comparison_markdown(judged, drawn),
-        "leaderboard.csv": leaderboard_csv(judged),
-        "leaderboard.tex": to_latex(board, said, "tab:leaderboard"),
+        "leaderboard.csv": leaderboard_csv(judged, told),
+        "leaderboard.tex": to_latex(_captioned(board, told), said, "tab:leaderboard"),
     }
     if pairs.rows:
-        texts |= {"pairs.csv": pairs_csv(judged), "pairs.tex": to_latex(pairs, said, "tab:pairs")}
+        texts["pairs.csv"] = pairs_csv(judged, told)
+        texts["pairs.tex"] = to_latex(_captioned(pairs, told), said, "tab:pairs")
     made = []
     for name, text in texts.items():
         replace_text(folder / name, text)
@@ -47,24 +54,26 @@ def write_comparison(judged: Judgement, folder: Path) -> list[Path]:
 def comparison_markdown(judged: Judgement, drawn: list[Drawing]) -> str:
     """Verdict, facts, leaderboard, pairs, figures with what they show."""
     pairs = pairs_table(judged)
-    parts = ["# Comparison", "\n".join(f"- {markdown(line)}" for line in verdict(judged))]
-    parts += ["## Leaderboard", to_markdown(leaderboard_table(judged)), "\n".join(_facts(judged))]
+    parts = ["# Comparison", _listed(verdict(judged))]
+    parts += ["## Leaderboard", to_markdown(leaderboard_table(judged)), _listed(facts(judged.comparison))]
     if pairs.rows:
-        parts += ["## Pairs", to_markdown(pairs), "\n".join(_facts(judged, short=True))]
+        parts += ["## Pairs", to_markdown(pairs), _listed(conditions(judged.comparison))]
     if isinstance(judged.ranks, str):
         parts.append(markdown(judged.ranks))
-    parts += [f"![{markdown(d.words)}](figures/{d.name}.svg)\n\n{markdown(d.words)}" for d in drawn]
+    parts += [f"![{d.name.replace('_', ' ')}](figures/{d.name}.svg)\n\n{markdown(d.words)}" for d in drawn]
     remarks = dict.fromkeys(assumption(place.method) for place in judged.scored if place.method.info is not None)
     parts += [f"Score against budget: {markdown(words)}" for words in remarks]
     too_few = [found for place in judged.scored if isinstance(found := importances(place.method), str)]
-    parts += ["\n".join(f"- {markdown(words)}" for words in too_few)] if too_few else []
+    parts += [_listed(too_few)] if too_few else []
     return "\n\n".join(parts) + "\n"
 
 
-def _facts(judged: Judgement, short: bool = False) -> list[str]:
-    """short: without command and machine, which stand at the first table."""
-    said = facts(judged.comparison)
-    return [f"- {markdown(line)}" for line in said if not (short and ("made by: " in line or "machine: " in line))]
+def _captioned(table: TextTable, conditions: str) -> TextTable:
+    return replace(table, caption=f"{table.caption} {conditions[:1].upper()}{conditions[1:]}.")
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {markdown(line)}" for line in lines)
 
 
 def _draw(drawn: list[Drawing], folder: Path) -> list[Path]:
@@ -80,6 +89,6 @@ def _draw(drawn: list[Drawing], folder: Path) -> list[Path]:
             for kind in ("svg", "png"):
                 path = folder / f"{drawing.name}.{kind}"
                 about = {"Date": None} if kind == "svg" else {}
-                replace(path, lambda t, d=drawing, k=kind, m=about: d.figure.savefig(t, format=k, metadata=m))
+                replace_file(path, lambda t, d=drawing, k=kind, m=about: d.figure.savefig(t, format=k, metadata=m))
                 made.append(path)
     return made

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from platform.report.judge.estimate import BOOTSTRAP_FROM, FEWEST, Estimate, bootstrap, mean_estimate
+from platform.report.judge.estimate import BOOTSTRAP_FROM, FEWEST, Estimate, Numbers, bootstrap, mean_estimate
 
 RANKS_FROM = 6
 """Blocks from which on tests of ranks can reach p < 0.05: the smallest two-sided p of n signs is 2 / 2^n."""
@@ -43,8 +43,8 @@ class Difference:
 def difference(
     a: str,
     b: str,
-    x: Sequence[float],
-    y: Sequence[float],
+    x: Numbers,
+    y: Numbers,
     accuracy: bool = True,
     strata: Sequence[Any] | None = None,
     maximise: bool = True,
@@ -61,12 +61,12 @@ def difference(
     )
 
 
-def _gaps(values: Sequence[float] | np.ndarray) -> np.ndarray:
+def _gaps(values: Numbers) -> np.ndarray:
     """Without the last bits: 0.3 - 0.2 and 0.2 - 0.1 are equal differences."""
     return np.round(np.asarray(values, dtype=float), 12)
 
 
-def paired_p(gaps: Sequence[float]) -> float | None:
+def paired_p(gaps: Numbers) -> float | None:
     """Two-sided p of the paired t test on differences [n]; None below 3.
 
     Equal differences have no known spread: then the p of the sign-flip test, 2 / 2^n (Fisher, 1935), or 1 if all are 0.
@@ -78,10 +78,11 @@ def paired_p(gaps: Sequence[float]) -> float | None:
         return None
     if np.ptp(d) == 0:
         return 1.0 if d[0] == 0 else smallest_p(len(d))
-    return float(stats.ttest_1samp(d, 0.0).pvalue)
+    found: Any = stats.ttest_1samp(d, 0.0)
+    return float(found.pvalue)
 
 
-def wilcoxon_p(gaps: Sequence[float]) -> float | None:
+def wilcoxon_p(gaps: Numbers) -> float | None:
     """Two-sided p of Wilcoxon's signed-rank test (1945), zeros left out; None below 6 differences."""
     from scipy import stats
 
@@ -92,9 +93,10 @@ def wilcoxon_p(gaps: Sequence[float]) -> float | None:
     if not len(d):
         return 1.0
     ties = len(np.unique(np.abs(d))) < len(d)
-    if ties and len(d) <= 12:  # the exact null distribution of scipy's "exact" knows no ties: all sign flips instead
-        return float(stats.wilcoxon(d, method=stats.PermutationMethod(n_resamples=2**13)).pvalue)
-    return float(stats.wilcoxon(d, method="approx" if ties else "auto").pvalue)
+    # scipy's exact null distribution knows no ties: then all sign flips, as long as they are few
+    flips: Any = stats.PermutationMethod(n_resamples=2**13) if len(d) <= 12 else "approx"
+    found: Any = stats.wilcoxon(d, method=flips if ties else "auto")
+    return float(found.pvalue)
 
 
 def smallest_p(n: int) -> float:
@@ -105,8 +107,8 @@ def smallest_p(n: int) -> float:
 def holm(p: Sequence[float | None]) -> list[float | None]:
     """p values adjusted for being one of several (Holm, Scandinavian Journal of Statistics 6, 1979).
 
-    Of m values in rising order, the i-th becomes the largest (m + 1 - j) p(j) over j <= i, at most 1. None stays None and
-    does not count.
+    Of m values in rising order, the i-th becomes the largest (m + 1 - j) p(j) over j <= i, at most 1. None stays None
+    and does not count.
     """
     order = sorted((value, place) for place, value in enumerate(p) if value is not None)
     found: list[float | None] = [None] * len(p)
@@ -117,11 +119,11 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
     return found
 
 
-def improvement(x: Sequence[float], y: Sequence[float], strata: Sequence[Any] | None = None) -> Estimate:
+def improvement(x: Numbers, y: Numbers, strata: Sequence[Any] | None = None) -> Estimate:
     """Probability that a run of x is better than one of y (Agarwal et al., 2021, section 4.3, arXiv 2108.13264).
 
-    x, y: [n] on the same blocks. Within a stratum, the share of all pairs (i, j) with x(i) > y(j), ties one half; then the
-    mean over strata. The interval is a bootstrap of blocks, both scores of a block drawn together; none below 10 blocks.
+    x, y: [n] on the same blocks. Within a stratum, the share of all pairs (i, j) with x(i) > y(j), ties one half; then
+    the mean over strata. The interval is a bootstrap of blocks, both scores of a block drawn together; none below 10.
     """
     names = list(strata) if strata is not None else [""] * len(x)
     codes = [float(list(dict.fromkeys(names)).index(name)) for name in names]
@@ -137,7 +139,7 @@ def improvement(x: Sequence[float], y: Sequence[float], strata: Sequence[Any] | 
     if n < BOOTSTRAP_FROM or value in (0.0, 1.0):
         why = f"an interval from {BOOTSTRAP_FROM} blocks on" if n < BOOTSTRAP_FROM else "no exception was seen"
         return Estimate(value, None, None, n, why)
-    low, high = bootstrap(pairs, statistic, strata)  # pyright: ignore[reportArgumentType] - pairs are drawn together
+    low, high = bootstrap(pairs, statistic, strata)
     return Estimate(value, low, high, n) if low < high else Estimate(value, None, None, n, "too many ties")
 
 

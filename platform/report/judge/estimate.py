@@ -1,13 +1,13 @@
 """Means, interquartile means and medians with 95 % intervals that hold at few blocks.
 
-A block is what a method was measured on: a study, or a repeat where there is a single study. Which interval is taken, and
-what it covers (normal and beta-distributed accuracies around 0.6, 0.9 and 0.97; tests/report/judge/test_coverage.py):
+A block is what a method was measured on: a study, or a repeat where there is a single study. Which interval is taken,
+and what it covers (normal and beta-distributed accuracies around 0.6, 0.9, 0.97; tests/report/judge/test_coverage.py):
 
 * below 3 blocks none, in words; nor from equal values, whose spread is unknown, not nothing;
 * 3 to 9 blocks Student's t, for accuracies on the logit scale (never outside [0, 1]): 94 to 95 %, where a percentile
   bootstrap covers 75 % at 3 blocks and 83 % at 5;
-* from 10 blocks on the BCa bootstrap, resampled within strata, with expanded quantiles: 93 to 95 %, where percentile and
-  plain BCa intervals cover 89 to 90 % at 10 blocks.
+* from 10 blocks on the BCa bootstrap, resampled within strata, with expanded quantiles: 93 to 95 %, where percentile
+  and plain BCa intervals cover 89 to 90 % at 10 blocks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+Numbers = Sequence[float] | np.ndarray
 
 LEVEL = 0.95
 FEWEST = 3
@@ -47,7 +49,7 @@ class Estimate:
 
 
 def mean_estimate(
-    values: Sequence[float], accuracy: bool = False, strata: Sequence[Any] | None = None, limit: float | None = None
+    values: Numbers, accuracy: bool = False, strata: Sequence[Any] | None = None, limit: float | None = None
 ) -> Estimate | None:
     """Arithmetic mean of `values` [n]; None where there are none.
 
@@ -58,18 +60,17 @@ def mean_estimate(
     return _estimate(values, lambda x, axis: np.mean(x, axis=axis), _standard_error, accuracy, strata, limit)
 
 
-def interquartile_mean(
-    values: Sequence[float], accuracy: bool = False, strata: Sequence[Any] | None = None
-) -> Estimate | None:
+def interquartile_mean(values: Numbers, accuracy: bool = False, strata: Sequence[Any] | None = None) -> Estimate | None:
     """Mean without the lowest and the highest quarter, floor(n / 4) each (Agarwal et al., 2021, arXiv 2108.13264).
 
-    Below 4 values nothing is cut. The t interval is Yuen's for trimmed means (Biometrika 61, 1974): the squared standard
-    error is the winsorised sum of squares / (h (h - 1)) with h = n - 2 floor(n / 4) values left, h - 1 degrees of freedom.
+    Below 4 values nothing is cut. The t interval is Yuen's for trimmed means (Biometrika 61, 1974): the squared
+    standard error is the winsorised sum of squares / (h (h - 1)) with h = n - 2 floor(n / 4) values left, and there are
+    h - 1 degrees of freedom.
     """
     return _estimate(values, _trimmed_mean, _trimmed_error, accuracy, strata, None)
 
 
-def median_estimate(values: Sequence[float]) -> Estimate | None:
+def median_estimate(values: Numbers) -> Estimate | None:
     """Median with the interval between two order statistics (sign test), which holds for every distribution.
 
     The narrowest symmetric pair x(k), x(n + 1 - k) whose coverage 1 - 2 P(Binomial(n, 1/2) < k) is 95 % or more: from 6
@@ -90,7 +91,7 @@ def median_estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def bootstrap(
-    values: Sequence[float],
+    values: Numbers,
     statistic: Callable[..., Any],
     strata: Sequence[Any] | None = None,
     draws: int = DRAWS,
@@ -133,7 +134,7 @@ def _resampled(n: int, strata: Sequence[Any] | None, draws: int, rng: np.random.
 
 
 def _estimate(
-    values: Sequence[float],
+    values: Numbers,
     statistic: Callable[..., Any],
     error: Callable[[np.ndarray], tuple[float, int]],
     accuracy: bool,

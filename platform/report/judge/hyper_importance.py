@@ -31,9 +31,9 @@ class Importance:
 def importances(method: ComparedMethod) -> list[Importance] | str:
     """Largest first, unconditional ones before conditional ones; or a sentence that says why there are none.
 
-    PED-ANOVA (Watanabe et al., 2023, arXiv 2304.10255): how far the distribution of a value among the best quarter of the
-    trials (the best tenth, from 50 trials on) is from that among all. Trials of all studies are taken together, each score
-    less the mean of its study. A sampler that crowds where scores are good makes all importances smaller.
+    PED-ANOVA (Watanabe et al., 2023, arXiv 2304.10255): how far the distribution of a value among the best quarter of
+    the trials (the best tenth, from 50 trials on) is from that among all. Trials of all studies are taken together,
+    each score less the mean of its study. A sampler that crowds where scores are good makes all importances smaller.
     """
     if method.info is None:
         return f"{method.name}: its trials are not known, so neither is what mattered."

@@ -1,4 +1,4 @@
-"""The judgement of a comparison: every method's mean with its interval, every pair's difference, ranks where allowed."""
+"""The judgement of a comparison: each method's mean with its interval, each pair's difference, ranks where allowed."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from platform.report.judge.differences import RANKS_FROM, SURE, smallest_p
+from platform.report.judge.estimate import Numbers
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class RankTest:
     groups: list[tuple[int, int]]
 
 
-def rank_test(scores: dict[str, Sequence[float]], maximise: bool = True) -> RankTest | str:
+def rank_test(scores: Mapping[str, Numbers], maximise: bool = True) -> RankTest | str:
     """scores: [n] of each method, the same blocks. Or a sentence that says why ranks are not tested.
 
     Friedman's chi-square with correction for ties; then Nemenyi: p of the studentised range at
@@ -43,8 +44,8 @@ def rank_test(scores: dict[str, Sequence[float]], maximise: bool = True) -> Rank
         return "No critical-difference diagram: there is no block that all methods have."
     if n < RANKS_FROM:
         return (
-            f"No critical-difference diagram: on {n} common block{'s' * (n != 1)} the smallest p that a test of ranks of "
-            f"two methods can reach is {smallest_p(n):.3g}; it is drawn from {RANKS_FROM} blocks on."
+            f"No critical-difference diagram: on {n} common block{'s' * (n != 1)} the smallest p that a test of ranks "
+            f"of two methods can reach is {smallest_p(n):.3g}; it is drawn from {RANKS_FROM} blocks on."
         )
     table = np.array([scores[name] for name in names], dtype=float).T
     if np.all(np.ptp(table, axis=1) == 0):
@@ -63,7 +64,7 @@ def rank_test(scores: dict[str, Sequence[float]], maximise: bool = True) -> Rank
     )
 
 
-def groups_within(ranks: Sequence[float] | np.ndarray, critical: float) -> list[tuple[int, int]]:
+def groups_within(ranks: Numbers, critical: float) -> list[tuple[int, int]]:
     """Largest runs of sorted ranks that lie within `critical`; runs inside another and single methods left out."""
     found: list[tuple[int, int]] = []
     for first in range(len(ranks)):
@@ -73,7 +74,7 @@ def groups_within(ranks: Sequence[float] | np.ndarray, critical: float) -> list[
     return found
 
 
-def performance_profile(scores: Sequence[float], thresholds: Sequence[float], maximise: bool = True) -> np.ndarray:
+def performance_profile(scores: Numbers, thresholds: Numbers, maximise: bool = True) -> np.ndarray:
     """Share of runs better than each threshold, [t] (Agarwal et al., 2021, section 4.2; Dolan and More, 2002).
 
     scores: [n] of one method; thresholds: [t].

@@ -1,4 +1,4 @@
-"""Leaderboard and pairs as tables: one list of columns and cells, rendered to Markdown, LaTeX and the terminal; and CSV."""
+"""Leaderboard and pairs as tables, each with one list of columns and cells: Markdown, LaTeX, the terminal; and CSV."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from platform.report.judge.compared_method import ComparedMethod
 from platform.report.judge.differences import RANKS_FROM, Difference
 from platform.report.judge.escaping import latex, markdown, one_line
 from platform.report.judge.estimate import Estimate
@@ -47,7 +48,7 @@ def _pipes(cells: Any) -> str:
 
 
 def to_latex(table: TextTable, facts: Sequence[str] = (), label: str = "") -> str:
-    """A table of booktabs. facts: comment lines before it."""
+    """A table of booktabs. facts: lines before it, as comments; label: plain letters."""
     columns = "".join("r" if right else "l" for right in table.right)
     lines = [*(f"% {one_line(fact)}" for fact in facts), r"% \usepackage{booktabs}", r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{latex(table.caption or table.title)}}}", *([rf"\label{{{label}}}"] if label else [])]
@@ -88,13 +89,21 @@ def leaderboard_table(judged: Judgement) -> TextTable:
     return TextTable("Leaderboard", head, right, rows, bold + _interval_words(judged))
 
 
+def paper_leaderboard(judged: Judgement) -> TextTable:
+    """What fits the width of a page."""
+    full = leaderboard_table(judged)
+    keep = [*range(full.head.index("score of winners")), full.head.index("seconds searched")]
+    rows = [[row[place] for place in keep] for row in full.rows]
+    return TextTable(full.title, [full.head[p] for p in keep], [full.right[p] for p in keep], rows, full.caption)
+
+
 def short_leaderboard(judged: Judgement) -> TextTable:
     """What fits 80 columns."""
     head = ["method", judged.comparison.metric.name, "median", "IQM", _block_word(judged), "seconds"]
     rows = []
     for place in judged.places:
         if place.mean is None:
-            rows.append([Cell(place.method.name), Cell("no result"), *[Cell("")] * 3, Cell(_searched(place))])
+            rows.append([Cell(place.method.name), Cell(_none(place.method)), *[Cell("")] * 3, Cell(_searched(place))])
             continue
         numbers = [_number(estimate, 3) for estimate in (place.median, place.quartiles)]
         name = place.method.name + (" *" if place.method.outside else "")
@@ -114,7 +123,7 @@ def _line(judged: Judgement, place: Place, several: bool) -> list[Cell]:
     method = place.method
     start = [method.name, *([method.source + (" (not run here)" if method.outside else "")] if several else [])]
     if place.mean is None:
-        middle = [f"no result: {method.remark}", "", "", "0"]
+        middle = [f"{_none(method)}: {method.remark.removeprefix('not compared: ')}", "", "", "0"]
     else:
         middle = [_full(place.mean), _full(place.median), _full(place.quartiles), str(place.mean.n)]
     scores = list(method.selection.values())
@@ -123,7 +132,11 @@ def _line(judged: Judgement, place: Place, several: bool) -> list[Cell]:
     counts = ", ".join(f"{method.counts[name]} {name}" for name in (*OUTCOMES, "running") if method.counts[name])
     trained = f"{sum(method.trained) / len(method.trained):,.0f}" if method.trained else ""
     cells = [*start, *middle, score, won, counts, _searched(place), trained]
-    return [Cell(text, place.leading and i <= len(start) and i != len(start) - several) for i, text in enumerate(cells)]
+    return [Cell(text, place.leading and i in (0, len(start))) for i, text in enumerate(cells)]
+
+
+def _none(method: ComparedMethod) -> str:
+    return "not compared" if method.remark.startswith("not compared") else "no result"
 
 
 def _full(estimate: Estimate | None) -> str:
@@ -153,8 +166,10 @@ def _block_word(judged: Judgement) -> str:
 def _interval_words(judged: Judgement) -> str:
     over = _block_word(judged)
     on = "each the mean of its repeats" if judged.comparison.on_repeats and judged.comparison.by_study else ""
-    words = f"95 % intervals over {over}{', ' + on if on else ''}: Student's t below 10 (of accuracies on the logit scale), "
-    words += "a stratified BCa bootstrap with expanded quantiles from 10 on; of medians between order statistics. "
+    words = f"95 % intervals over {over}{', ' + on if on else ''}: Student's t below 10 (of accuracies on the logit "
+    words += (
+        "scale), a stratified BCa bootstrap with expanded quantiles from 10 on; of medians between order statistics. "
+    )
     words += (
         "Score of winners: by the selection rule, the best of many, so it flatters. Seconds: device-seconds of all "
     )
@@ -178,10 +193,10 @@ def pairs_table(judged: Judgement) -> TextTable:
     ]
     rows = [_pair(pair) for pair in judged.differences]
     caption = (
-        "Difference of the first to the second on the blocks that both have, with the 95 % interval as above, not adjusted. p: "
-        "paired t test; adjusted by Holm over all pairs, 5 % is sure. Wilcoxon's signed-rank test from "
-        f"{RANKS_FROM} blocks on; below that the smallest p that it could reach. P(improvement): that a run of the first is "
-        "better than one of the second (Agarwal et al., 2021), its interval from 10 blocks on."
+        "The first minus the second on the blocks that both have, with the 95 % interval as above, not adjusted. p: "
+        "paired t test; adjusted by Holm over all pairs, where at most 5 % is called sure. Wilcoxon's signed-rank test "
+        f"from {RANKS_FROM} blocks on; below that the smallest p that it could reach. P(improvement): that a run of "
+        "the first is better than one of the second (Agarwal et al., 2021), its interval from 10 blocks on."
     )
     return TextTable("Pairs", head, [False, *[True] * 6, False], rows, caption)
 
@@ -201,8 +216,8 @@ def _p(value: float | None) -> str:
 # -- CSV ---------------------------------------------------------------------------------------------------------------
 
 
-def leaderboard_csv(judged: Judgement) -> str:
-    """Numbers in full; empty where there is none."""
+def leaderboard_csv(judged: Judgement, conditions: str) -> str:
+    """Numbers in full; empty where there is none. conditions: how they came about, in the last column."""
     records = []
     for place in judged.places:
         method = place.method
@@ -217,11 +232,12 @@ def leaderboard_csv(judged: Judgement) -> str:
         record |= {"defaults_won": method.defaults_won, **{name: method.counts[name] for name in OUTCOMES}}
         record |= {"seconds_searched": sum(method.searched.values()) if method.searched else None}
         record |= {"seconds_winner": sum(method.trained) / len(method.trained) if method.trained else None}
-        records.append(record | {"remark": method.remark, "unequal_budgets": judged.comparison.unequal})
+        record |= {"remark": method.remark, "unequal_budgets": judged.comparison.unequal}
+        records.append(record | {"conditions": conditions})
     return _csv(records)
 
 
-def pairs_csv(judged: Judgement) -> str:
+def pairs_csv(judged: Judgement, conditions: str) -> str:
     records = [
         {
             "a": pair.a,
@@ -239,6 +255,8 @@ def pairs_csv(judged: Judgement) -> str:
             "improvement_low": pair.improvement.low,
             "improvement_high": pair.improvement.high,
             "sure": pair.sure,
+            "unequal_budgets": judged.comparison.unequal,
+            "conditions": conditions,
         }
         for pair in judged.differences
     ]

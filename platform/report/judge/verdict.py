@@ -131,9 +131,12 @@ def _limits(judged: Judgement) -> list[str]:
 
 
 def _without(judged: Judgement) -> list[str]:
-    return [
-        f"{place.method.name} has no result: {place.method.remark}." for place in judged.places if place.mean is None
-    ]
+    """Methods without a result, by reason. What was left out for its labels stands in the notes."""
+    reasons: dict[str, list[str]] = {}
+    for place in judged.places:
+        if place.mean is None and not place.method.remark.startswith("not compared"):
+            reasons.setdefault(place.method.remark, []).append(place.method.name)
+    return [f"{_few(who)} {'has' if len(who) == 1 else 'have'} no result: {remark}." for remark, who in reasons.items()]
 
 
 def _defaults(judged: Judgement) -> list[str]:

@@ -1,7 +1,7 @@
 """Simulated benchmarks with known truth: intervals cover it, and equal methods are not told apart.
 
-Scores as sweeps give them: accuracies whose spread over studies is common to the methods in part, rounded to what a test
-set of 360 images can give. `slow` runs the sizes that the numbers of platform/report/judge/estimate.py are from.
+Scores as sweeps give them: accuracies whose spread over studies is common to the methods in part, rounded to what a
+test set of 360 images can give. `slow` runs the sizes that the numbers of platform/report/judge/estimate.py are from.
 """
 
 from __future__ import annotations

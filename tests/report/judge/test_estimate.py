@@ -113,7 +113,7 @@ def test_the_bootstrap_is_scipys_bca_but_for_the_expanded_quantile():
 
 
 def test_blocks_are_drawn_within_their_strata():
-    """Two tasks that differ much and runs that hardly do: strata keep the difference of the tasks out of the interval."""
+    """Two tasks that differ much, runs that hardly do: strata keep the difference of tasks out of the interval."""
     rng = np.random.default_rng(0)
     x = np.concatenate([0.2 + 0.001 * rng.normal(size=8), 0.8 + 0.001 * rng.normal(size=8)])
     within = mean_estimate(x, accuracy=True, strata=["a"] * 8 + ["b"] * 8)
