@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from platform.report.files import replace as replace_file
-from platform.report.files import replace_text
+from platform.core.files import atomic
 from platform.report.judge.budget_curves import assumption
 from platform.report.judge.comparison_facts import conditions, facts
 from platform.report.judge.comparison_figures import STYLE, Drawing, drawings
@@ -43,7 +42,8 @@ def write_comparison(judged: Judgement, folder: Path) -> list[Path]:
         texts["pairs.tex"] = to_latex(_captioned(pairs, told), said, "tab:pairs")
     made = []
     for name, text in texts.items():
-        replace_text(folder / name, text)
+        with atomic(folder / name, sync=False) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         made.append(folder / name)
     for name in ("pairs.csv", "pairs.tex"):
         if name not in texts:
@@ -89,6 +89,7 @@ def _draw(drawn: list[Drawing], folder: Path) -> list[Path]:
             for kind in ("svg", "png"):
                 path = folder / f"{drawing.name}.{kind}"
                 about = {"Date": None} if kind == "svg" else {}
-                replace_file(path, lambda t, d=drawing, k=kind, m=about: d.figure.savefig(t, format=k, metadata=m))
+                with atomic(path, sync=False) as temporary:
+                    drawing.figure.savefig(temporary, format=kind, metadata=about)
                 made.append(path)
     return made

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from platform.core.errors import Problem, UserError
-from platform.report.files import replace_text
+from platform.core.files import atomic
 
 COLUMNS = ("method", "study", "seed", "score", "cost")
 
@@ -39,7 +39,8 @@ def write_scores(path: Path, lines: Iterable[ScoreLine]) -> None:
     for line in lines:
         numbers = ["" if value is None else repr(value) for value in (line.score, line.cost)]
         writer.writerow([line.method, line.study, line.seed, *numbers])
-    replace_text(path, text.getvalue())
+    with atomic(path, sync=False) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
 def read_scores(path: Path) -> list[ScoreLine]:

@@ -6,17 +6,20 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from platform.core.row import Outcome
 from platform.report.judge.compared_method import ComparedMethod
 from platform.report.judge.differences import RANKS_FROM, Difference
 from platform.report.judge.escaping import latex, markdown, one_line
 from platform.report.judge.estimate import Estimate
 from platform.report.judge.judgement import Judgement, Place
-from platform.report.standings import OUTCOMES
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 
 @dataclass(frozen=True)

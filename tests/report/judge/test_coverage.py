@@ -14,6 +14,7 @@ import pytest
 
 from platform.report.judge.differences import holm, paired_p
 from platform.report.judge.estimate import Estimate, interquartile_mean, mean_estimate, median_estimate
+from tests.report.judge.ends import ends
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -38,7 +39,8 @@ ACCURACIES: dict[str, tuple[Draw, float]] = {
 def coverage(draw: Draw, truth: float, n: int, runs: int, estimate: Callable[[np.ndarray], Estimate | None]) -> float:
     rng = np.random.default_rng(n)
     found = [estimate(draw(rng, n)) for _ in range(runs)]
-    return float(np.mean([f.low <= truth <= f.high for f in found if f.low is not None]))
+    intervals = [ends(f) for f in found if f is not None and f.low is not None]
+    return float(np.mean([low <= truth <= high for low, high in intervals]))
 
 
 def false_differences(rng: np.random.Generator, k: int, n: int, benchmarks: int) -> float:

@@ -34,7 +34,7 @@ def searched(folder: Path, count: int, studies: int = 1) -> ComparedMethod:
         row.score = 0.9 - abs(row.params["train.lr"] - 0.01) + (0.5 if row.study.endswith("1") else 0)
         if row.params["gate_mode"] == "b":
             row.params["gate_power"] = chance.randint(1, 32)
-            row.score += 0.0001 * row.params["gate_power"]
+            row.score = (row.score or 0.0) + 0.0001 * row.params["gate_power"]
     return ComparedMethod("layermatch", "layermatch", "a", rows=rows, info=info)
 
 
