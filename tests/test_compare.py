@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import platform.report.judge.comparison_files as comparison_files
 from platform import compare
 from tests.report.judge.made_sweep import made_sweep
 
@@ -17,8 +18,10 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
-def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+def narrow(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.setenv("COLUMNS", "80")
+    if "drawn" not in request.node.name:  # figures take a second or two, and have tests of their own
+        monkeypatch.setattr(comparison_files, "drawings", lambda judged: [])
 
 
 def compared(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -50,6 +53,24 @@ def test_the_verdict_comes_first_then_the_leaderboard_then_where_files_lie(
     for name in re.findall(r"^\w+ +(/\S+)$", shown, re.M):
         assert Path(name).exists()
     assert (folder / "comparison" / "leaderboard.tex").exists()
+
+
+def test_figures_are_drawn_and_nothing_else_reaches_the_screen(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = made_sweep(tmp_path / "a", A, trials=8)  # enough for importance
+    shown = compared(capsys, folder)
+    assert re.search(rf"^figures +{folder}/comparison/figures$", shown, re.M)
+    assert {path.name for path in (folder / "comparison" / "figures").iterdir()} == {
+        f"{name}.{kind}"
+        for kind in ("svg", "png")
+        for name in (
+            "intervals",
+            "differences",
+            "profiles",
+            "best_against_budget",
+            "score_against_cost",
+            "importance",
+        )
+    }
 
 
 def test_it_fits_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

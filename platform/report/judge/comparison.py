@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from platform.core.errors import Problem, UserError
+from platform.core.files import free_name
 from platform.core.row import Row, SweepInfo
 from platform.report.judge import compared_method as methods_of
 from platform.report.judge.compared_method import ComparedMethod
@@ -142,6 +143,11 @@ def _name_apart(found: list[ComparedMethod]) -> None:
     for method in found:
         if counts[method.method] > 1:
             method.name = f"{method.method} ({method.source})"
+    for place, method in enumerate(found):  # a method may be called as another one with its folder
+        taken = {other.name for other in found[:place]}
+        if method.name in taken:
+            name = method.name
+            method.name = free_name(lambda number, name=name: f"{name} #{number + 1}", taken.__contains__)
 
 
 def _leave_out_other_labels(found: list[ComparedMethod]) -> list[str]:

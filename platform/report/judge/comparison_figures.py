@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,16 @@ def drawings(judged: Judgement) -> list[Drawing]:
             what_mattered,
         )
         return [drawing for make in makers if (drawing := make(judged)) is not None]
+
+
+def render(drawing: Drawing, kind: str) -> bytes:
+    """The file's content; kind: svg or png. The same figure gives the same bytes."""
+    import matplotlib as mpl
+
+    content = io.BytesIO()
+    with mpl.rc_context(STYLE):  # names are drawn as text here, too
+        drawing.figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else {})
+    return content.getvalue()
 
 
 def _style(judged: Judgement, name: str) -> tuple[str, str, str]:

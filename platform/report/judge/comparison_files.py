@@ -9,7 +9,7 @@ from pathlib import Path
 from platform.core.files import atomic
 from platform.report.judge.budget_curves import assumption
 from platform.report.judge.comparison_facts import conditions, facts
-from platform.report.judge.comparison_figures import STYLE, Drawing, drawings
+from platform.report.judge.comparison_figures import Drawing, drawings, render
 from platform.report.judge.escaping import markdown
 from platform.report.judge.hyper_importance import importances
 from platform.report.judge.judgement import Judgement
@@ -77,19 +77,15 @@ def _listed(lines: Sequence[str]) -> str:
 
 
 def _draw(drawn: list[Drawing], folder: Path) -> list[Path]:
-    import matplotlib as mpl
-
     made = []
     for old in folder.glob("*.*"):
         if old.suffix in (".svg", ".png"):
             old.unlink()  # of a comparison before: a figure that is not drawn any more must not stay
     folder.mkdir(exist_ok=True)
-    with mpl.rc_context(STYLE):
-        for drawing in drawn:
-            for kind in ("svg", "png"):
-                path = folder / f"{drawing.name}.{kind}"
-                about = {"Date": None} if kind == "svg" else {}
-                with atomic(path, sync=False) as temporary:
-                    drawing.figure.savefig(temporary, format=kind, metadata=about)
-                made.append(path)
+    for drawing in drawn:
+        for kind in ("svg", "png"):
+            path = folder / f"{drawing.name}.{kind}"
+            with atomic(path, sync=False) as temporary:
+                temporary.write_bytes(render(drawing, kind))
+            made.append(path)
     return made

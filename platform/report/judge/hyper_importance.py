@@ -86,7 +86,10 @@ def _shares(
     from optuna.importance import PedAnovaImportanceEvaluator
 
     ranges = {name: _distribution(space[name]) for name in space if name in names}
+    told = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it says on the screen that a study was made
     study = optuna.create_study(direction="maximize" if maximise else "minimize")
+    optuna.logging.set_verbosity(told)
     for row, value in zip(rows, _less_study_mean(rows), strict=True):
         params = {name: row.params[name] for name in ranges}
         try:

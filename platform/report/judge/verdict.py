@@ -98,7 +98,9 @@ def _few(others: Sequence[str]) -> str:
 def _nearest(judged: Judgement, best: str, others: Sequence[str]) -> str:
     """The difference, where it is one pair."""
     pair = judged.between(best, others[0])
-    return f": {difference_text(judged, pair)}" if len(others) == 1 and pair is not None else ""
+    if len(others) > 1 or pair is None:
+        return ""
+    return f"; the difference is {difference_text(judged, pair)}"
 
 
 def _others(judged: Judgement) -> list[str]:
@@ -121,6 +123,11 @@ def _others(judged: Judgement) -> list[str]:
 def _limits(judged: Judgement) -> list[str]:
     """What so few blocks cannot say."""
     most = max(place.mean.n for place in judged.scored if place.mean is not None)
+    if most >= FEWEST and not judged.comparison.by_study and judged.comparison.on_repeats:
+        return [
+            "All repeats are of one study: they say how the configurations that were found vary, not what another "
+            "search would have found."
+        ]
     if most >= FEWEST:
         return []
     have = "One study on one seed" if most == 1 else f"Only {blocks(judged, most)}"

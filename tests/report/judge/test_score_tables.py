@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import platform.report.judge.comparison_files as comparison_files
 from platform.report.judge.comparison import Comparison, open_comparison
-from platform.report.judge.comparison_files import write_comparison
 from platform.report.judge.escaping import html, latex, markdown
 from platform.report.judge.judgement import judge
 from platform.report.judge.score_tables import leaderboard_table, short_leaderboard, to_terminal
@@ -32,7 +32,9 @@ NASTY = [
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out")
-    write_comparison(judge(open_comparison([made_sweep(folder / "a", A)])), folder / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison_files, "drawings", lambda judged: [])
+        comparison_files.write_comparison(judge(open_comparison([made_sweep(folder / "a", A)])), folder / "out")
     return folder / "out"
 
 
@@ -109,7 +111,7 @@ def balanced(text: str) -> bool:
 
 def test_names_with_markup_are_text_everywhere(tmp_path: Path):
     out = tmp_path / "out"
-    write_comparison(judge(nasty(tmp_path)), out)
+    comparison_files.write_comparison(judge(nasty(tmp_path)), out)
     text, paper = (out / "leaderboard.md").read_text(), (out / "leaderboard.tex").read_text()
     assert "<script>" not in text and "&lt;script&gt;" in text and "](http" not in text and r"a\|b\`c\`" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]

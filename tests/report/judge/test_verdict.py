@@ -23,7 +23,7 @@ def test_who_beats_whom_by_how_much_and_between_whom_there_is_no_sure_difference
     found = said(tmp_path / "a", CLOSE)
     assert found[0] == "fixmatch beats supervised by 0.107 [0.092, 0.121] (3 studies, Holm p = 0.003)."
     # differences -0.01, 0.01, 0.01: t = 0.5 with 2 degrees of freedom
-    words = "Between fixmatch and layermatch no sure difference: "
+    words = "Between fixmatch and layermatch no sure difference; the difference is "
     assert found[1] == words + "0.003 [-0.025, 0.032] (3 studies, Holm p = 0.67)."
     assert "layermatch beats supervised." in found
     assert "In 0 of 9 studies (of all methods) the defaults won, the search found nothing better." in found
@@ -47,6 +47,13 @@ def test_below_three_studies_it_says_what_cannot_be_said(tmp_path: Path, studies
     found = " ".join(said(tmp_path / "a", {name: values[:studies] for name, values in CLOSE.items()}))
     assert words in found and "no interval and no test" in found and "budget.studies=3" in found
     assert "beats" not in found and "[" not in found and "Holm" not in found
+
+
+def test_repeats_of_one_study_say_nothing_of_another_search(tmp_path: Path):
+    again = {"a": [[0.8, 0.81, 0.82]], "b": [[0.7, 0.72, 0.71]]}
+    found = said(tmp_path / "a", {"a": [0.8], "b": [0.7]}, repeats=again)
+    assert found[0].startswith("a beats b by 0.100 [") and "(3 repeats of one study, Holm p" in found[0]
+    assert "not what another search would have found" in found[1]
 
 
 def test_equal_methods_on_equal_numbers(tmp_path: Path):
