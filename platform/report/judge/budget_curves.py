@@ -113,21 +113,20 @@ def expected_best_in_seconds(
     The mean over random orders of the N trials; orders in which none has completed by then are left out, NaN where
     that is half of them or more. scores, values, seconds: [N]; grid: [g] seconds.
     """
-    rng = np.random.default_rng(0)
+    n, rng = len(scores), np.random.default_rng(0)
     signed = np.asarray(scores, dtype=float) * (1 if maximise else -1)
     signed = np.where(np.isfinite(signed), signed, -np.inf)
-    worth = np.append(np.asarray(values, dtype=float), np.nan)
-    found = np.full((orders, len(grid)), np.nan)
-    for draw in range(orders):
-        order = rng.permutation(len(signed))
-        best, picked = -np.inf, np.full(len(order) + 1, len(signed))
-        for place, trial in enumerate(order):
-            if signed[trial] > best:
-                best, picked[place + 1] = signed[trial], trial
-            else:
-                picked[place + 1] = picked[place]
-        ended = np.cumsum(np.asarray(seconds, dtype=float)[order])
-        found[draw] = worth[picked[np.searchsorted(ended, np.asarray(grid) + 1e-9, side="right")]]
+    order = np.argsort(rng.random((orders, n)), axis=1)
+    drawn = np.hstack([np.full((orders, 1), -np.inf), signed[order]])
+    best = np.maximum.accumulate(drawn, axis=1)
+    improves = drawn[:, 1:] > best[:, :-1]
+    place = np.maximum.accumulate(np.where(improves, np.arange(1, n + 1), 0), axis=1)  # of the trial picked by then
+    ended = np.cumsum(np.asarray(seconds, dtype=float)[order], axis=1)
+    count = (ended[:, :, None] <= np.asarray(grid)[None, None, :] + 1e-9).sum(axis=1)  # [orders, g]
+    rows = np.arange(orders)[:, None]
+    at = np.where(count > 0, place[rows, np.maximum(count, 1) - 1], 0)
+    worth = np.asarray(values, dtype=float)[order]
+    found = np.where(at > 0, worth[rows, np.maximum(at, 1) - 1], np.nan)
     known = np.isfinite(found)
     sums = np.where(known, found, 0.0).sum(axis=0)
     return np.where(known.mean(axis=0) > 0.5, sums / np.maximum(known.sum(axis=0), 1), np.nan)

@@ -32,7 +32,7 @@ def facts(comparison: Comparison) -> list[str]:
 
 def _of_file(comparison: Comparison, origin: Origin) -> list[str]:
     mine = [method for method in comparison.methods if method.source == origin.label]
-    studies = sorted({study for method in mine for study in method.studies})
+    studies = list(dict.fromkeys(study for method in mine for study in method.studies))
     return [
         f"scores read from a file, not run here: {len(mine)} methods, studies {_few(studies)}; budget, rule, labels "
         "and hashes are not known"

@@ -207,21 +207,21 @@ def best_against_budget(judged: Judgement) -> Drawing | None:
 
 def score_against_cost(judged: Judgement) -> Drawing | None:
     """Mean score against device-seconds of a study's search, and of its winner's training."""
-    scored = [place for place in judged.scored if place.method.searched or place.method.trained]
-    if not scored:
+    costs = (("device-seconds of a study's search", _search_cost), ("device-seconds of its winner", _winner_cost))
+    panels = [(words, cost) for words, cost in costs if any(cost(place.method) is not None for place in judged.scored)]
+    if not panels:
         return None
-    figure = Figure(figsize=(9, 3.9), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    words = ("device-seconds of a study's search", "device-seconds of its winner")
-    for axis, text, cost in zip(axes, words, (_search_cost, _winner_cost), strict=True):
-        for place in scored:
+    figure = Figure(figsize=(4.5 * len(panels), 3.9), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, (words, cost) in zip(axes, panels, strict=True):
+        for place in judged.scored:
             seconds = cost(place.method)
             if seconds is None or place.mean is None:
                 continue
             colour, _, marker = _style(judged, place.method.name)
             _vertical_interval(axis, seconds, place.mean, colour, marker, place.method.name)
         axis.set_xlim(left=0)
-        axis.set_xlabel(text)
+        axis.set_xlabel(words)
     axes[0].set_ylabel(judged.comparison.metric.name)
     _legend(figure, axes[0])
     return Drawing("score_against_cost", figure, "Mean score with its 95 % interval against what it cost.")

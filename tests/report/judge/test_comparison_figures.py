@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from platform.report.judge.comparison import open_comparison
-from platform.report.judge.comparison_figures import COLOURS, drawings
+from platform.report.judge.comparison_figures import COLOURS, drawings, render
 from platform.report.judge.comparison_files import write_comparison
 from platform.report.judge.judgement import Judgement, judge
 from tests.report.judge.made_sweep import made_sweep
@@ -59,6 +59,22 @@ def test_files_are_made_and_old_ones_go(tmp_path: Path):
     texts = {path: path.read_bytes() for path in second if path.suffix != ".png"}
     write_comparison(judge(open_comparison([tmp_path / "b"])), out)
     assert {path: path.read_bytes() for path in texts} == texts
+
+
+def test_a_csv_file_has_the_cost_of_searches_only(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("method,study,seed,score,cost\nx,0,0,0.5,100\nx,1,0,0.6,300\n")
+    drawn = {d.name: d for d in drawings(judge(open_comparison([tmp_path / "a.csv"])))}
+    (axis,) = drawn["score_against_cost"].figure.axes
+    assert [list(line.get_xdata()) for line in axis.get_lines()] == [[200.0]]
+    (tmp_path / "b.csv").write_text("method,study,seed,score\nx,0,0,0.5\n")
+    assert "score_against_cost" not in {d.name for d in drawings(judge(open_comparison([tmp_path / "b.csv"])))}
+
+
+def test_a_dollar_sign_in_a_name_begins_no_formula(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("method,study,seed,score\n$\\frac{,0,0,0.5\n<b>-->$x$,0,0,0.6\n")
+    (first, *_) = drawings(judge(open_comparison([tmp_path / "a.csv"])))
+    shown = render(first, "svg").decode()
+    assert "-->$" not in shown and "<b>" not in shown
 
 
 def test_one_method_on_one_study_draws_what_it_can(tmp_path: Path):
