@@ -113,6 +113,7 @@ def _merge(origins: list[Origin], outside: dict[str, list[ComparedMethod]], allo
             found += methods_of.from_sweep(origin.info, origin.rows, origin.label, on_repeats, any(tests) or not tests)
     _name_apart(found)
     notes += _leave_out_other_labels(found)
+    _check_scales([info for _, info in sweeps], found, any(tests))
     metric = _metric(origins, found, any(tests))
     several = len({block.study for method in found for block in method.scores}) > 1
     notes += _missing(found)
@@ -135,6 +136,22 @@ def _check_budgets(sweeps: Sequence[tuple[Origin, SweepInfo]], allow_unequal: bo
         hint = "\n".join([*lines, "compare them all the same, marked in every table: --allow-unequal"])
         raise UserError(Problem(f"{what}, so better may only mean tuned for longer or otherwise", hint=hint))
     return True
+
+
+def _check_scales(infos: Sequence[SweepInfo], found: Sequence[ComparedMethod], tests: bool) -> None:
+    """Raises UserError where scores are of different kinds, so that no budget would make them comparable."""
+    rules = sorted({info.select for info in infos})
+    if infos and not tests and len(rules) > 1:
+        message = f"no test accuracy is known, and scores of different rules cannot be compared: {', '.join(rules)}"
+        raise UserError(Problem(message))
+    outside = {m.source: v for m in found if m.outside for v in m.scores.values() if not 0 <= v <= 1}
+    if infos and tests and outside:
+        raise UserError(
+            *(
+                Problem(f"a score of {value:g} beside test accuracies in [0, 1]", where=source, hint="percent? / 100")
+                for source, value in outside.items()
+            )
+        )
 
 
 def _name_apart(found: list[ComparedMethod]) -> None:
@@ -219,7 +236,7 @@ def _missing(found: Sequence[ComparedMethod]) -> list[str]:
             if granted and sum(row.study.rpartition("/")[2] == study for row in method.rows) < granted
         ]
         if open_rows:
-            notes.append(f"{method.name}: {open_rows} trials are unfinished; run the sweep again to end them.")
+            notes.append(f"{method.name}: {open_rows} trials are unfinished: they run, or the sweep was interrupted.")
         elif short and method.rows:
             words = "study" if len(short) == 1 else "studies"
             notes.append(

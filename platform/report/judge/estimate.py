@@ -40,12 +40,12 @@ class Estimate:
     n: int
     why: str = ""
 
-    def text(self, digits: int = 4, count: bool = False) -> str:
-        """0.9340 [0.9210, 0.9444]; 0.9340 where there is no interval. count: also the number of blocks."""
+    def text(self, digits: int = 4) -> str:
+        """0.9340 [0.9210, 0.9444]; 0.9340 where there is no interval."""
         shown = f"{self.value:.{digits}f}"
         if self.low is not None and self.high is not None:
             shown += f" [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        return shown + (f", n = {self.n}" if count else "")
+        return shown
 
 
 def mean_estimate(
@@ -84,7 +84,7 @@ def median_estimate(values: Numbers) -> Estimate | None:
     value, n = float(np.median(x)), len(x)
     k = int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5))  # the largest k with P(X < k) <= 2.5 %
     if k < 1:
-        return Estimate(value, None, None, n, "a median has a 95 % interval from 6 blocks on")
+        return Estimate(value, None, None, n, "an interval from 6 blocks on")
     if x[k - 1] == x[n - k]:
         return Estimate(value, None, None, n, _equal(n))
     return Estimate(value, float(x[k - 1]), float(x[n - k]), n)

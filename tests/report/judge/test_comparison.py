@@ -96,6 +96,23 @@ def test_unequal_rules_are_refused(tmp_path: Path):
     assert "selection rules differ" in refused(made_sweep(tmp_path / "a", A), b)
 
 
+def test_scores_of_different_rules_are_refused_even_where_unequal_is_allowed(tmp_path: Path):
+    b = made_sweep(tmp_path / "b", {"mixup": [0.9, 0.9, 0.91]}, select="val_loss", test=False)
+    assert "different rules cannot be compared" in refused(made_sweep(tmp_path / "a", A, test=False), b, allow=True)
+
+
+def test_percent_beside_accuracies_is_refused(tmp_path: Path):
+    (tmp_path / "b.csv").write_text("method,study,seed,score\nusb,0,0,92.5\nusb,1,1,0.93\n")
+    assert "a score of 92.5 beside test accuracies" in refused(made_sweep(tmp_path / "a", A), tmp_path / "b.csv")
+
+
+def test_names_stay_apart_whatever_they_are(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("method,study,seed,score\nx,0,0,0.5\nx (b.csv),0,0,0.6\n")
+    found = open_comparison([tmp_path / "a.csv", tmp_path / "b.csv"])
+    assert len({method.name for method in found.methods}) == 4
+
+
 def test_a_continued_sweep_has_the_budget_of_its_latest_run(tmp_path: Path):
     """Its ledger's first line is of the first run; sweep.yaml is written anew by every run."""
     folder = made_sweep(tmp_path / "a", A, granted=2)
