@@ -39,6 +39,10 @@ class Difference:
         """Whether the two differ at a family-wise error of 5 %."""
         return self.holm is not None and self.holm <= SURE
 
+    def better(self, maximise: bool) -> str:
+        """The name of the better one on these blocks, sure or not."""
+        return self.a if (self.estimate.value > 0) == maximise else self.b
+
 
 def difference(
     a: str,

@@ -68,7 +68,9 @@ def _leads(judged: Judgement, place: Place) -> bool:
         return False
     best = scored[0].method.name
     pair = judged.between(best, place.method.name)
-    return place.method.name == best or (pair is not None and not pair.sure)
+    if pair is None:
+        return place.method.name == best
+    return not pair.sure or pair.better(judged.comparison.metric.maximise) != best
 
 
 def _place(comparison: Comparison, method: ComparedMethod) -> Place:

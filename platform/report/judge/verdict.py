@@ -69,7 +69,9 @@ def _leader(judged: Judgement) -> list[str]:
     """Whom the best method beats for sure, and whom not."""
     best = judged.scored[0].method.name
     pairs = [(other.method.name, judged.between(best, other.method.name)) for other in judged.scored[1:]]
-    beaten = [(name, pair) for name, pair in pairs if pair is not None and pair.sure]
+    maximise = judged.comparison.metric.maximise
+    sure = [(name, pair) for name, pair in pairs if pair is not None and pair.sure]
+    beaten = [(name, pair) for name, pair in sure if pair.better(maximise) == best]
     open_ = [name for name, pair in pairs if pair is not None and not pair.sure]
     apart = [name for name, pair in pairs if pair is None]
     found = []
@@ -77,6 +79,9 @@ def _leader(judged: Judgement) -> list[str]:
         shown = [f"{name} by {difference_text(judged, pair)}" for name, pair in beaten[:NAMED]]
         more = f", and {len(beaten) - NAMED} more" if len(beaten) > NAMED else ""
         found.append(f"{best} beats {names(shown)}{more}.")
+    for name, pair in sure:
+        if pair.better(maximise) == name:  # its mean is lower only because of blocks that the best one lacks
+            found.append(f"On the blocks that both have, {name} beats {best} by {difference_text(judged, pair)}.")
     if open_:
         found.append(_no_difference(judged, best, open_))
     if apart:
@@ -110,8 +115,8 @@ def _others(judged: Judgement) -> list[str]:
     winners: dict[str, list[str]] = {}
     maximise = judged.comparison.metric.maximise
     for pair in rest:
-        better, worse = (pair.a, pair.b) if (pair.estimate.value > 0) == maximise else (pair.b, pair.a)
-        winners.setdefault(better, []).append(worse)
+        better = pair.better(maximise)
+        winners.setdefault(better, []).append(pair.b if better == pair.a else pair.a)
     found = [f"{better} beats {_few(worse)}." for better, worse in list(winners.items())[:NAMED]]
     tested = sum(pair.holm is not None for pair in judged.differences)
     if tested > 3:

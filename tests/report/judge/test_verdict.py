@@ -61,6 +61,16 @@ def test_equal_methods_on_equal_numbers(tmp_path: Path):
     assert "no sure difference" in found.lower() and "[" not in found
 
 
+def test_a_method_that_lacks_the_hard_studies_does_not_win_by_that(tmp_path: Path):
+    """a has the better mean; on what both have, b is better for sure."""
+    a, b = [0.90, 0.91, 0.92], [0.95, 0.96, 0.9701, 0.1, 0.2, 0.15]
+    lines = [f"{name},{study},0,{value}" for name, values in (("a", a), ("b", b)) for study, value in enumerate(values)]
+    (tmp_path / "x.csv").write_text("\n".join(["method,study,seed,score", *lines]) + "\n")
+    judged = judge(open_comparison([tmp_path / "x.csv"]))
+    assert verdict(judged)[0].startswith("On the blocks that both have, b beats a by 0.050 [")
+    assert all(place.leading for place in judged.places)
+
+
 def test_one_method_has_nothing_to_be_compared_with(tmp_path: Path):
     assert said(tmp_path / "a", {"a": [0.8, 0.9, 0.85]})[0].endswith("there is nothing to compare it with.")
 
