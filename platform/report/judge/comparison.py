@@ -121,6 +121,7 @@ def _merge(origins: list[Origin], outside: dict[str, list[ComparedMethod]], allo
 
 
 def budget_words(info: SweepInfo) -> str:
+    """What every study of a sweep gets: 16 trials of at most 600 steps."""
     return f"{info.budget or 'no limit'} of at most {info.steps:,} steps"
 
 

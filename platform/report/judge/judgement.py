@@ -38,9 +38,11 @@ class Judgement:
 
     @property
     def scored(self) -> list[Place]:
+        """Places of methods that have a score, best mean first."""
         return [place for place in self.places if place.mean is not None]
 
     def between(self, a: str, b: str) -> Difference | None:
+        """The difference of two methods by name, in either order; None where they have no block in common."""
         return next((d for d in self.differences if {d.a, d.b} == {a, b}), None)
 
 

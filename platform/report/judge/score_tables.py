@@ -24,6 +24,8 @@ OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 @dataclass(frozen=True)
 class Cell:
+    """Plain text of a table, bold where it leads."""
+
     text: str
     bold: bool = False
 
@@ -40,6 +42,7 @@ class TextTable:
 
 
 def to_markdown(table: TextTable) -> str:
+    """The table and its caption below it; the title is left to the document's headings."""
     lines = [_pipes(map(markdown, table.head)), _pipes("---:" if right else "---" for right in table.right)]
     for row in table.rows:
         lines.append(_pipes(f"**{markdown(c.text)}**" if c.bold and c.text else markdown(c.text) for c in row))
@@ -67,6 +70,7 @@ def _ampersands(cells: Any) -> str:
 
 
 def to_terminal(table: TextTable) -> Table:
+    """A table of rich; names in the first column are broken where they are too long, numbers never."""
     from rich.table import Table
     from rich.text import Text
 
@@ -241,6 +245,7 @@ def leaderboard_csv(judged: Judgement, conditions: str) -> str:
 
 
 def pairs_csv(judged: Judgement, conditions: str) -> str:
+    """Numbers in full, as `leaderboard_csv`; only the head where there is no pair."""
     records = [
         {
             "a": pair.a,
