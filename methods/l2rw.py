@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from methods.base import Batch, Method, Terms, Views, hyper
-from methods.clid_mu.trust import Trust
 from methods.parts.precision import at_least_float32, full_precision
+from methods.parts.trust import Trust
 from methods.parts.verified_step import verified_gradients
 from methods.ranges import int_log_uniform
 

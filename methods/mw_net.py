@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from methods.base import hyper
-from methods.clid_mu.meta_models import WNet
 from methods.l2rw import L2RW
+from methods.parts.meta_models import WNet
 from methods.ranges import log_uniform
 
 

@@ -17,10 +17,8 @@ from methods.base import Batch, Method, Terms, Views
 from methods.clid_mu.composition import base_hyper, with_bases
 from methods.clid_mu.hyper_parameters import BASES, META_VIEWS, ClidMuHyper
 from methods.clid_mu.layers import FEATURES, check_layers, parse_layers, stage_outputs
-from methods.clid_mu.meta_models import VRI, MetaInputs, MetaModel, WNet, meta_inputs
 from methods.clid_mu.meta_objectives import SMALL_LOSS, label_loss, layered_clid
 from methods.clid_mu.small_loss import SmallLossSet
-from methods.clid_mu.trust import Trust
 from methods.parts.batch_norm import frozen_statistics
 from methods.parts.hypergradient import (
     SCHEMES,
@@ -29,7 +27,9 @@ from methods.parts.hypergradient import (
     linear_head,
     virtual_forward,
 )
+from methods.parts.meta_models import VRI, MetaInputs, MetaModel, WNet, meta_inputs
 from methods.parts.precision import at_least_float32, full_precision
+from methods.parts.trust import Trust
 from methods.parts.virtual_updates import Update, virtual_updates
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from methods.clid_mu.meta_models import WNet, sum_normalised
 from methods.parts.clid import EPSILON, clid, log_feature_graph, output_graph
 from methods.parts.hypergradient import (
     VirtualStep,
@@ -19,6 +18,7 @@ from methods.parts.hypergradient import (
     virtual_forward,
     virtual_parameters,
 )
+from methods.parts.meta_models import WNet, sum_normalised
 from methods.parts.virtual_updates import PlainSGD, virtual_updates
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
 

@@ -13,7 +13,6 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from methods.clid_mu.meta_models import VRI, MetaModel, WNet, meta_inputs
 from methods.parts.clid import clid
 from methods.parts.hypergradient import (
     SCHEMES,
@@ -29,6 +28,7 @@ from methods.parts.hypergradient import (
     virtual_forward,
     virtual_parameters,
 )
+from methods.parts.meta_models import VRI, MetaModel, WNet, meta_inputs
 from methods.parts.virtual_updates import PlainSGD
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method
 

@@ -235,7 +235,7 @@ def leaderboard_csv(judged: Judgement, conditions: str) -> str:
             record |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
         scores = list(method.selection.values())
         record |= {"not_significantly_worse": place.leading, "winners": len(scores)}
-        record |= {"selection_score": sum(scores) / len(scores) if scores else None}
+        record |= {"score": sum(scores) / len(scores) if scores else None}
         record |= {"defaults_won": method.defaults_won, **{name: method.counts[name] for name in OUTCOMES}}
         record |= {"seconds_searched": sum(method.searched.values()) if method.searched else None}
         record |= {"seconds_winner": sum(method.trained) / len(method.trained) if method.trained else None}
