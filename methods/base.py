@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.parts.ema import ModelEMA
+from methods.parts.ema import ModelEMA, automatic_decay
 from methods.parts.watch import Watch
 from methods.ranges import Range, uniform
 from methods.types import (
@@ -43,8 +43,13 @@ class Method(nn.Module):
     class Hyper(BaseModel):
         model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-        model_ema: float = hyper(
-            0.999, search=uniform(0.9, 0.9999), ge=0, lt=1, help="EMA of the weights that are evaluated; 0 = off"
+        model_ema: float | None = hyper(
+            None,
+            search=uniform(0.9, 0.9999),
+            ge=0,
+            lt=1,
+            help="EMA of the weights that are evaluated: its decay; 0 = off, none = 0.999, in short runs a memory of a "
+            "tenth of the steps",
         )
 
     views: ClassVar[Views] = Views()
@@ -63,10 +68,10 @@ class Method(nn.Module):
         super().__init__()
         self._labelled_loss = F.cross_entropy if labelled_loss is None else labelled_loss
         self.model = model
-        self.hyper = hyper
+        self.hyper = self.resolve(hyper, setup.steps)
         self.setup = setup
         self.accumulate = 1  # parts of a step; set by the trial
-        self.ema = ModelEMA(model, hyper.model_ema)
+        self.ema = ModelEMA(model, self.hyper.model_ema)
         self.generator = torch.Generator(setup.device).manual_seed(setup.seed)
         self._records: dict[str, tuple[Tensor, int | Tensor]] = {}
         head = getattr(getattr(model, "head", None), "weight", None)
@@ -109,6 +114,19 @@ class Method(nn.Module):
     def eval_model(self) -> nn.Module:
         """The model that is evaluated: the averaged weights."""
         return self.ema.module
+
+    def step_factors(self) -> dict[str, float]:
+        """Factors by which the step of some parameters, by name, is longer than the optimiser's, where an overridden
+        `descend` makes it so; a virtual step (clid_mu) moves them as far."""
+        return {}
+
+    @classmethod
+    def resolve(cls, hyper: Any, steps: int) -> Any:
+        """`hyper` with a number where None leaves it to the trial (model_ema), for a trial of `steps` steps; that is
+        what `self.hyper` holds. Call super() when overriding."""
+        if hyper.model_ema is not None:
+            return hyper
+        return hyper.model_copy(update={"model_ema": automatic_decay(steps)})
 
     @classmethod
     def views_for(cls, hyper: Any) -> Views:

@@ -15,10 +15,10 @@ class CoTeaching(Method):
     """Two networks exchange the images of smallest loss in a batch (Han et al., 2018, arXiv 1804.06872).
 
     R(t) = 1 - forget_rate min(1, t / (forget_ramp N)), k = floor(R(t) B); D_1, D_2: the k images of smallest CE under
-    each network; network 1 steps on the mean CE over D_2, network 2 on that over D_1. The paper's: all of it, where
-    forget_rate is the noise rate (taken as known) and the ramp ten of 200 epochs, moved here in each step. Ours:
-    evaluated is the averaged first network; the paper reports each alone. When: much noise whose rate is roughly known.
-    Costs two plain steps.
+    each network; network 1 steps on the mean CE over D_2, network 2 on that over D_1. The paper's: the exchange and
+    R(t), with the noise rate (taken as known) as forget_rate and a ramp of ten of 200 epochs, moved here in each step.
+    Ours: evaluated is the averaged first network; the paper reports each alone. When: much noise whose rate is roughly
+    known. Costs two plain steps.
     """
 
     class Hyper(Method.Hyper):

@@ -16,7 +16,7 @@ class ELR(Method):
     """Early-learning regularisation towards each image's own past predictions (Liu et al., 2020, arXiv 2007.00151).
 
     t_i <- beta t_i + (1 - beta) sg p_i at each visit of image i, from 0, then with the new t
-    L = (1/B) sum_i [CE(z_i, y_i) + lambda_t log(1 - <p_i, t_i>)]. The paper's: all of it, beta 0.7 and lambda_t 3
+    L = (1/B) sum_i [CE(z_i, y_i) + lambda_t log(1 - <p_i, t_i>)]. The paper's: the loss, beta 0.7 and lambda_t 3
     (CIFAR-10) or 0.9 and 7 (CIFAR-100). The released code's: p within [1e-4, 1 - 1e-4], normalised in t. ELR+, with two
     networks, weight averages and MixUp, is not in here (model_ema evaluates the average). When: noisy labels and enough
     epochs to memorise them; beta counts visits, so with few epochs take a smaller one.

@@ -12,8 +12,9 @@ class FixMatch(Method):
     """Confident predictions of the weak view label the strong view (Sohn et al., 2020, arXiv 2001.07685).
 
     q_i = softmax(sg z(weak u_i)), y_i = argmax q_i, m_i = 1[max q_i >= threshold],
-    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i). The paper's: all of it. USB's: one forward of
-    all views, so that they share batch statistics (docs/semi_supervised.md, section 7.4). When: few labels, many
+    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), y_i). The paper's: the loss. USB's: one forward of
+    all views, so that they share batch statistics (docs/semi_supervised.md, section 7.4). The strong view is the data
+    set's (section 7.0 there), not the paper's two. When: few labels, many
     unlabelled images of one kind.
     """
 

@@ -11,7 +11,7 @@ class FlexMatch(FixMatch):
 
     s_i: the last label with which image i passed `threshold`, or none. sigma_c = #{s = c},
     beta_c = sigma_c / max(max_c sigma_c, #{no label}), tau_c = threshold beta_c / (2 - beta_c),
-    m_i = 1[max q_i >= tau_y]. The paper's: all of it, threshold warm-up and convex mapping included. USB's
+    m_i = 1[max q_i >= tau_y]. The paper's: the thresholds, with warm-up and convex mapping. USB's
     (docs/semi_supervised.md, section 7.5): a step's mask uses the memory from before the step. Ours: an image that is
     twice in a batch counts once, with its last label. When: few labels and classes of unequal difficulty; not where the
     unlabelled images are unbalanced.

@@ -20,11 +20,11 @@ class MixMatch(Method):
     u^1, u^2 two weak views, q_i = sharpen(mean of their predictions, temperature). W = (x, u^1, u^2), targets (y, q,
     q): W' = lam W + (1 - lam) W_pi with lam = max(l, 1 - l), l ~ Beta(alpha, alpha); over the mixed images
     L = CE(first B) + lambda_u w(t) MSE(the others, mean over classes), w(t) = clip(t / (ramp N), 0, 1).
-    The paper's: all of it, but one lam per image, alpha 0.75, lambda_u 75. USB's (docs/semi_supervised.md, section
-    7.8): one lam per step, alpha 0.5, lambda_u 100; guesses leave BN running statistics alone. As in both, the batch is
-    interleaved so that each forward of B images holds some of all kinds, and only the first one moves the running
-    statistics. When: few labels and no trustworthy strong view. Ours: lambda_u 25, since in short runs or with few
-    classes 100 can end in one class.
+    The paper's: guesses, mixing and losses, with one lam per image, alpha 0.75 and lambda_u 75. Its code's: the batch
+    is interleaved so that each forward of B images holds some of all kinds, and only the first one moves BN's running
+    statistics (USB does not interleave). USB's (docs/semi_supervised.md, section 7.8): one lam per step, alpha 0.5,
+    lambda_u 100; guesses leave BN running statistics alone. Ours: lambda_u 25, since in short runs or with few classes
+    100 can end in one class. When: few labels and no trustworthy strong view.
     """
 
     class Hyper(Method.Hyper):

@@ -11,8 +11,8 @@ class MixUp(Method):
     """Train on convex combinations of pairs of images and of their labels (Zhang et al., 2018, arXiv 1710.09412).
 
     lam ~ Beta(alpha, alpha), x~ = lam x + (1 - lam) x_pi, L = lam CE(f(x~), y) + (1 - lam) CE(f(x~), y_pi).
-    The paper's: all of it, and alpha 0.1 to 0.4 for ImageNet, 1 for CIFAR; larger alpha under label noise. Our reading:
-    one lam per batch. When: some labels are wrong, or few, and there are no unlabelled images.
+    The paper's: the loss, and alpha 0.1 to 0.4 for ImageNet, 1 for CIFAR; larger alpha under label noise. The released
+    code's: one lam per batch. When: some labels are wrong, or few, and there are no unlabelled images.
     """
 
     class Hyper(Method.Hyper):

@@ -14,7 +14,7 @@ class SCE(Method):
     """Symmetric cross-entropy: alpha CE(p, y) + beta CE(y, p) with log 0 := A (Wang et al., 2019, arXiv 1908.06112).
 
     L = (1/B) sum_j [-alpha log p_y - beta A (1 - p_y)]: the reverse term is -sum_k p_k log y_k for a one-hot y, that
-    is -A times the mean absolute error. The paper's: all of it, alpha 0.1, beta 1 (CIFAR-10) or alpha 6, beta 0.1
+    is -A times the mean absolute error. The paper's: the loss, alpha 0.1, beta 1 (CIFAR-10) or alpha 6, beta 0.1
     (CIFAR-100). The released code's: A = log 1e-4 (the paper's text: -4 to -6). When: as GCE; beta against alpha says
     how little the labels are trusted.
     """

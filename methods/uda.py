@@ -14,10 +14,10 @@ class UDA(Method):
     """Sharpened predictions of the weak view are soft targets of the strong view (Xie et al., 2020, arXiv 1904.12848).
 
     q_i = softmax(sg z(weak u_i)), t_i = softmax(sg z(weak u_i) / temperature), m_i = 1[max q_i >= threshold],
-    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), t_i). The paper's: all of it but its annealing of the
-    labelled loss, which its image experiments leave out. USB's (docs/semi_supervised.md, section 7.10): the numbers,
-    one forward of all views; not its targets, which its soft path leaves unsharpened. When: as FixMatch; the targets
-    are softer where the prediction is uncertain.
+    L = L_labelled + lambda_u (1/M) sum_i m_i CE(z(strong u_i), t_i). The paper's: sharpening and mask; not its
+    annealing of the labelled loss and its filter of foreign images. USB's (docs/semi_supervised.md, section 7.10): the
+    numbers, one forward of all views; not its targets, which its soft path leaves unsharpened. When: as FixMatch; the
+    targets are softer where the prediction is uncertain.
     """
 
     class Hyper(Method.Hyper):

@@ -48,6 +48,46 @@ CASES = {
         ["methods=[clid_mu]", "fixed={meta_batch_size: 500, meta_source: training}"],
         ["meta_batch_size"],
     ),
+    "no image with a verified label": (["methods=[mw_net]"], ["labels.clean", "has no image", "clean: 100"]),
+    "more verified labels than there are": (
+        ["labels={noise: symmetric, rate: 0.4, clean: 5000}"],
+        ["labels.clean", "5,000 images with verified labels asked", "at most"],
+    ),
+    "a negative number of verified labels": (["labels.clean=-1"], ["labels.clean", "-1"]),
+    "images of a class that is not there": (
+        ["data={source: digits, open_set: [10]}"],
+        ["data.open_set", "no class '10'"],
+    ),
+    "more images of no class than there are": (
+        ["data={source: digits, open_set: [9], open_set_rate: 0.5}"],
+        ["data.open_set_rate", "at most 0."],
+    ),
+    "a rate of images of no class alone": (["data={source: digits, open_set_rate: 0.5}"], ["data.open_set_rate"]),
+    "a group of a missing column": (
+        ["labels={noise: symmetric, rate: 0.1, group: line=3, group_rate: 0.4}"],
+        ["labels.group", "no label column 'line'", "class"],
+    ),
+    "a group without a form": (
+        ["labels={noise: pair, rate: 0.1, group: line, group_rate: 0.4}"],
+        ["labels.group", "line"],
+    ),
+    "a group without a rate": (
+        ["labels={noise: pair, rate: 0.1, group: class=3}"],
+        ["labels.group", "group_rate: 0.4"],
+    ),
+    "a group's rate without a group": (["labels={noise: pair, rate: 0.1, group_rate: 0.4}"], ["labels.group_rate"]),
+    "a group of labels that nothing damages": (
+        ["labels={group: class=3, group_rate: 0.4}"],
+        ["labels.group", "noise 'none' has no rate"],
+    ),
+    "a transition matrix with an empty row": (
+        ["methods=[forward_correction]", "fixed={transition: '1 0;'}"],
+        ["fixed.transition", "row 2 is empty"],
+    ),
+    "a transition matrix of too few classes": (
+        ["methods=[forward_correction]", "fixed={transition: '1 0; 0 1'}"],
+        ["transition", "2 rows for 10 classes"],
+    ),
     "no such preset": (["budget.preset=papers"], ["budget.preset", "did you mean: paper"]),
     "no limit at all": (["budget.trials=null"], ["budget.trials", "no seconds either", "seconds: 3600"]),
     "no seconds": (["budget.seconds=-1"], ["budget.seconds", "-1 is not a positive number"]),

@@ -16,21 +16,21 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from methods.base import Batch, Method, Terms, Views
 from methods.clid_mu.composition import base_hyper, with_bases
 from methods.clid_mu.hyper_parameters import BASES, META_VIEWS, ClidMuHyper
-from methods.clid_mu.hypergradient import (
+from methods.clid_mu.layers import FEATURES, check_layers, parse_layers, stage_outputs
+from methods.clid_mu.meta_objectives import SMALL_LOSS, label_loss, layered_clid
+from methods.clid_mu.small_loss import SmallLossSet
+from methods.parts.batch_norm import frozen_statistics
+from methods.parts.hypergradient import (
     SCHEMES,
     VirtualStep,
     cheapest_exact,
-    learning_rates,
     linear_head,
     virtual_forward,
 )
-from methods.clid_mu.layers import FEATURES, check_layers, parse_layers, stage_outputs
-from methods.clid_mu.meta_models import VRI, MetaInputs, MetaModel, WNet, meta_inputs
-from methods.clid_mu.meta_objectives import SMALL_LOSS, label_loss, layered_clid
-from methods.clid_mu.small_loss import SmallLossSet
-from methods.clid_mu.trust import Trust
-from methods.parts.batch_norm import frozen_statistics
+from methods.parts.meta_models import VRI, MetaInputs, MetaModel, WNet, meta_inputs
 from methods.parts.precision import at_least_float32, full_precision
+from methods.parts.trust import Trust
+from methods.parts.virtual_updates import Update, virtual_updates
 
 
 @dataclass
@@ -50,16 +50,21 @@ class ClidMu(Method):
 
     wnet: c_i = CE(z_i, y_i), s_i = V_phi(sg c_i), w_i = s_i / sum_k s_k, L = sum_i w_i c_i.
     vri: r_i = sigmoid(mu + exp(s / 2) eps) of (sg h_i, y_i), L = (1/B) sum_i CE(r_i * z_i, y_i).
-    Virtual step: theta' = theta - lr grad_theta L, plain SGD at the optimiser's current rate.
+    Virtual step: theta' = theta - lr grad_theta L, plain SGD at the optimiser's current rate, or a copy of the step
+    that the optimiser would make, momentum, decay and moments included, before clipping (virtual_updates.py).
     Meta step: phi <- OPT(phi, dM/dphi), M = CLID(h(theta'), z(theta')) on a meta batch, labels unused (or another
     meta_goal). Real step: L with the new phi, held constant, as the labelled loss of `base`.
-    The released code's (the paper's body was not available): all of it, with CLID as in parts/clid.py. On top of
-    FixMatch, FlexMatch or UDA as there, the virtual step is of the labelled images alone, the unlabelled loss is not
-    weighted and wnet's weights are not normalised. Ours: one training forward serves both steps where there are no
-    unlabelled images, weak views where the release has strong ones, LayerMatch and MixUp as bases, the cheaper
-    meta-gradients (hypergradient.py), more layers, `every`, meta sets drawn uniformly for all goals but *_sloss.
+    The released code's (the paper's body was not available): the two meta-models, the goals, CLID as in parts/clid.py,
+    and what is None or auto here, which depends on the base. Where all images are labelled: the plain virtual step, SGD
+    for wnet, 100 meta images, temperature 0.5. On top of FixMatch, FlexMatch or UDA: a copy of the optimiser's step, of
+    the labelled images alone, Nesterov momentum 0.9 for wnet, whose weights are not normalised, 1,000 unlabelled meta
+    images in both views, temperature 0.1; the unlabelled loss is not weighted. Ours: a copy of AdamW's step with any
+    base, one training forward for both steps where there are no unlabelled images, weak views where the release has
+    strong ones, LayerMatch and MixUp as bases, the cheaper meta-gradients (hypergradient.py), more layers, `every`,
+    meta sets drawn uniformly for all goals but *_sloss.
     When: a medium or large part of the labels is wrong and it is unknown which. meta_lr decides: search it widely.
-    Costs about 4 times a plain step, 1.3 to 2.2 with last_layer or every 5 (results/hypergradient.md).
+    Costs about 4 times a plain step, 1.3 to 2.2 with last_layer or every 5 (results/hypergradient.md); the released
+    meta batch of a semi-supervised base is for a GPU: on a CPU give a smaller meta_batch_size.
     """
 
     Hyper = with_bases(ClidMuHyper, BASES)
@@ -82,7 +87,8 @@ class ClidMu(Method):
         self._layers = parse_layers(settings.layers)
         check_layers(self.model, self._layers)
         self.weighting = self._make_meta_model()
-        self.meta_optimizer = self.weighting.optimizer(settings.meta_lr)
+        momentum = 0.9 if settings.meta_optimizer == "nesterov" else 0.0
+        self.meta_optimizer = self.weighting.optimizer(settings.meta_lr, momentum)
         self.trust = Trust(setup.num_train, setup.device)
         self.meta_set = None
         if settings.meta_goal in SMALL_LOSS:
@@ -186,7 +192,7 @@ class ClidMu(Method):
             x=x,
             logits=logits,
             features=seen.features,
-            rates=learning_rates(self.model, self._current.optimizer),
+            updates=self._virtual_updates(),
             train_loss=train_loss,
             meta_loss=lambda parameters: head_loss(*forward(parameters)),
             meta_features=lambda: forward({})[0],
@@ -194,6 +200,11 @@ class ClidMu(Method):
             phi=list(self.weighting.parameters()),
             autocast=self.autocast,
         )
+
+    def _virtual_updates(self) -> dict[str, Update]:
+        optimizer, how = self._current.optimizer, self.hyper.virtual_step
+        plain = how == "plain" or (how == "auto" and self._shared and isinstance(optimizer, torch.optim.SGD))
+        return virtual_updates(self.model, optimizer, copies=not plain, factors=self.base.step_factors())
 
     def _meta_batch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Images and labels (true ones for `ce`, given ones else) of the meta batch, view after view."""
@@ -241,15 +252,20 @@ class ClidMu(Method):
     # -- what the platform reads --------------------------------------------------------------------------------------
 
     @classmethod
+    def resolve(cls, hyper: Any, steps: int) -> Any:
+        hyper = super().resolve(hyper, steps)
+        return hyper.model_copy(update=hyper.released())
+
+    @classmethod
     def views_for(cls, hyper: Any) -> Views:
-        base = BASES[hyper.base]
+        hyper, base = hyper.model_copy(update=hyper.released()), BASES[hyper.base]
         views = base.views_for(base_hyper(hyper, hyper.base, base))
         meta = () if hyper.meta_goal in SMALL_LOSS else META_VIEWS[hyper.meta_view]
         return Views(views.labelled, views.unlabelled, meta)
 
     @classmethod
     def stream_sizes(cls, hyper: Any, batch_size: int) -> dict[str, int]:
-        base = BASES[hyper.base]
+        hyper, base = hyper.model_copy(update=hyper.released()), BASES[hyper.base]
         sizes = base.stream_sizes(base_hyper(hyper, hyper.base, base), batch_size)
         return {**sizes, "meta": hyper.meta_batch_size if cls.views_for(hyper).meta else 0}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import field_validator, model_validator
 
@@ -26,6 +26,9 @@ BASES: dict[str, type[Method]] = {
     "uda": UDA,
     "layermatch": LayerMatch,
 }
+SEMI = ("fixmatch", "flexmatch", "uda", "layermatch")
+"""Bases with unlabelled images, which the release has an own code for."""
+
 META_VIEWS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong")}
 
 
@@ -40,16 +43,45 @@ class ClidMuHyper(Method.Hyper):
     )
     meta_goal: Goal = hyper("clid", help="what judges the virtual step; ce reads true labels (an oracle)")
     meta_lr: float = hyper(1e-5, search=log_uniform(1e-5, 1e-1), gt=0, help="learning rate of the meta-model")
-    meta_batch_size: int = hyper(100, search=int_log_uniform(50, 400), ge=2, help="images of a meta batch")
-    meta_set_size: int = hyper(1000, ge=2, help="images that meta batches are drawn from")
-    meta_source: Literal["training", "unlabelled", "held_out"] = hyper(
-        "training",
-        when={"meta_goal": ("clid", "ce", "ce_noisy", "mae")},
-        help="where the meta set is drawn from; with few labels, unlabelled",
+    meta_optimizer: Literal["auto", "sgd", "nesterov"] = hyper(
+        "auto",
+        when={"meta_model": "wnet"},
+        help="wnet: plain SGD or with Nesterov momentum 0.9; auto = as released: nesterov on a semi-supervised base",
     )
-    meta_view: Literal["weak", "strong", "both"] = hyper("weak", help="views of meta images; both = twice the rows")
-    temperature: float = hyper(
-        0.5, search=uniform(0.1, 1.0), gt=0, when={"meta_goal": "clid"}, help="CLID's temperature on feature cosines"
+    virtual_step: Literal["auto", "plain", "optimizer"] = hyper(
+        "auto",
+        help="plain SGD at the current rate, or a copy of the optimiser's own step; auto = as released: plain for SGD "
+        "where all images are labelled, else optimizer",
+    )
+    meta_batch_size: int | None = hyper(
+        None,
+        search=int_log_uniform(50, 400),
+        ge=2,
+        help="images of a meta batch; none = as released: 100, with CLID on a semi-supervised base 1000",
+    )
+    meta_set_size: int | None = hyper(
+        None,
+        ge=2,
+        help="images that meta batches are drawn from; none = as released: 1000, with CLID on a semi-supervised base "
+        "10000",
+    )
+    meta_source: Literal["auto", "training", "unlabelled", "held_out"] = hyper(
+        "auto",
+        when={"meta_goal": ("clid", "ce", "ce_noisy", "mae")},
+        help="where the meta set is drawn from; auto = as released: unlabelled with CLID on a semi-supervised base, "
+        "else training",
+    )
+    meta_view: Literal["auto", "weak", "strong", "both"] = hyper(
+        "auto",
+        help="views of meta images; both = twice the rows; auto = as released: both with CLID on a semi-supervised "
+        "base, else weak",
+    )
+    temperature: float | None = hyper(
+        None,
+        search=uniform(0.1, 1.0),
+        gt=0,
+        when={"meta_goal": "clid"},
+        help="CLID's temperature on feature cosines; none = as released: 0.5, on a semi-supervised base 0.1",
     )
     normalizer_grad: bool = hyper(
         False,
@@ -84,6 +116,24 @@ class ClidMuHyper(Method.Hyper):
         1, ge=1, when={"meta_goal": SMALL_LOSS}, help="*_sloss: passes over the labelled images between two selections"
     )
 
+    def released(self) -> dict[str, Any]:
+        """The release's values of what is left to the base: by hyper-parameter, those that are None or auto."""
+        semi = self.base in SEMI
+        clid = semi and self.meta_goal == "clid"
+        values: dict[str, Any] = {
+            "meta_optimizer": "nesterov" if semi else "sgd",
+            "meta_batch_size": 1000 if clid else 100,
+            "meta_set_size": 10_000 if clid else 1000,
+            "meta_source": "unlabelled" if clid else "training",
+            "meta_view": "both" if clid else "weak",
+            "temperature": 0.1 if semi else 0.5,
+        }
+        if self.meta_set_size is not None:
+            values["meta_batch_size"] = min(values["meta_batch_size"], self.meta_set_size)
+        elif self.meta_batch_size is not None:
+            values["meta_set_size"] = max(values["meta_set_size"], self.meta_batch_size)
+        return {key: value for key, value in values.items() if getattr(self, key) in (None, "auto")}
+
     @property
     def uses_truth(self) -> bool:
         return self.meta_goal == "ce"
@@ -96,12 +146,13 @@ class ClidMuHyper(Method.Hyper):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.meta_batch_size > self.meta_set_size:
+        released = self.released()
+        batch, whole = (released.get(key, getattr(self, key)) for key in ("meta_batch_size", "meta_set_size"))
+        if batch > whole:
             raise ValueError(
-                f"meta_batch_size: {self.meta_batch_size} is larger than the meta set (meta_set_size: "
-                f"{self.meta_set_size}); at most that"
+                f"meta_batch_size: {batch} is larger than the meta set (meta_set_size: {whole}); at most that"
             )
-        if self.meta_goal in SMALL_LOSS and self.meta_source != "training":
+        if self.meta_goal in SMALL_LOSS and self.meta_source not in ("auto", "training"):
             raise ValueError(f"meta_source: {self.meta_goal} selects among the training images; allowed: training")
         if self.meta_source == "unlabelled" and self.meta_goal not in ("clid", "ce"):
             raise ValueError(f"meta_source: {self.meta_goal} reads given labels; allowed: training, held_out")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from methods.layermatch.heads import find_head, scaled_step
 from methods.parts.centres import Centres
 from methods.parts.ema import ModelEMA
 from methods.parts.pseudo_labels import PseudoLabels
-from methods.parts.selectors import SelectorName, make_selector
+from methods.parts.selectors import SelectorName, SelectorStart, make_selector
 from methods.ranges import choice, int_uniform, log_uniform, uniform
 
 
@@ -74,6 +74,11 @@ class LayerMatch(Method):
             when={"selector": ("freematch", "softmatch")},
             help="freematch, softmatch: EMA of their statistics",
         )
+        selector_start: SelectorStart = hyper(
+            "debiased",
+            when={"selector": ("freematch", "softmatch")},
+            help="freematch, softmatch: averages from the first batch on, or published: from constants",
+        )
         clip_threshold: float = hyper(
             1.0, gt=0, le=1, when={"selector": "freematch"}, help="freematch: highest global threshold; 1 = off"
         )
@@ -98,6 +103,13 @@ class LayerMatch(Method):
     views = Views(labelled=("weak",), unlabelled=("weak", "strong"))
     # Not model_ema: it decides whether the teacher is a network of its own.
     in_flight = ("threshold", "lambda_u", "centre_ema", "centre_weight", "centre_temperature")
+
+    @classmethod
+    def resolve(cls, hyper: Any, steps: int) -> Any:
+        hyper = super().resolve(hyper, steps)
+        if hyper.average_ema is not None:
+            return hyper
+        return hyper.model_copy(update={"average_ema": hyper.model_ema})
 
     def build(self) -> None:
         settings, head = self.hyper, find_head(self.model)
@@ -185,6 +197,9 @@ class LayerMatch(Method):
     def descend(self, loss: Terms | Tensor, optimizer: torch.optim.Optimizer) -> None:
         with scaled_step(find_head(self.model).parameters(), self.hyper.head_lr_factor):
             super().descend(loss, optimizer)
+
+    def step_factors(self) -> dict[str, float]:
+        return {f"head.{name}": self.hyper.head_lr_factor for name, _ in find_head(self.model).named_parameters()}
 
     def after_step(self, batch: Batch) -> None:
         super().after_step(batch)

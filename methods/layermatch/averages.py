@@ -91,13 +91,13 @@ class AverageHyper(Method.Hyper):
         when={"centre_mode": "predictions"},
         help="predictions: part of the average in the label; rest: the current",
     )
-    average_ema: float = hyper(
-        0.999,
+    average_ema: float | None = hyper(
+        None,
         search=uniform(0.99, 0.9999),
         ge=0,
         lt=1,
         when={"centre_mode": ("rows", "teacher", "attract_rows", "proto_rows")},
-        help="rows, teacher: EMA coefficient of the averaged weights",
+        help="rows, teacher: EMA coefficient of the averaged weights; none = model_ema",
     )
 
     @property

@@ -24,6 +24,17 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode inside, and back into the mode that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+@contextlib.contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """Make BN layers of a model in eval mode use batch statistics inside, without moving the running ones: a teacher is
     then normalised as its student is."""

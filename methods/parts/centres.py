@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.parts.ema import newest_weight
 from methods.parts.precision import at_least_float32, full_precision
 
 
 class Centres(nn.Module):
-    """Centres C [K, D], EMAs of the mean unit feature of each class, and n [K], the weight seen; 0 = no centre yet.
+    """Centres C [K, D], EMAs of the mean unit feature of each class; n [K], the weight seen, 0 = no centre yet; the
+    updates of each class [K].
 
     The paper's definition was not available to us: form, loss and constants are our reading A1 of LayerMatch
     (docs/layermatch.md, section 3.2). In full precision whatever the step's precision; without host synchronisation;
@@ -23,8 +25,10 @@ class Centres(nn.Module):
         dtype = torch.promote_types(dtype, torch.float32)
         self.register_buffer("centres", torch.zeros(num_classes, dim, device=device, dtype=dtype))
         self.register_buffer("seen", torch.zeros(num_classes, device=device, dtype=dtype))
+        self.register_buffer("updates", torch.zeros(num_classes, device=device, dtype=dtype))
         self.centres: Tensor
         self.seen: Tensor
+        self.updates: Tensor
 
     @torch.no_grad()
     def gather(self, features: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,13 +41,15 @@ class Centres(nn.Module):
 
     @torch.no_grad()
     def update(self, sums: Tensor, counts: Tensor) -> None:
-        """Set C_k <- mean where class k had no members before, else decay C_k + (1 - decay) mean.
+        """Set C_k <- C_k + w (mean - C_k), w = (1 - decay) / (1 - decay^t) at the t-th step with members of class k.
 
-        A class without members keeps its centre.
+        The first mean sets it, and weighs no more than its age gives it. A class without members keeps its centre.
         """
-        present, first = counts > 0, self.seen == 0
+        present = counts > 0
         mean = sums / torch.where(present, counts, 1)[:, None]
-        moved = torch.where(first[:, None], mean, torch.lerp(mean, self.centres, self.decay))
+        self.updates += present
+        weight = newest_weight(self.decay, self.updates.clamp(min=1))
+        moved = torch.lerp(self.centres, mean, weight[:, None])
         self.centres.copy_(torch.where(present[:, None], moved, self.centres))
         self.seen += counts
 

@@ -1,18 +1,51 @@
-"""Exponential moving average of a model's weights."""
+"""Exponential moving averages: their weights, and the average of a model's weights."""
 
 from __future__ import annotations
 
 import copy
+import math
+from typing import overload
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+PUBLISHED = 0.999
+MEMORY = 0.1
+"""Longest memory of an average whose decay is left to the trial, as a share of its steps."""
+
+
+@overload
+def newest_weight(decay: float, updates: int) -> float: ...
+@overload
+def newest_weight(decay: float, updates: Tensor) -> Tensor: ...
+def newest_weight(decay: float, updates: int | Tensor) -> float | Tensor:
+    """Weight (1 - d) / (1 - d^t) of the newest of t values in their average with weights d^(t - s), s = 1..t.
+
+    m <- m + weight (x - m) is that average from the first value on: what Adam's correction makes of an average that
+    starts at 0. It has no part of a start value and no other bias, so d means the same at every length.
+    """
+    rate = -math.inf if decay == 0 else math.log(decay)
+    if isinstance(updates, Tensor):
+        return (1 - decay) / -torch.expm1(updates * rate)
+    return (1 - decay) / -math.expm1(updates * rate)
+
+
+def automatic_decay(steps: int) -> float:
+    """Decay of the averaged weights in a run of `steps` steps, where none is given: the published 0.999, or the one
+    whose memory 1 / (1 - d) is a tenth of the run, where that is shorter.
+
+    Digits, 300, 600 and 2,000 steps, accuracy of three settings and seeds: a tenth gains or loses at most 0.01 against
+    a decay that grows with time; 0.999 loses up to 0.07 at 300 and 600 steps, as it averages the whole run.
+    """
+    return max(0.0, min(PUBLISHED, 1 - 1 / max(1.0, MEMORY * steps)))
 
 
 class ModelEMA(nn.Module):
-    """Average theta_bar <- d theta_bar + (1 - d) theta after each step; BN buffers are copied (as in USB).
+    """Average theta_bar = sum_s d^(t-s) theta_s / sum_s d^(t-s) after step t; BN buffers are copied (as in USB).
 
-    d = min(decay, (1 + t) / (10 + t)): the usual warm-up, so that a short run is not an average of its random start
-    (t counts updates). decay 0 keeps the copy equal to the model. `module` is in eval mode and needs no gradient.
+    Neither the random start nor a warm-up is in it: two decays are two averages at every length. Published: Mean
+    Teacher's code has min(1 - 1 / (t + 1), d), nearly the same; USB starts from the random weights, of which d^t is
+    left. decay 0 keeps the copy equal to the model. `module` is in eval mode and needs no gradient.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -26,8 +59,8 @@ class ModelEMA(nn.Module):
     def update(self, model: nn.Module) -> None:
         self._updates += 1
         self.updates += 1
-        decay = min(self.decay, (1 + self._updates) / (10 + self._updates))
-        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), 1 - decay)
+        weight = newest_weight(self.decay, self._updates)
+        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), weight)
         for averaged, live in zip(self.module.buffers(), model.buffers(), strict=True):
             averaged.copy_(live)
 

@@ -25,9 +25,12 @@ class SecondNetwork(nn.Module):
         self.optimizer = setup.make_optimizer(self.model)
 
     def descend(self, loss: Tensor, trial: torch.optim.Optimizer, grad_clip: float | None) -> None:
-        """Make one step on `loss`, at the current learning rate of the trial's optimiser, which the schedule moves."""
-        for group, scheduled in zip(self.optimizer.param_groups, trial.param_groups, strict=True):
-            group["lr"] = scheduled["lr"]
+        """Make one step on `loss`, at the current learning rate and weight decay of the trial's optimiser.
+
+        The schedule moves its rate, population-based training sets both anew where a trial goes on from another one.
+        """
+        for group, current in zip(self.optimizer.param_groups, trial.param_groups, strict=True):
+            group["lr"], group["weight_decay"] = current["lr"], current["weight_decay"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if grad_clip is not None:

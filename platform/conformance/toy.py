@@ -74,6 +74,7 @@ class ToyBatches:
         self.dtype = next(method.model.parameters()).dtype
         generator = torch.Generator().manual_seed(seed)
         self.true = torch.arange(LABELLED + UNLABELLED) % CLASSES
+        self.verified = self.true.clone() if getattr(method.hyper, "meta_source", "") in ("clean", "held_out") else None
         prototypes = torch.randn(CLASSES, CHANNELS, SIDE, SIDE, generator=generator)
         noise = torch.randn(len(self.true), CHANNELS, SIDE, SIDE, generator=generator)
         self.images = (prototypes[self.true] + 0.5 * noise).to(self.dtype)
@@ -92,6 +93,8 @@ class ToyBatches:
             noise = torch.randn(self.images[index].shape, generator=generator, dtype=self.dtype)
             views.append(self.images[index] + {"plain": 0.0, "weak": 0.1, "strong": 0.6}[name] * noise)
         y = self.given[index] if kind == "labelled" else torch.full_like(index, -1)
+        if kind == "meta" and self.verified is not None:
+            y = self.verified[index]
         return Stream(names, tuple(views), y, self.true[index], index)
 
     def next(self, step: int) -> Any:

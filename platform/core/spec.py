@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 AXES = ("data", "noise", "split", "init", "order", "search")
 """What has a seed of its own, so that methods meet the same splits, noise and initial weights."""
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """A part of every row's key. Raise it by hand whenever the same TrialSpec trains to other numbers than before: training
 loop, optimisers, schedules, evaluation, batches, augmentations or models changed, or a file in methods/ that methods
 get without importing it. Rows of before are then run anew. A method's own code needs no raise (core/code_hash.py)."""
@@ -20,6 +28,10 @@ MOST_IMAGES = 10_000_000
 
 LARGEST_SEED = 2**62
 """Of a file: what is added to it for a study or a repeat still fits into what torch takes."""
+
+
+LATER_DATA_KEYS = ("open_set", "open_set_rate")
+LATER_LABEL_KEYS = ("clean", "group", "group_rate")
 
 
 class Settings(BaseModel):
@@ -44,6 +56,17 @@ class DataSettings(Settings):
         None, ge=2, le=MOST_IMAGES, description="use at most this many training (and as many test) images"
     )
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="unreadable images stop the run, or are counted")
+    open_set: tuple[str | int, ...] = Field(
+        (), description="classes that are none here: their training images carry labels of other classes"
+    )
+    open_set_rate: float | None = Field(
+        None, gt=0, lt=1, description="share of the training images that are of these classes; none = all there are"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As LabelSettings': the keys of rows made before there was a choice stay as they are."""
+        return {key: value for key, value in serialise(self).items() if value or key not in LATER_DATA_KEYS}
 
     @property
     def options(self) -> dict[str, Any]:
@@ -64,12 +87,26 @@ class LabelSettings(Settings):
         description="none | symmetric | uniform | pair | asymmetric | instance | column:NAME | a plug-in or its file",
     )
     rate: float = Field(0.0, ge=0, le=1, description="noise rate of a synthetic noise")
+    group: str | None = Field(
+        None,
+        pattern=r"^\s*[^=]*[^=\s][^=]*=.*\S",
+        description="images with a noise rate of their own: COLUMN=VALUE of a label column, or class=NAME",
+    )
+    group_rate: float = Field(0.0, ge=0, le=1, description="noise rate inside the group")
     val: float = Field(
         0.1,
         gt=0,
         lt=10_000_000,
         description="validation part: a fraction of the training images if below 1, else a count",
     )
+    clean: int = Field(
+        0, ge=0, description="images with verified labels set aside from training: the meta set of mw_net and l2rw"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys of later versions at their defaults: hashes of rows and plans made before stay as they are."""
+        return {key: value for key, value in serialise(self).items() if value or key not in LATER_LABEL_KEYS}
 
 
 class TrainSettings(Settings):
@@ -79,13 +116,32 @@ class TrainSettings(Settings):
     batch_size: int = Field(64, ge=1, le=100_000, description="labelled images per step")
     accumulate: int = Field(1, ge=1, le=100_000, description="parts a batch is split into, to save memory")
     lr: float = Field(0.03, gt=0, description="peak learning rate")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with Nesterov momentum, or AdamW")
+    optimizer: Literal["sgd", "adamw", "adam"] = Field(
+        "sgd", description="SGD with momentum, AdamW, or Adam (its decay added to the gradient)"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")
     nesterov: bool = Field(True, description="SGD's look-ahead")
-    weight_decay: float = Field(5e-4, ge=0, description="on weights; none on biases and normalisation")
-    schedule: Literal["cosine_7_16", "cosine_half", "constant"] = Field(
-        "cosine_7_16", description="lr cos(7 pi t / 16 N), lr (1 + cos(pi t / N)) / 2, or lr"
+    weight_decay: float = Field(5e-4, ge=0, description="by how much weights shrink, times the rate")
+    decayed: Literal["weights", "all"] = Field(
+        "weights",
+        description="what decays: weights without biases and normalisation, or all, as PyTorch by itself does",
     )
+    schedule: Literal[
+        "cosine_7_16", "cosine_half", "constant", "multistep", "linear", "warm_restarts", "cosine_waves"
+    ] = Field(
+        "cosine_7_16",
+        description="lr cos(7 pi t / 16 N); lr (1 + cos(pi t / N)) / 2; lr; lr gamma^(milestones passed); lr, and from "
+        "the first milestone on straight to 0; a cosine that starts anew each period; one that falls and rises in turn",
+    )
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.5, 0.75),
+        description="multistep, linear: parts of the run after which the rate falls, ascending",
+    )
+    gamma: float = Field(0.1, gt=0, le=1, description="multistep: factor of the rate at each milestone")
+    period: float = Field(
+        0.1, gt=0, le=1, description="warm_restarts, cosine_waves: part of the run in which the rate falls once"
+    )
+    lr_min: float = Field(0.0, ge=0, description="warm_restarts, cosine_waves: the rate at the end of a period")
     warmup: int = Field(0, ge=0, le=100_000_000, description="steps of linear warm-up")
     evaluations: int = Field(
         10, ge=1, le=10_000, description="evaluations per trial, evenly spaced; also the rungs' grid"
@@ -98,6 +154,13 @@ class TrainSettings(Settings):
     diagnostics: Literal["off", "cheap", "full"] = Field(
         "cheap", description="full also looks at gradients and features of probe images at each evaluation"
     )
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_ascend(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(first >= second for first, second in itertools.pairwise(value)):
+            raise ValueError(f"milestones: {', '.join(map(str, value))} do not ascend")
+        return value
 
 
 class TrialSpec(Settings):

@@ -23,7 +23,7 @@ from platform.data.view_maker import ViewMaker
 
 __all__ = ["Batches", "LabelledTrainingImages", "MetaSource"]
 
-MetaSource = Literal["training", "held_out", "unlabelled"]
+MetaSource = Literal["training", "held_out", "unlabelled", "clean"]
 
 
 class Batches:
@@ -31,9 +31,10 @@ class Batches:
 
     views, sizes: which views of which streams, and how many images a step (`Method.views`, `Method.stream_sizes`).
     seed: of the axis "order". meta_source: where the meta stream comes from: "training" (a fixed draw of at most
-    `meta_set_size` labelled images, which stay training images), "held_out" (the validation part) or "unlabelled",
-    from which `meta_set_size` are drawn likewise; None = all. images: a DeviceImages to go on using; one that does not
-    fit is left alone. augment: instead of the dataset's. channels_last: memory format of views; None = on CUDA.
+    `meta_set_size` labelled images, which stay training images), "held_out" (the validation part), "clean" (the images
+    with verified labels) or "unlabelled", from which `meta_set_size` are drawn likewise; None = all. images: a
+    DeviceImages to go on using; one that does not fit is left alone. augment: instead of the dataset's. channels_last:
+    memory format of views; None = on CUDA.
 
     Raises UserError where a stream has no image to draw from.
     """
@@ -150,7 +151,7 @@ class LabelledTrainingImages:
 
 def _meta_set(plan: LabelPlan, size: int | None, source: str, seed: int) -> np.ndarray:
     """Positions of the meta stream: all of its source, or a fixed draw of at most `size`."""
-    pools = {"training": plan.labelled, "held_out": plan.val, "unlabelled": plan.unlabelled}
+    pools = {"training": plan.labelled, "held_out": plan.val, "unlabelled": plan.unlabelled, "clean": plan.clean}
     if source not in pools:
         raise ValueError(f"no such source of a meta set: {source!r}; one of {', '.join(pools)}")
     pool = np.asarray(pools[source])

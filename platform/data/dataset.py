@@ -97,7 +97,8 @@ class LabelPlan:
 
     given: [N] labels after noise (-1 = none). true: [N] labels before it, or None where they are unknown.
     labelled, val: positions. unlabelled: positions, len(train) + j for image j of `extra`; as in USB the labelled
-    images are part of it. sha256 covers all arrays and `settings`, the label settings and seeds as JSON.
+    images are part of it. sha256 covers all arrays and `settings`, the label settings and seeds as JSON. clean:
+    positions of images with verified labels that are in none of the other parts (labels.clean).
     """
 
     labelled: np.ndarray
@@ -108,3 +109,4 @@ class LabelPlan:
     sha256: str
     notes: tuple[str, ...] = ()
     settings: str = ""
+    clean: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))

@@ -99,6 +99,8 @@ def _key(source: Source, settings: DataSettings, seed: int) -> str:
         "on_bad_image": settings.on_bad_image,
         "seed": seed if seeded else None,
     }
+    if settings.open_set:
+        content |= {"open_set": [sorted(map(str, settings.open_set)), settings.open_set_rate], "seed": seed}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

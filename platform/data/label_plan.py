@@ -5,8 +5,11 @@ In this order, each with a seed of its own, so that one choice never changes ano
 1. Noise on the labels of all training images (seeds["noise"]), before anything is split off.
 2. The validation part (seeds["split"]): of the images with a label, every class with its share. Its given labels are as
    noisy as those trained on; `plan.true` at the same positions is its clean twin where the truth is known.
-3. The labelled subset (seeds["split"]) of the rest: `per_class`, `total` or all.
-4. Unlabelled: all training images outside the validation part, the labelled ones included (as USB does), and `extra`.
+3. Images with verified labels (`clean`, seeds["split"]), out of the rest; they are given their true labels, and are
+   neither labelled nor unlabelled images.
+4. The labelled subset (seeds["split"]) of the rest: `per_class`, `total` or all.
+5. Unlabelled: all training images outside the validation part and the verified images, the labelled ones included (as
+   USB does), and `extra`.
 
 Classes are balanced by the true label where it is known, else by the given one. That is how USB and the papers on noisy
 labels draw: noise shifts the given labels afterwards, so the counts per given class may differ. A larger `per_class`
@@ -27,10 +30,11 @@ import numpy as np
 from platform.core.errors import Problem, UserError, did_you_mean
 from platform.core.spec import LabelSettings, derive_seed
 from platform.data import cache, draw
+from platform.data.clean_set import clean_set
 from platform.data.dataset import Dataset, LabelPlan, Split
-from platform.data.noise import corrupt
+from platform.data.group_noise import drawn_noise, members
 
-_ARRAYS = ("labelled", "unlabelled", "val", "given", "true")
+_ARRAYS = ("labelled", "unlabelled", "val", "given", "true", "clean")
 
 
 def make_plan(dataset: Dataset, labels: LabelSettings, seeds: dict[str, int]) -> LabelPlan:
@@ -43,17 +47,26 @@ def make_plan(dataset: Dataset, labels: LabelSettings, seeds: dict[str, int]) ->
     given, true = _noisy(dataset, labels, seeds["noise"])
     strata = given if true is None else np.where(true >= 0, true, given)
     val = _validation(given, strata, labels.val, seeds["split"])
-    rest = np.setdiff1d(np.flatnonzero(given >= 0), val)
+    held_out = np.setdiff1d(np.arange(len(given)), val)
+    clean = clean_set(labels.clean, true, held_out, dataset.class_names, seeds["split"])
+    if true is not None:
+        given[clean] = true[clean]
+    held = np.concatenate([val, clean])
+    rest = np.setdiff1d(np.flatnonzero(given >= 0), held)
     if len(rest) == 0:
-        text = f"all {len(val):,} images with a label are in the validation part: none is left to train on"
+        text = f"all {len(held):,} images with a label are in the validation part: none is left to train on"
         raise UserError(Problem(text, "labels.val", hint="take fewer"))
     counts = _labelled_counts(np.bincount(strata[rest], minlength=dataset.num_classes), labels, dataset, seeds["split"])
     labelled = draw.take(strata, dict(enumerate(counts.tolist())), derive_seed(seeds["split"], "labelled"), rest)
     extra = 0 if dataset.extra is None else len(dataset.extra)
-    unlabelled = np.setdiff1d(np.arange(len(dataset.train) + extra), val)
+    unlabelled = np.setdiff1d(np.arange(len(dataset.train) + extra), held)
     settings = json.dumps({"labels": labels.model_dump(mode="json"), "seeds": _used(seeds)}, sort_keys=True)
-    arrays: dict[str, Any] = dict(labelled=labelled, unlabelled=unlabelled, val=val, given=given, true=true)
+    arrays: dict[str, Any] = dict(
+        labelled=labelled, unlabelled=unlabelled, val=val, given=given, true=true, clean=clean
+    )
     notes = _notes(dataset, labels, labelled, unlabelled, val, given, true, counts)
+    if len(clean):
+        notes.insert(1, f"{len(clean):,} images with verified labels are set aside: nothing but a meta set uses them")
     return LabelPlan(**arrays, sha256=_digest(arrays, settings), notes=tuple(notes), settings=settings)
 
 
@@ -74,6 +87,7 @@ def load_plan(path: Path | str) -> LabelPlan:
         with np.load(path, allow_pickle=False) as content:
             stored = {name: content[name] for name in content.files}
         arrays: dict[str, Any] = {name: stored.get(name) for name in _ARRAYS}
+        arrays["clean"] = stored.get("clean", np.empty(0, dtype=np.int64))  # plans of before there were such images
         sha256, settings, notes = (str(stored[name]) for name in ("sha256", "settings", "notes"))
         true_digest = _digest(arrays, settings)
     except FileNotFoundError as error:
@@ -94,6 +108,8 @@ def _digest(arrays: dict[str, np.ndarray | None], settings: str) -> str:
     total = hashlib.sha256(settings.encode())
     for name in _ARRAYS:
         values = arrays[name]
+        if name == "clean" and (values is None or len(values) == 0):
+            continue  # the hashes of plans without such images are those of before there were any
         total.update(f"\0{name}\0{'none' if values is None else len(values)}\0".encode())
         if values is not None:
             total.update(np.ascontiguousarray(values, dtype="<i8").tobytes())
@@ -119,7 +135,7 @@ def _noisy(dataset: Dataset, labels: LabelSettings, seed: int) -> tuple[np.ndarr
     if labels.noise.startswith("column:"):
         given = _column(train, labels.noise.removeprefix("column:"), classes)
     else:
-        given = corrupt(before, labels.noise, labels.rate, classes, seed, train.images, dataset.class_names)
+        given = drawn_noise(dataset, labels, before, seed)
     return given, before if train.true_labels is None else train.true_labels.astype(np.int64)
 
 
@@ -244,6 +260,10 @@ def _notes(
         rates = (f"{name} {_wrong(given, true, rows)}" for name, rows in _parts(labelled, val, given).items())
         before = "the truth" if dataset.train.true_labels is not None else "those before it"  # which may be wrong, too
         notes.append(f"noise {labels.noise}, labels that differ from {before}: " + ", ".join(rates))
+        if labels.group is not None:
+            inside = members(dataset, labels.group)
+            parts = (f"{name} {_wrong(given, true, np.flatnonzero(rows))}" for name, rows in _sides(inside).items())
+            notes.append(f"group {labels.group} ({int(inside.sum()):,} images): " + ", ".join(parts))
     if not dataset.knows_test_truth:
         notes.append("test images are judged by their labels as given, which may be as wrong as those trained on")
     missing = np.flatnonzero(np.bincount(given[labelled], minlength=dataset.num_classes) == 0)
@@ -259,6 +279,10 @@ def _notes(
 
 def _parts(labelled: np.ndarray, val: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
     return {"all": np.arange(len(given)), "labelled": labelled, "validation": val}
+
+
+def _sides(inside: np.ndarray) -> dict[str, np.ndarray]:
+    return {"inside": inside, "outside": ~inside}
 
 
 def _wrong(given: np.ndarray, true: np.ndarray, rows: np.ndarray) -> str:

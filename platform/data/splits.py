@@ -14,6 +14,7 @@ from platform.core.files import printable
 from platform.core.spec import DataSettings, derive_seed
 from platform.data import draw
 from platform.data.dataset import Image, Images, Split
+from platform.data.open_set import known_labels, relabel
 from platform.data.source_contract import read_source, test_fraction
 from platform.data.sources.source import Reading, Source
 
@@ -38,6 +39,12 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
     name_images(test, "test")
     if not source.local:
         train.true_labels, test.true_labels = train.labels, test.labels
+    class_names = reading.class_names
+    if settings.open_set:
+        relabelled, rows = relabel(Reading(train, test, class_names), settings, seed)
+        train, test, class_names = select(relabelled.train, rows), relabelled.test, relabelled.class_names
+        notes += relabelled.notes
+        assert test is not None
     test = _labelled_test(test, notes)
     unlabelled = int((train.labels < 0).sum())
     if unlabelled:
@@ -76,15 +83,8 @@ LONGEST = 200
 """Characters of a column's name: it names a file in an archive."""
 
 
-def _truth(split: Split[Images]) -> np.ndarray:
-    """The best known label of each image, [N]: the true one, else the given one."""
-    if split.true_labels is None:
-        return split.labels
-    return np.where(split.true_labels >= 0, split.true_labels, split.labels)
-
-
 def _draw_test(split: Split[Images], fraction: float, seed: int) -> tuple[Split[Images], Split[Images]]:
-    truth = _truth(split)
+    truth = known_labels(split)
     usable = np.flatnonzero(truth >= 0)
     if len(usable) < 2:
         raise UserError(Problem(f"only {len(usable)} images have a label: no test part can be drawn", "data.path"))
@@ -96,7 +96,7 @@ def _draw_test(split: Split[Images], fraction: float, seed: int) -> tuple[Split[
 
 def _labelled_test(test: Split[Images], notes: list[str]) -> Split[Images]:
     """The test images that have a label: the true one where it is known, else the given one."""
-    truth = _truth(test)
+    truth = known_labels(test)
     known = np.flatnonzero(truth >= 0)
     if len(known) == 0:
         what = f"none of the {len(test):,} test images has a label" if len(test) else "there is no test image"
@@ -113,7 +113,7 @@ def _labelled_test(test: Split[Images], notes: list[str]) -> Split[Images]:
 
 
 def _limit(split: Split[Images], limit: int, seed: int) -> Split[Images]:
-    return split if len(split) <= limit else select(split, draw.stratified(_truth(split), limit, seed))
+    return split if len(split) <= limit else select(split, draw.stratified(known_labels(split), limit, seed))
 
 
 class _Selected(Sequence[Image]):

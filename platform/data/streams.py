@@ -108,10 +108,13 @@ def _check_stream(name: str, views: tuple[str, ...], size: int, available: int) 
     unknown = [view for view in views if view not in VIEW_NAMES]
     if unknown:
         raise ValueError(f"no such view: {unknown[0]!r}; a view is one of {', '.join(VIEW_NAMES)}")
+    if not available and name == "meta":
+        hint = "labels: {clean: 100} sets some aside; or take others: meta_source"
+        raise UserError(Problem("the meta set of this method has no image", "labels.clean", hint=hint))
     if not available:
         hint = "python -m platform.sweep SPACE.yaml --dry-run shows how many images each stream has"
         raise UserError(Problem(f"no image is left for the {name} stream of this method", "labels", hint=hint))
     if name == "meta" and size > available:
         message = f"a meta batch of {size} images is larger than its meta set of {available}"
-        hint = f"at most {available}; or draw the meta set from more images (meta_source: unlabelled, meta_set_size)"
+        hint = f"at most {available}; or draw the meta set from more images (meta_source, meta_set_size, labels.clean)"
         raise UserError(Problem(message, "meta_batch_size", hint=hint))

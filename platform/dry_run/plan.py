@@ -56,6 +56,7 @@ def _amount(sweep: Sweep, studies: list[Study]) -> Text:
 def _data(sweep: Sweep, dataset: Dataset | None, plans: Mapping[int, LabelPlan] | None) -> list[Any]:
     labels = sweep.labels
     noise = labels.noise + (f" {labels.rate:g}" if labels.rate else "")
+    noise += f", {labels.group} {labels.group_rate:g}" if labels.group else ""
     if dataset is None or not plans:
         wanted = f"{labels.per_class} per class" if labels.per_class else str(labels.total or "all")
         return [make_text(f"data {sweep.data.source}; labels: {wanted}, noise {noise}", "bold")]

@@ -1,7 +1,8 @@
 """preact_resnet18: PreAct ResNet-18 of the CIFAR noise literature (He et al., 2016, arXiv 1603.05027), D = 512.
 
-docs/clid_mu.md, section 5.1: 3x3 stem, groups of 64-128-256-512 channels, no final BN and ReLU before the average pool,
-so that features may be negative. ResNet-18's 2 blocks in each group.
+The network of DivideMix and of CLID-MU's release (docs/clid_mu.md, section 5.1): a 3x3 stem with BN and ReLU, groups of
+64-128-256-512 channels, ResNet-18's 2 blocks in each group, every shortcut of the activated input, no final BN and ReLU
+before the average pool, so that features may be negative; PyTorch's default initialisation.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from platform.models.parts.backbone import Backbone, he_and_xavier
+from platform.models.parts.backbone import Backbone
 
 
 class PreactBlock(nn.Module):
-    """BN, ReLU, 3x3, BN, ReLU, 3x3. A 1x1 shortcut sees the activated input, an identity the raw one."""
+    """BN, ReLU, 3x3, BN, ReLU, 3x3, plus the activated input, through a 1x1 convolution where the shape changes.
+
+    He et al. add the raw input where the shape does not change; the code of the noise literature does not.
+    """
 
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
@@ -25,7 +29,7 @@ class PreactBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         activated = relu(self.bn1(x))
-        residual = x if self.shortcut is None else self.shortcut(activated)
+        residual = activated if self.shortcut is None else self.shortcut(activated)
         return residual + self.conv2(relu(self.bn2(self.conv1(activated))))
 
 
@@ -36,13 +40,12 @@ class PreActResNet18(Backbone):
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
         self.group1 = nn.Sequential(PreactBlock(64, 64, 1), PreactBlock(64, 64, 1))
         self.group2 = nn.Sequential(PreactBlock(64, 128, 2), PreactBlock(128, 128, 1))
         self.group3 = nn.Sequential(PreactBlock(128, 256, 2), PreactBlock(256, 256, 1))
         self.group4 = nn.Sequential(PreactBlock(256, 512, 2), PreactBlock(512, 512, 1))
         self.head = nn.Linear(512, num_classes)
-        he_and_xavier(self)
 
     def features(self, x: Tensor) -> Tensor:
         x = self.group4(self.group3(self.group2(self.group1(self.stem(x)))))

@@ -1,4 +1,4 @@
-"""wrn_28_2: USB's WRN-28-2, D = 128, 1,467,626 parameters at 3 channels and 10 classes."""
+"""wrn_28_2: FixMatch's WRN-28-2 (wrn_28_2_usb is USB's), D = 128, 1,467,626 parameters at 3 channels and 10 classes."""
 
 from __future__ import annotations
 

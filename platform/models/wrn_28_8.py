@@ -1,4 +1,4 @@
-"""wrn_28_8: USB's WRN-28-8, D = 512, 23,401,028 parameters at 3 channels and 100 classes."""
+"""wrn_28_8: FixMatch's WRN-28-8 (wrn_28_8_usb is USB's), D = 512, 23,401,028 parameters at 3 channels, 100 classes."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ class Sweep:
         # The images that take part (data.limit, a drawn test set) are the sweep's: the driver opens one data set.
         seeds = {axis: derive_seed(self.seed if axis == "data" else seed, axis) for axis in AXES} | self.seeds
         base = self._base(entry, given, seeds)
-        start, moved = _start(space, base)
+        start, moved = _start(space, base, entry.cls.resolve(entry.cls.Hyper(**base.hyper), base.train.steps))
         most = self.budget.most_trials
         trials = min(most, _points(space))
         if trials < most:
@@ -208,15 +208,18 @@ def _full(entry: MethodEntry, key: str) -> str:
     return key if key.startswith("train.") else f"{entry.name}.{key}"
 
 
-def _start(space: Space, base: TrialSpec) -> tuple[dict[str, Any], list[str]]:
-    """The defaults as a point of the space, and notes on those that had to be moved into their range."""
+def _start(space: Space, base: TrialSpec, hyper: Any) -> tuple[dict[str, Any], list[str]]:
+    """The defaults as a point of the space, and notes on those that had to be moved into their range.
+
+    hyper: the base's, resolved for a trial of its length.
+    """
     start: dict[str, Any] = {}
     notes = []
     for key, entry in space.items():
         if not is_active(space, key, start):
             continue
         train = base.train.model_dump()
-        default = train[key.removeprefix("train.")] if key.startswith("train.") else base.hyper[key]
+        default = train[key.removeprefix("train.")] if key.startswith("train.") else getattr(hyper, key)
         value: Any = entry.range.nearest(default)
         start[key] = int(value) if entry.range.integer and isinstance(value, float) else value
         if start[key] != default:

@@ -76,7 +76,10 @@ def check_names(document: Document, file: SweepFile) -> None:
 
 
 def check_data(document: Document, data: DataSettings) -> None:
-    """Check the source's name, and its options against the source's own model."""
+    """Check the source's name and its options, and that a rate of open-set noise has classes."""
+    if data.open_set_rate is not None and not data.open_set and not document.has_problem("data", "open_set"):
+        hint = "add to data: open_set: [NAME, ...]"
+        document.report(("data", "open_set_rate"), "no class is of no class here", hint)
     if document.has_problem("data", "source"):
         return
     try:
@@ -123,12 +126,25 @@ def check_labels(document: Document, labels: LabelSettings) -> None:
     if drawn and not labels.noise.endswith(".py") and labels.noise not in noise_kinds():
         document.report(("labels", "noise"), *noise_hint(labels.noise))
         return
-    if drawn and labels.rate == 0:
+    _check_group(document, labels, drawn, written)
+    if drawn and labels.rate == 0 and labels.group_rate == 0:
         place = ("labels", "rate") if "rate" in written else ("labels", "noise")
         document.report(place, f"{labels.noise} noise needs a rate above 0", "add to labels: rate: 0.4")
     if not drawn and labels.rate > 0:
         hint = f"noise with a rate: {', '.join(k for k in noise_kinds() if k not in ('none', 'column:NAME'))}"
         document.report(("labels", "rate"), f"noise '{labels.noise}' takes no rate", hint)
+
+
+def _check_group(document: Document, labels: LabelSettings, drawn: bool, written: dict[str, Any]) -> None:
+    """Check that a group has noise that is drawn and a rate, and that a group rate has a group."""
+    if document.has_problem("labels", "group") or document.has_problem("labels", "group_rate"):
+        return
+    if labels.group is not None and not drawn:
+        document.report(("labels", "group"), f"noise '{labels.noise}' has no rate that a group could change")
+    if labels.group is None and "group_rate" in written and labels.group_rate > 0:
+        document.report(("labels", "group_rate"), "no group has this rate", "add to labels: group: COLUMN=VALUE")
+    if labels.group is not None and "group_rate" not in written:
+        document.report(("labels", "group"), "the group has no rate", "add to labels: group_rate: 0.4")
 
 
 def noise_hint(value: Any) -> tuple[str, str]:

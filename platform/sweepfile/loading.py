@@ -15,7 +15,7 @@ from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings
 from platform.core.uri import SecretUri
 from platform.sweepfile import checks, compatibility, presets
 from platform.sweepfile.checked_sweep import Sweep
-from platform.sweepfile.error_text import errors_of, field_schema, parse, wrong
+from platform.sweepfile.error_text import errors_of, field_schema, parse, show, wrong
 from platform.sweepfile.plug_in_files import read_plug_ins
 from platform.sweepfile.schema import Budget, Resources, Retry, SweepFile, WatchSettings
 from platform.sweepfile.search_section import read_spaces
@@ -181,7 +181,12 @@ def _message_and_hint(document: Document, path: KeyPath, error: dict[str, Any]) 
     if top == "name" and isinstance(value, str):
         hint = "letters, digits, '.', '_' and '-', at most 64 of them, a letter or digit first"
         return f"'{value}' is no name of a folder", hint
-    message, hint = wrong(value, *field_schema(model, name))
+    if error["type"] == "value_error":
+        return f"{show(value)}: {error['ctx']['error']}", ""
+    schema, definitions = field_schema(model, name)
+    if len(below) == 2 and schema.get("type") == "array":
+        schema = schema["items"]
+    message, hint = wrong(value, schema, definitions)
     if path == ("data",) and isinstance(value, str):
         hint = f"write data: {{source: {value}}}"
     return message, hint

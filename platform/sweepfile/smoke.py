@@ -59,6 +59,10 @@ def _labels(labels: dict[str, Any], local: bool) -> dict[str, Any]:
     """Label settings for few images: few labels stay few; columns and counts that other images lack are left out."""
     few = labels["per_class"] is not None or labels["total"] is not None
     column = labels["noise"].startswith("column:")
-    noise = {"noise": "symmetric", "rate": 0.4} if column and not local else {}
+    noise: dict[str, Any] = {"noise": "symmetric", "rate": 0.4} if column and not local else {}
     counts = {"per_class": 2 if few else None, "total": None, "imbalance": 1.0}
-    return labels | counts | {"val": min(labels["val"], 0.2)} | noise
+    clean = {"clean": min(labels["clean"], 20)} if "clean" in labels else {}
+    if "group" in labels:  # few images, or others, may have no such group
+        noise["rate"] = max(labels["rate"], labels.get("group_rate", 0.0))
+    kept = {key: value for key, value in labels.items() if key not in ("group", "group_rate")}
+    return kept | counts | {"val": min(labels["val"], 0.2)} | noise | clean

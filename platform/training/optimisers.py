@@ -1,4 +1,4 @@
-"""The trial's optimiser: SGD with momentum or AdamW, without weight decay on biases and normalisation."""
+"""The trial's optimiser: SGD with momentum, AdamW or Adam; by default biases and normalisation do not decay."""
 
 from __future__ import annotations
 
@@ -39,10 +39,16 @@ def make_optimizer(
     names = set[str](getattr(model, "no_weight_decay", set)())
     exempt = [parameter for name, parameter in model.named_parameters() if name in names]
     chosen = list(model.parameters() if parameters is None else parameters)
-    groups = decay_groups(chosen, train.weight_decay, exempt)
+    if train.decayed == "all":
+        moved = [parameter for parameter in chosen if parameter.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": moved, "weight_decay": train.weight_decay}]
+    else:
+        groups = decay_groups(chosen, train.weight_decay, exempt)
     # One kernel for all tensors; the loop over tensors costs more than the arithmetic of a small model.
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in chosen)
     if train.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=train.lr, fused=fused)
+    if train.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=train.lr, fused=fused)
     nesterov = train.nesterov and train.momentum > 0
     return torch.optim.SGD(groups, lr=train.lr, momentum=train.momentum, nesterov=nesterov, fused=fused)

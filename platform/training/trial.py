@@ -71,7 +71,7 @@ class Trial:
             torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
         self._random = _seeded_states(self.device, derive_seed(spec.seeds["order"], "global"))
-        hyper = method_class.Hyper(**spec.hyper)
+        hyper = method_class.resolve(method_class.Hyper(**spec.hyper), spec.train.steps)
         check_truth(spec.method, method_class, plan, hyper, dataset.truth_hint)
         self.accumulate = accumulate or spec.train.accumulate
         check_parts(spec.method, method_class, hyper, spec.train.batch_size, self.accumulate)

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import platform
 from methods.base import Batch, Method, Setup, Stream
-from methods.clid_mu.hypergradient import SCHEMES
+from methods.parts.hypergradient import SCHEMES
 from platform.core.registry import METHODS
 from platform.models import build
 from tests.bench.__main__ import processor

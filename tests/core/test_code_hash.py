@@ -30,13 +30,18 @@ def changed_by(file: str, tree: Path) -> set[str]:
     ("file", "methods"),
     [
         ("layermatch/gates.py", {"layermatch", "clid_mu"}),  # clid_mu can be built on layermatch
-        ("clid_mu/trust.py", {"clid_mu"}),
+        ("clid_mu/composition.py", {"clid_mu"}),
         ("clid_mu/__init__.py", {"clid_mu"}),
         ("mixup.py", {"mixup", "clid_mu"}),
         ("elr.py", {"elr"}),
         ("parts/centres.py", {"layermatch", "clid_mu"}),
         ("parts/clid.py", {"clid_mu"}),
-        ("parts/second_network.py", {"co_teaching", "dividemix"}),
+        ("parts/trust.py", {"clid_mu", "l2rw", "mw_net"}),
+        ("parts/meta_models.py", {"clid_mu", "mw_net"}),
+        (
+            "parts/second_network.py",
+            {"co_teaching", "confident_learning", "dividemix", "elr_plus", "jocor", "unicon"},
+        ),
         ("base.py", set(NAMES)),
         ("types.py", set(NAMES)),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_the_meta_set_can_be_held_out_or_unlabelled() -> None:
     assert np.array_equal(stream.y.numpy(), plan.given[stream.index.numpy()])
     unlabelled = asked(make(dataset=dataset, plan=plan, meta_source="unlabelled").next(0, 8).meta)
     assert np.isin(unlabelled.index.numpy(), plan.unlabelled).all() and (unlabelled.y == -1).all()
+
+
+def test_the_meta_set_can_be_of_verified_labels() -> None:
+    dataset = make_dataset()
+    plan = make_plan(dataset)
+    verified = dataclasses.replace(plan, val=plan.val[8:], clean=plan.val[:8])
+    stream = asked(make(dataset=dataset, plan=verified, meta_source="clean", sizes=SIZES | {"meta": 8}).next(0, 8).meta)
+    assert sorted(stream.index.tolist()) == verified.clean.tolist()
+    assert np.array_equal(stream.y.numpy(), plan.given[stream.index.numpy()])
+    with pytest.raises(UserError, match="meta set of this method has no image") as caught:
+        make(dataset=dataset, plan=plan, meta_source="clean")
+    assert caught.value.problems[0].key == "labels.clean"
 
 
 def test_a_meta_batch_larger_than_its_meta_set_is_an_error_of_its_size() -> None:

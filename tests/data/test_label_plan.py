@@ -215,6 +215,105 @@ def test_a_changed_plan_is_found_out(tmp_path: Path):
         load_plan(tmp_path / "none.npz")
 
 
+# -- a group with a rate of its own ------------------------------------------------------------------------------------
+
+
+def test_a_group_has_a_rate_of_its_own_and_changes_nothing_outside():
+    labels, line = balanced(500), np.arange(2_000) % 5
+    data = dataset(labels, line=line)
+    plan = plan_of(data, noise="symmetric", rate=0.05, group="line=3", group_rate=0.6)
+    alone = plan_of(data, noise="symmetric", rate=0.05)
+    inside, wrong = line == 3, plan.given != labels
+    assert abs(wrong[inside].mean() - 0.6) < 4 * np.sqrt(0.24 / 400)
+    assert (plan.given[~inside] == alone.given[~inside]).all() and wrong[(alone.given != labels) & inside].all()
+    assert (plan.val == alone.val).all() and plan.sha256 != alone.sha256
+    percent = f"{100 * wrong[inside].mean():.1f} %"
+    assert any(f"group line=3 (400 images): inside {percent}, outside" in note for note in plan.notes)
+    assert "group" not in alone.settings
+
+
+def test_a_group_can_be_a_class_of_origin_and_the_only_noise():
+    labels = balanced(500)
+    for group in ("class=c2", "class = 2"):
+        plan = plan_of(dataset(labels), noise="pair", rate=0, group=group, group_rate=0.3)
+        wrong = plan.given != labels
+        assert not wrong[labels != 2].any() and abs(wrong[labels == 2].mean() - 0.3) < 0.09
+        assert (plan.given[wrong] == 3).all()
+    true = (labels + 1) % 4  # labels that are wrong already: the class of origin is the true one
+    plan = plan_of(dataset(labels, true=true), noise="pair", rate=0, group="class=c2", group_rate=1.0)
+    assert ((plan.given != labels) == (true == 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("group", "message", "hint"),
+    [
+        ("lime=3", "no label column 'lime'", "did you mean: line"),
+        ("line=9", "no training image has line=9", "0, 1, 2, 3, 4"),
+        ("class=c7", "no training image has class=c7", "c0"),
+        ("line=three", "no training image has line=three", "0, 1"),
+    ],
+)
+def test_a_group_that_is_not_there(group, message, hint):
+    with pytest.raises(UserError) as caught:
+        plan_of(dataset(balanced(), line=np.arange(200) % 5), noise="pair", rate=0.1, group=group, group_rate=0.3)
+    (problem,) = caught.value.problems
+    assert problem.key == "labels.group" and problem.message == message and hint in problem.hint
+
+
+# -- images with verified labels -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 4, 20, 22])
+def test_verified_images_are_balanced_right_and_trained_on_by_nobody(count, tmp_path: Path):
+    data = dataset(balanced(), extra=30)
+    plan = plan_of(data, noise="symmetric", rate=0.5, per_class=5, clean=count)
+    there = counts(plan.true[plan.clean])
+    assert sum(there) == count and max(there) - min(there) <= 1
+    assert (plan.given[plan.clean] == data.train.labels[plan.clean]).all()
+    parts = [plan.clean, plan.val, plan.unlabelled]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(200 + 30))
+    assert set(plan.labelled.tolist()) <= set(plan.unlabelled.tolist())
+    assert any(f"{count} images with verified labels are set aside" in note for note in plan.notes)
+    save_plan(plan, tmp_path / "plan.npz")
+    again = load_plan(tmp_path / "plan.npz")
+    assert (again.clean == plan.clean).all() and again.sha256 == plan.sha256
+
+
+def test_verified_images_change_neither_the_noise_nor_the_validation_part():
+    data, settings = dataset(balanced()), {"noise": "symmetric", "rate": 0.5}
+    plan, few, many = plan_of(data, **settings), plan_of(data, **settings, clean=8), plan_of(data, **settings, clean=40)
+    for other in (few, many):
+        assert (other.val == plan.val).all() and other.sha256 != plan.sha256
+        trained = np.isin(plan.labelled, other.clean, invert=True)
+        assert (other.labelled == plan.labelled[trained]).all()
+        assert (other.given[other.labelled] == plan.given[other.labelled]).all()
+    assert set(few.clean.tolist()) < set(many.clean.tolist())
+    assert len(plan.clean) == 0 and "clean" not in plan.settings  # hashes of plans without any stay as they were
+
+
+def test_verified_images_may_be_ones_without_a_given_label():
+    true = balanced(10)
+    labels = np.where(np.arange(40) < 20, true, -1)
+    plan = plan_of(dataset(labels, true=true), val=4, clean=24)
+    assert (plan.given[plan.clean] == true[plan.clean]).all() and set(plan.clean.tolist()).isdisjoint(plan.labelled)
+
+
+def test_verified_images_that_are_not_there():
+    with pytest.raises(UserError, match="no true label is known") as caught:
+        plan_of(dataset(balanced()), clean=8)
+    assert caught.value.problems[0].key == "labels.clean" and "true_label_column" in caught.value.problems[0].hint
+    uneven = np.repeat(np.arange(4), [50, 50, 50, 6])
+    for count in (40, 2_000):
+        with pytest.raises(UserError, match="of class 'c3'") as caught:
+            plan_of(dataset(uneven), noise="pair", rate=0.2, val=1, clean=count)
+        assert caught.value.problems[0].key == "labels.clean"
+        most = int(caught.value.problems[0].hint.split("at most ")[1].split()[0])
+        assert most == 24
+    assert len(plan_of(dataset(uneven), noise="pair", rate=0.2, val=1, clean=24).clean) == 24
+    with pytest.raises(UserError, match="40 training images"):
+        plan_of(dataset(balanced(11)), noise="pair", rate=0.2, val=4, clean=40)
+
+
 @given(
     sizes=st.lists(st.integers(0, 40), min_size=2, max_size=6),
     total=st.integers(1, 100),

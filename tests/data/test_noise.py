@@ -201,3 +201,22 @@ def test_a_noise_of_ones_own_is_one_file(tmp_path: Path):
 
 def test_kinds_lists_what_can_be_written():
     assert set(ALL) < set(noise_kinds()) and {"none", "column:NAME"} < set(noise_kinds())
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("np.diag([1.0, 0.0, 1.0])", r"row 1 of Broken.transition\(\) is empty"),
+        ("np.eye(3) * [1.0, 1.0, 0.8]", "sums to 0.8"),
+        ("np.eye(2)", r"gives \[2, 2\], not a row and a column for each of 3 classes"),
+    ],
+)
+def test_a_transition_matrix_that_is_none(table, words, tmp_path: Path):
+    file = tmp_path / "broken.py"
+    file.write_text(
+        "import numpy as np\n\nfrom platform.data.noise import Noise\n\n\nclass Broken(Noise):\n"
+        f"    def transition(self, num_classes, rate, class_names):\n        return {table}\n"
+    )
+    with pytest.raises(UserError, match=words) as caught:
+        corrupt(np.arange(3), str(file), 0.5, 3, seed=0)
+    assert caught.value.problems[0].key == "labels.noise"

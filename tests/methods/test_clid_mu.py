@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from methods.clid_mu.hypergradient import (
+from methods.parts.clid import EPSILON, clid, log_feature_graph, output_graph
+from methods.parts.hypergradient import (
     VirtualStep,
     exact_reverse,
-    learning_rates,
     virtual_forward,
     virtual_parameters,
 )
-from methods.clid_mu.meta_models import WNet, sum_normalised
-from methods.parts.clid import EPSILON, clid, log_feature_graph, output_graph
+from methods.parts.meta_models import WNet, sum_normalised
+from methods.parts.virtual_updates import PlainSGD, virtual_updates
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
 
 
@@ -37,6 +37,7 @@ class MetaProblem:
         self.wnet = WNet(0).double()
         self.phi = parameters_to_vector(self.wnet.parameters()).detach()
         self.rates = {name: 0.3 if name.startswith("head") else 0.5 for name, _ in self.model.named_parameters()}
+        self.updates = {name: PlainSGD(rate) for name, rate in self.rates.items()}
         self.normalizer_grad = normalizer_grad
         with torch.no_grad():
             features, logits = self.after_step(self.phi)
@@ -79,7 +80,7 @@ class MetaProblem:
             x=self.x,
             logits=logits,
             features=features.detach(),
-            rates=self.rates,
+            updates=self.updates,
             train_loss=lambda z: (sum_normalised(scores) * F.cross_entropy(z, self.y, reduction="none")).sum(),
             meta_loss=self.meta_loss,
             meta_features=lambda: virtual_forward(self.model, {}, self.meta)[0],
@@ -115,7 +116,7 @@ def test_meta_gradient_is_that_of_the_unpruned_double_backward():
     """
     problem = MetaProblem(False)
     _, pruned = problem.exact()
-    problem.meta_loss(virtual_parameters(problem.model, problem.train_loss(), problem.rates)).backward()
+    problem.meta_loss(virtual_parameters(problem.model, problem.train_loss(), problem.updates)).backward()
     assert torch.equal(parameters_to_vector(p.grad for p in problem.wnet.parameters() if p.grad is not None), pruned)
     assert all(p.grad is not None for p in problem.model.parameters())
 
@@ -170,9 +171,9 @@ def test_the_virtual_step_is_plain_sgd_at_the_current_rate_of_each_group():
     groups = [{"params": model.body.parameters(), "lr": 0.5}, {"params": model.head.parameters(), "weight_decay": 0.1}]
     optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
     optimizer.param_groups[1]["lr"] = 0.025  # as a schedule does
-    rates = learning_rates(model, optimizer)
+    updates = virtual_updates(model, optimizer, copies=False)
     loss = model(torch.ones(4, 1, 4, 4, dtype=torch.float64) * torch.arange(4.0).view(-1, 1, 1, 1)).square().sum()
-    virtual = virtual_parameters(model, loss, rates)
+    virtual = virtual_parameters(model, loss, updates)
     gradients = torch.autograd.grad(loss, list(model.parameters()))
     for (name, p), g in zip(model.named_parameters(), gradients, strict=True):
         torch.testing.assert_close(virtual[name], p - (0.025 if name.startswith("head") else 0.5) * g)

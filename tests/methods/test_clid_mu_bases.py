@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from methods.base import Terms
 from methods.clid_mu import ClidMu
 from methods.clid_mu.hyper_parameters import BASES
-from methods.clid_mu.hypergradient import SCHEMES
 from methods.clid_mu.layers import check_layers, parse_layers
+from methods.parts.hypergradient import SCHEMES
+from methods.parts.virtual_updates import virtual_updates
 from platform.conformance.no_sync import NoHostSync
 from platform.core.registry import METHODS
 from tests.methods.toy import ToyBatches, ToyModel, make_method, make_optimizer, train
@@ -28,7 +29,8 @@ EASY = {
 
 
 def make(base: str, seed: int = 0, **values: Any) -> Any:
-    return make_method("clid_mu", seed, base=base, **EASY.get(base, {}), **values)
+    small = {"meta_batch_size": 100, "meta_view": "weak"}  # the release's 2 x 1,000 rows take the toy seconds
+    return make_method("clid_mu", seed, base=base, **EASY.get(base, {}), **(small | values))
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -230,3 +232,33 @@ def test_layers():
         check_layers(model, {"stage": 1.0})
     with pytest.raises(ValueError, match="layers: no such layer: 'body'; this model has: features"):
         make_method("clid_mu", layers="body")
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.25])
+def test_the_virtual_step_moves_the_head_as_far_as_layermatch_does(factor):
+    """theta' - theta of the head is head_lr_factor times that of plain SGD."""
+    method = make("layermatch", layermatch_head_lr_factor=factor)
+    optimizer, seen = make_optimizer(method.model, lr=0.3), {}
+    updates = virtual_updates(method.model, optimizer, copies=False, factors=method.base.step_factors())
+    one = torch.ones((), dtype=torch.float64)
+    for name in ("body.1.weight", "head.weight", "head.bias"):
+        value, slope = updates[name](0 * one, one)
+        seen[name] = (-value.item(), slope)
+    assert seen["body.1.weight"] == pytest.approx((0.3, 0.3))
+    assert seen["head.weight"] == seen["head.bias"] == pytest.approx((0.3 * factor, 0.3 * factor))
+
+
+def test_the_meta_gradient_of_layermatch_is_that_of_its_scaled_head():
+    """dM/dphi with head_lr_factor r = that of a plain virtual step whose head learns at r times the rate."""
+
+    def meta_gradient(factor: float, rate: float) -> torch.Tensor:
+        method = make("layermatch", layermatch_head_lr_factor=factor, meta_lr=1e-12)
+        head = {id(p) for p in method.model.head.parameters()}
+        rest = [p for p in method.model.parameters() if id(p) not in head]
+        groups = [{"params": rest}, {"params": list(method.model.head.parameters()), "lr": rate}]
+        method.step(ToyBatches(method, wrong=0.3).next(0), torch.optim.SGD(groups, lr=0.4))
+        return torch.cat([p.grad.flatten() for p in method.weighting.parameters()])
+
+    scaled, plain = meta_gradient(0.25, 0.4), meta_gradient(1.0, 0.1)
+    torch.testing.assert_close(scaled, plain, rtol=1e-9, atol=1e-14)
+    assert (scaled - meta_gradient(1.0, 0.4)).norm() > 0.01 * scaled.norm()

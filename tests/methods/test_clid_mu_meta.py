@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from methods.clid_mu import ClidMu
 from methods.clid_mu.layers import pooled, stage_outputs
-from methods.clid_mu.meta_models import VRI, WNet, meta_inputs
 from methods.clid_mu.meta_objectives import GOALS, label_loss, layered_clid
 from methods.clid_mu.small_loss import SmallLossSet, select_small_loss
-from methods.clid_mu.trust import auroc
 from methods.parts.clid import clid
+from methods.parts.meta_models import VRI, WNet, meta_inputs
+from methods.parts.trust import auroc
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method, make_optimizer, make_setup, train
 
 

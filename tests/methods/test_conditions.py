@@ -42,6 +42,9 @@ OTHERS: dict[str, Any] = {
     "threshold": 0.6,
     "uratio": 3,
     "labelled_weight": 5.0,
+    "average_ema": 0.95,
+    "temperature": 0.9,
+    "meta_optimizer": "nesterov",
 }
 """Another value than the default, where neither a choice nor the end of a search range is one that shows on the toy."""
 

@@ -13,7 +13,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils import parameters_to_vector
 
-from methods.clid_mu.hypergradient import (
+from methods.parts.clid import clid
+from methods.parts.hypergradient import (
     SCHEMES,
     VirtualStep,
     cheapest_exact,
@@ -27,8 +28,8 @@ from methods.clid_mu.hypergradient import (
     virtual_forward,
     virtual_parameters,
 )
-from methods.clid_mu.meta_models import VRI, MetaModel, WNet, meta_inputs
-from methods.parts.clid import clid
+from methods.parts.meta_models import VRI, MetaModel, WNet, meta_inputs
+from methods.parts.virtual_updates import PlainSGD
 from tests.methods.toy import CLASSES, ToyBatches, ToyModel, make_method
 
 
@@ -85,7 +86,7 @@ def make_step(
         x=x,
         logits=logits,
         features=features.detach(),
-        rates={name: 0.3 if name.startswith("head") else 0.5 for name, _ in model.named_parameters()},
+        updates={name: PlainSGD(0.3 if name.startswith("head") else 0.5) for name, _ in model.named_parameters()},
         train_loss=train_loss,
         meta_loss=lambda parameters: clid(*virtual_forward(model, parameters, meta_x), 0.5),
         meta_features=lambda: virtual_forward(model, {}, meta_x)[0],
@@ -137,13 +138,14 @@ def test_each_weight_acts_by_the_inner_product_of_two_gradients():
     )
     names, parameters = zip(*step.model.named_parameters(), strict=True)
     losses = F.cross_entropy(step.logits, y, reduction="none")
-    virtual = virtual_parameters(step.model, (weights.detach() * losses).sum(), step.rates)
+    virtual = virtual_parameters(step.model, (weights.detach() * losses).sum(), step.updates)
     virtual = {name: p.detach().requires_grad_() for name, p in virtual.items()}
     outer = torch.autograd.grad(step.meta_loss(virtual), list(virtual.values()))
+    rates = {name: 0.3 if name.startswith("head") else 0.5 for name in names}
     expected = []
     for loss in losses:
         inner = torch.autograd.grad(loss, parameters, retain_graph=True)
-        terms = [step.rates[name] * (a * b).sum() for name, a, b in zip(names, inner, outer, strict=True)]
+        terms = [rates[name] * (a * b).sum() for name, a, b in zip(names, inner, outer, strict=True)]
         expected.append(-torch.stack(terms).sum())
     (found,) = exact_forward(step)[1]
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-10, atol=1e-14)
@@ -153,7 +155,7 @@ def test_each_weight_acts_by_the_inner_product_of_two_gradients():
 def test_the_closed_form_is_that_of_a_head_that_learns_alone(meta):
     """Scheme 6 = double backward where the optimiser moves the head only."""
     step, _ = make_step(meta)
-    alone = dataclasses.replace(step, rates={k: v for k, v in step.rates.items() if k.startswith("head")})
+    alone = dataclasses.replace(step, updates={k: v for k, v in step.updates.items() if k.startswith("head")})
     value, found = last_layer(step)
     expected_value, expected = exact_reverse(alone)
     torch.testing.assert_close(value, expected_value, rtol=1e-12, atol=0)
@@ -163,8 +165,8 @@ def test_the_closed_form_is_that_of_a_head_that_learns_alone(meta):
 @pytest.mark.parametrize("meta", META_MODELS)
 def test_top_stage_is_exact_for_what_it_moves(meta):
     step, _ = make_step(meta)
-    top = {k: v for k, v in step.rates.items() if k.startswith(("second.", "head."))}
-    expected = exact_forward(dataclasses.replace(step, rates=top))
+    top = {k: v for k, v in step.updates.items() if k.startswith(("second.", "head."))}
+    expected = exact_forward(dataclasses.replace(step, updates=top))
     value, found = top_stage(step)
     torch.testing.assert_close(value, expected[0], rtol=1e-12, atol=0)
     torch.testing.assert_close(parameters_to_vector(found), parameters_to_vector(expected[1]), rtol=1e-9, atol=1e-14)
@@ -203,7 +205,7 @@ def test_the_regulariser_of_vri_has_no_effect(name):
     without, meta = make_step("vri", regulariser=0.0)
     strong, same = make_step("vri", regulariser=10.0)
     assert torch.equal(gradient(name, without), gradient(name, strong))
-    virtual = [virtual_parameters(s.model, s.train_loss(s.logits), s.rates) for s in (without, strong)]
+    virtual = [virtual_parameters(s.model, s.train_loss(s.logits), s.updates) for s in (without, strong)]
     assert all(torch.equal(virtual[0][key], virtual[1][key]) for key in virtual[0])
     seen = meta_inputs(strong.logits, strong.features, torch.arange(12) % CLASSES)
     moved = torch.autograd.grad(same.regulariser(seen), list(same.parameters()))
@@ -216,7 +218,7 @@ def test_frozen_parameters_and_a_head_without_bias():
     model.head = nn.Linear(6, CLASSES, bias=False).double()
     model.first.requires_grad_(False)
     step, _ = make_step(model=model)
-    step = dataclasses.replace(step, rates={k: v for k, v in step.rates.items() if not k.startswith("first")})
+    step = dataclasses.replace(step, updates={k: v for k, v in step.updates.items() if not k.startswith("first")})
     reverse = gradient("exact_reverse", step)
     assert (gradient("exact_forward", step) - reverse).norm() <= 1e-10 * reverse.norm()
     assert gradient("last_layer", step).isfinite().all()
@@ -224,7 +226,7 @@ def test_frozen_parameters_and_a_head_without_bias():
 
 def test_a_step_of_length_zero_has_no_gradient():
     step, _ = make_step()
-    still = dataclasses.replace(step, rates=dict.fromkeys(step.rates, 0.0))
+    still = dataclasses.replace(step, updates=dict.fromkeys(step.updates, PlainSGD(0.0)))
     for name in SCHEMES:
         assert gradient(name, still).norm() == 0, name
 
@@ -272,7 +274,7 @@ def test_finite_difference_shrinks_its_error_with_the_square_of_the_radius(monke
     step, _ = make_step(model=smooth)
     exact = gradient("exact_forward", step)
     for radius in (0.04, 0.02):
-        monkeypatch.setattr("methods.clid_mu.hypergradient.RADIUS", radius)
+        monkeypatch.setattr("methods.parts.hypergradient.RADIUS", radius)
         errors.append((parameters_to_vector(finite_difference(step)[1]) - exact).norm())
     assert 3 < errors[0] / errors[1] < 5
 

@@ -68,9 +68,9 @@ def test_4_without_a_labelled_loss_the_head_stands_still():
         assert torch.equal(p, before[name]) == name.startswith("head."), name
 
 
-def reference_update(centres, seen, decay, features, label, weight):
+def reference_update(centres, seen, updates, decay, features, label, weight):
     """The centre update of docs/layermatch.md, section 3.2, sample by sample in NumPy."""
-    centres, seen = centres.copy(), seen.copy()
+    centres, seen, updates = centres.copy(), seen.copy(), updates.copy()
     for k in range(len(seen)):
         total, count = np.zeros(centres.shape[1]), 0.0
         for phi, y, a in zip(features, label, weight, strict=True):
@@ -79,21 +79,23 @@ def reference_update(centres, seen, decay, features, label, weight):
                 count += a
         if count > 0:
             mean = total / count
-            centres[k] = mean if seen[k] == 0 else decay * centres[k] + (1 - decay) * mean
+            updates[k] += 1
+            newest = (1 - decay) / (1 - decay ** updates[k])
+            centres[k] = mean if seen[k] == 0 else (1 - newest) * centres[k] + newest * mean
             seen[k] += count
-    return centres, seen
+    return centres, seen, updates
 
 
 def test_6_centres_follow_the_reference():
     rng = np.random.default_rng(0)
     ours = Centres(5, 7, 0.9, torch.device("cpu"), torch.float64)
-    centres, seen = np.zeros((5, 7)), np.zeros(5)
+    centres, seen, updates = np.zeros((5, 7)), np.zeros(5), np.zeros(5)
     for step in range(6):
         features = rng.normal(size=(20, 7))
         label = rng.integers(-1, 3 if step < 3 else 4, size=20)  # class 3 comes late, class 4 never; -1 is nobody's
         weight = rng.choice([0.0, 0.5, 1.0], size=20)
         ours.update(*ours.gather(torch.from_numpy(features), torch.from_numpy(label), torch.from_numpy(weight)))
-        centres, seen = reference_update(centres, seen, 0.9, features, label, weight)
+        centres, seen, updates = reference_update(centres, seen, updates, 0.9, features, label, weight)
         np.testing.assert_allclose(ours.centres.numpy(), centres, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(ours.seen.numpy(), seen)
     assert not ours.centres[4].any() and ours.centres[3].any()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 from torch.nn import functional as F
 
-from methods.dividemix.network_pair import NetworkPair
 from methods.parts.loss_mixture import clean_probability
+from methods.parts.network_pair import NetworkPair
 from platform.core.registry import METHODS
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.data import open_dataset
@@ -165,6 +167,96 @@ def test_the_mixture_is_scikit_learns_where_the_two_kinds_lie_apart(seed, share,
     assert np.abs(ours - expected).max() < 0.02
 
 
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("noise", [0.2, 0.6])
+def test_the_stopped_mixture_is_scikit_learns(seed, noise):
+    """Overlapping kinds, 10 rounds or 1e-2: where the release stops, which is not where the mixture converges."""
+    rng = np.random.default_rng(seed)
+    wrong = int(1000 * noise)
+    losses = np.concatenate([rng.gamma(1.5, 0.5, 1000 - wrong), rng.gamma(6, 0.4, wrong)])
+    x = ((losses - losses.min()) / (losses.max() - losses.min()))[:, None]
+    ours = clean_probability(torch.tensor(losses), rounds=10, tolerance=1e-2).numpy()
+    centre, near = np.array([0.0, 1.0]), np.zeros(1000, int)
+    for _ in range(60):  # 2-means from the extremes: scikit-learn's own start is drawn
+        near = np.abs(x - centre).argmin(1)
+        centre = np.array([x[near == k].mean() for k in range(2)])
+    start = {
+        "weights_init": np.bincount(near) / 1000,
+        "means_init": centre[:, None],
+        "precisions_init": [[[1 / (x[near == k].var() + 5e-4)]] for k in range(2)],
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it did not converge, as meant
+        found = [
+            GaussianMixture(2, max_iter=rounds, tol=tol, reg_covar=5e-4, **start).fit(x)
+            for rounds, tol in ((10, 1e-2), (2000, 1e-12))
+        ]
+    theirs, converged = (mixture.predict_proba(x)[:, mixture.means_.argmin()] for mixture in found)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert found[0].n_iter_ <= 10 and np.abs(converged - theirs).max() > 0.05
+
+
+def test_the_mixture_by_hand():
+    """Losses 0, 0.2, 0.9, 1: 2-means gives (0, 0.2) and (0.9, 1); one round of EM, then the posterior."""
+    x = torch.tensor([0.0, 0.2, 0.9, 1.0], dtype=torch.float64)
+
+    def posterior(mean, variance, prior):
+        density = [
+            p * math.exp(-((x[3] - m) ** 2) / (2 * v)) / v**0.5 for m, v, p in zip(mean, variance, prior, strict=True)
+        ]
+        return density[0] / sum(density)
+
+    expected = posterior((0.1, 0.95), (0.01 + 5e-4, 0.0025 + 5e-4), (0.5, 0.5))
+    found = clean_probability(x, rounds=0)
+    assert found[3].item() == pytest.approx(float(expected), rel=1e-6) and found[0] > 0.999
+    assert torch.equal(
+        clean_probability(x, rounds=50, tolerance=torch.inf), clean_probability(x, rounds=2, tolerance=0)
+    )
+
+
+def test_dividemix_partners_guess_in_eval_mode():
+    """(p_k in train mode + p of the other in eval mode) / 2, for what is not kept."""
+    method = make_method("dividemix", temperature=1.0, clean_threshold=0.5)
+    batches, optimizer = ToyBatches(method, wrong=0.4), make_optimizer(method.model)
+    train(method, batches, optimizer, 0, 6)
+    method.clean[:] = 0.2
+    batch, seen, original = batches.next(6), [], method._loss
+    views, networks = torch.cat(batch.labelled.views), (method.model, method.second.model)
+    with torch.no_grad():
+        live, fixed = (
+            [sum(copy.deepcopy(net).train(mode)(views).softmax(1).chunk(2)) / 2 for net in networks]
+            for mode in (True, False)
+        )
+    assert not torch.allclose(live[0], fixed[0], atol=1e-3)
+    method._loss = lambda network, labelled, target, *rest: (
+        seen.append(target) or original(network, labelled, target, *rest)
+    )
+    method.step(batch, optimizer)
+    torch.testing.assert_close(seen[0], (live[0] + fixed[1]) / 2)
+    torch.testing.assert_close(seen[1], (live[1] + fixed[0]) / 2)
+    assert all(net.training for net in networks)
+
+
+def test_dividemix_averages_the_losses_of_epochs():
+    method = make_method("dividemix", loss_epochs=3)
+    images = method.losses.shape[1]
+    drawn = [torch.rand(2, images, generator=torch.Generator().manual_seed(k)) * 3 for k in range(5)]
+    drawn[3][:, 7] = -1  # not seen in that epoch
+    drawn[4][:, 9] = -1
+    for losses in drawn:
+        method.losses.copy_(losses)
+        method._divide()
+    for k in range(2):
+        scaled = []
+        for losses in drawn[2:]:
+            known = losses[k][losses[k] >= 0]
+            scaled.append((losses[k] - known.min()) / (known.max() - known.min()))
+        mean = torch.stack(scaled).mean(dim=0)
+        mean[7], mean[9] = (scaled[0][7] + scaled[2][7]) / 2, (scaled[0][9] + scaled[1][9]) / 2
+        expected = clean_probability(mean, rounds=10, tolerance=1e-2)
+        torch.testing.assert_close(method.clean[k], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_losses_that_were_not_seen_count_as_clean():
     losses = torch.tensor([0.1, 0.2, 0.15, 3.0, 3.2, -1.0])
     assert (clean_probability(losses) > 0.5).tolist() == [True, True, True, False, False, True]
@@ -173,7 +265,7 @@ def test_losses_that_were_not_seen_count_as_clean():
 
 
 def test_dividemix_refines_and_guesses(monkeypatch):
-    method = make_method("dividemix", temperature=1.0, clean_threshold=0.5)
+    method = make_method("dividemix", temperature=1.0, clean_threshold=0.5, partner="train")
     batches, optimizer = ToyBatches(method, wrong=0.4), make_optimizer(method.model)
     train(method, batches, optimizer, 0, 6)  # warm-up is 5 steps, an epoch 4
     assert (method.clean < 1).any()

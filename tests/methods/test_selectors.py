@@ -5,6 +5,7 @@ The order: docs/semi_supervised.md, sections 7.5 to 7.7; acceptance test 8 of do
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from types import SimpleNamespace
@@ -139,6 +140,78 @@ def test_softmatch_aligns_the_weight_not_the_label():
 def test_a_single_image_has_a_variance_of_zero():
     selector = SoftMatchSelector(0.5, 2.0, 2, CPU)
     assert selector(Q[:1], INDEX[:1]).isfinite().all() and selector.var == 0.5
+
+
+def rising(steps: int, num_classes: int = 10) -> torch.Tensor:
+    """Predictions [steps, 2, K] of two images, one surer than the other, whose confidence grows from 1/K to near 1."""
+    share = torch.linspace(0.01, 0.99, steps, dtype=torch.float64)[:, None]
+    top = 1 / num_classes + (1 - 1 / num_classes) * share * torch.tensor([1.0, 0.8], dtype=torch.float64)
+    rest = ((1 - top) / (num_classes - 1))[..., None].expand(-1, -1, num_classes).clone()
+    rest[..., 0, 0], rest[..., 1, 1] = top[:, 0], top[:, 1]
+    return rest
+
+
+def debiased_mean(values: torch.Tensor, decay: float) -> torch.Tensor:
+    weights = decay ** torch.arange(len(values) - 1, -1, -1, dtype=torch.float64)
+    return torch.tensordot(weights, values, dims=1) / weights.sum()
+
+
+def test_freematch_at_300_steps():
+    """Published, tau <= 1 - 0.999^300 0.9 = 0.333; debiased it is the mean confidence, with weights 0.999^age."""
+    q = rising(300)
+    published, debiased = (make_selector("freematch", make_ten(), hyper) for hyper in (PUBLISHED, SimpleNamespace()))
+    sure = torch.eye(10)[:2] * 0.9999 + 1e-5  # the most that could be
+    for step in q:
+        published(sure, INDEX[:2])
+        debiased(step.float(), INDEX[:2])
+    assert published.tau.item() == pytest.approx(1 - 0.999**300 * 0.9, abs=1e-3) and published.tau.item() < 0.334
+    confidence = q.amax(2).mean(1)
+    assert debiased.tau.item() == pytest.approx(debiased_mean(confidence, 0.999).item(), rel=1e-4)
+    torch.testing.assert_close(debiased.p, debiased_mean(q.mean(1), 0.999).float(), rtol=1e-4, atol=1e-6)
+    histogram = torch.zeros(10)
+    histogram[:2] = 0.5
+    torch.testing.assert_close(debiased.h, histogram, rtol=1e-4, atol=1e-4)
+
+
+def test_softmatch_at_300_steps():
+    """Published, sigma stays near 0.86 and an image of confidence 0.2 counts 0.98; debiased mu and var are averages."""
+    q = rising(300)
+    published, debiased = (make_selector("softmatch", make_ten(), hyper) for hyper in (PUBLISHED, SimpleNamespace()))
+    for step in q:
+        old, new = (selector(step.float(), INDEX[:2]) for selector in (published, debiased))
+    assert published.var.item() == pytest.approx(0.999**300, abs=0.01)
+    p, weights = torch.zeros(10, dtype=torch.float64), []
+    for t, step in enumerate(q, start=1):
+        newest = 0.001 / (1 - 0.999**t)
+        p = p + newest * (step.mean(0) - p)
+        aligned = step * (0.1 + 1e-6) / (p + 1e-6)
+        weights.append((aligned / aligned.sum(1, keepdim=True)).amax(1))
+    confidence = torch.stack(weights)
+    mu, var = debiased_mean(confidence.mean(1), 0.999), debiased_mean(confidence.var(1), 0.999)
+    assert debiased.mu.item() == pytest.approx(mu.item(), rel=1e-3)
+    assert debiased.var.item() == pytest.approx(var.item(), rel=1e-3)
+    doubtful = torch.full((2, 10), 0.8 / 9)
+    doubtful[0, 0] = doubtful[1, 1] = 0.2
+    assert published(doubtful, INDEX[:2]).min() > 0.9 and debiased(doubtful, INDEX[:2]).max() < 0.5
+
+
+@pytest.mark.parametrize("name", ["freematch", "softmatch"])
+def test_the_two_starts_are_one_in_the_long_run(name):
+    hyper = SimpleNamespace(selector_ema=0.9)
+    late = SimpleNamespace(selector_ema=0.9, selector_start="published")
+    one, other = make_selector(name, make_ten(), hyper), make_selector(name, make_ten(), late)
+    *before, last = rising(400).float()
+    for step in before:
+        one(step, INDEX[:2]), other(step, INDEX[:2])
+    torch.testing.assert_close(one(last, INDEX[:2]), other(last, INDEX[:2]))
+    assert dict(one.named_buffers()).keys() == dict(other.named_buffers()).keys()
+
+
+PUBLISHED = SimpleNamespace(selector_start="published")
+
+
+def make_ten():
+    return dataclasses.replace(make_setup(), num_classes=10)
 
 
 def test_the_ramp_counts_steps():

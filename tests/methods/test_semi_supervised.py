@@ -68,6 +68,26 @@ def test_ict_by_hand():
     torch.testing.assert_close(method.loss(batch)["unlabelled"], expected)
 
 
+def test_ict_as_released_by_hand():
+    """Targets softmax(lam z' + (1 - lam) z'_pi) of the teacher's logits; MixUp of the labelled images."""
+    method, batch = plain("ict", lambda_u=5.0, ramp=0.0, mixes="logits", labelled_alpha=0.7)
+    generator = torch.Generator().manual_seed(0)
+    lam = sample_beta(1.0, generator)
+    order = torch.randperm(8, generator=generator)
+    labelled_lam = sample_beta(0.7, generator)
+    labelled_order = torch.randperm(8, generator=generator)
+    x, u, y = batch.labelled.weak, batch.unlabelled.weak, batch.labelled.y
+    z = method.ema.module(u)
+    student = method.model(lam * u + (1 - lam) * u[order]).softmax(1)
+    expected = 5 * ((student - (lam * z + (1 - lam) * z[order]).softmax(1)) ** 2).mean()
+    logits = method.model(labelled_lam * x + (1 - labelled_lam) * x[labelled_order])
+    one, other = F.cross_entropy(logits, y), F.cross_entropy(logits, y[labelled_order])
+    terms = method.loss(batch)
+    torch.testing.assert_close(terms["unlabelled"], expected)
+    torch.testing.assert_close(terms["labelled"], labelled_lam * one + (1 - labelled_lam) * other)
+    assert not torch.allclose(expected, plain("ict", lambda_u=5.0, ramp=0.0)[0].loss(batch)["unlabelled"])
+
+
 def test_mixmatch_by_hand():
     method, batch = plain("mixmatch", lambda_u=5.0, ramp=0.0, uratio=2)
     u1, u2 = batch.unlabelled.views

@@ -12,7 +12,12 @@ from platform.core.errors import UserError
 from platform.core.registry import MODELS
 from platform.models import build, check
 
-SHAPES = {"small_cnn": (1, 8, 8), "wrn_28_2": (3, 16, 16), "preact_resnet18": (3, 16, 16)}
+SHAPES = {
+    "small_cnn": (1, 8, 8),
+    "wrn_28_2": (3, 16, 16),
+    "wrn_28_2_usb": (3, 16, 16),
+    "preact_resnet18": (3, 16, 16),
+}
 
 
 def size(model: nn.Module) -> int:
@@ -20,7 +25,7 @@ def size(model: nn.Module) -> int:
 
 
 def test_names_are_the_files_of_the_folder():
-    assert MODELS.names() == ["preact_resnet18", "small_cnn", "wrn_28_2", "wrn_28_8"]
+    assert MODELS.names() == ["preact_resnet18", "small_cnn", "wrn_28_2", "wrn_28_2_usb", "wrn_28_8", "wrn_28_8_usb"]
 
 
 @pytest.mark.parametrize(
@@ -28,7 +33,9 @@ def test_names_are_the_files_of_the_folder():
     [
         ("wrn_28_2", (3, 32, 32), 10, 1_467_626, 128),  # docs/layermatch.md, section 5: 1.468 M
         ("wrn_28_8", (3, 32, 32), 100, 23_401_028, 512),  # 23.40 M
-        ("preact_resnet18", (3, 32, 32), 10, 11_171_146, 512),
+        ("wrn_28_2_usb", (3, 32, 32), 10, 1_467_626 - 2 * (32 + 64), 128),  # but for two layers that nothing reads
+        ("wrn_28_8_usb", (3, 32, 32), 100, 23_401_028 - 2 * (128 + 256), 512),
+        ("preact_resnet18", (3, 32, 32), 10, 11_171_146 + 2 * 64, 512),  # the BN behind the stem
         ("small_cnn", (1, 8, 8), 10, 94_186, 128),
     ],
 )
@@ -108,6 +115,57 @@ def test_wide_resnet_block_against_its_formula():
     a = nn.functional.leaky_relu(block.bn1(x), 0.1)
     inner = block.conv2(nn.functional.leaky_relu(block.bn2(block.conv1(a)), 0.1))
     torch.testing.assert_close(block(x), inner + block.shortcut(x))
+
+
+def test_usbs_blocks_against_their_formula():
+    """Group 1 convolves the activated input, groups 2 and 3 the raw one; eps 1e-5 in blocks, 1e-3 behind the last."""
+    model: Any = build("wrn_28_2_usb", (3, 16, 16), 10, seed=0)
+    norms = {name: m.eps for name, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    assert norms.pop("norm.0") == 1e-3 and set(norms.values()) == {1e-5} and len(norms) == 24 - 2
+    assert all(m.momentum == 0.001 for m in model.modules() if isinstance(m, nn.BatchNorm2d))
+
+    def normed(norm: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+        mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, correction=0)
+        return nn.functional.leaky_relu((x - mean) / (var + 1e-5).sqrt(), 0.1)
+
+    x = torch.randn(2, 16, 8, 8)
+    block = model.group1[0]
+    a = normed(block.bn1, x)
+    torch.testing.assert_close(block(x), block.shortcut(a) + block.conv2(normed(block.bn2, block.conv1(a))))
+    for block, x in ((model.group2[0], torch.randn(2, 32, 8, 8)), (model.group3[0], torch.randn(2, 64, 8, 8))):
+        torch.testing.assert_close(block(x), block.shortcut(x) + block.conv2(normed(block.bn2, block.conv1(x))))
+    block, x = model.group2[1], torch.randn(2, 64, 8, 8)
+    inner = block.conv2(normed(block.bn2, block.conv1(normed(block.bn1, x))))
+    torch.testing.assert_close(block(x), x + inner)
+
+
+def test_preact_against_its_formula():
+    """BN and ReLU behind the stem; every shortcut of the activated input (the code of DivideMix and CLID-MU)."""
+    model: Any = build("preact_resnet18", (3, 16, 16), 10, seed=0).double()
+
+    def activated(x: torch.Tensor) -> torch.Tensor:
+        mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, correction=0)
+        return ((x - mean) / (var + 1e-5).sqrt()).relu()
+
+    x = torch.randn(3, 3, 16, 16, dtype=torch.float64)
+    h = activated(model.stem[0](x))
+    for group in (model.group1, model.group2, model.group3, model.group4):
+        for block in group:
+            a = activated(h)
+            h = (a if block.shortcut is None else block.shortcut(a)) + block.conv2(activated(block.conv1(a)))
+    expected = h.mean((2, 3)) @ model.head.weight.T + model.head.bias
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_preact_starts_as_pytorch_does():
+    """Uniform within 1 / sqrt(fan in), the head's bias too; BN at identity."""
+    model: Any = build("preact_resnet18", (3, 16, 16), 10, seed=0)
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            bound = module.weight[0].numel() ** -0.5
+            assert 0.95 * bound < module.weight.abs().max() <= bound
+            assert module.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+    assert 0 < model.head.bias.abs().max() <= 512**-0.5
 
 
 def test_preact_features_may_be_negative():

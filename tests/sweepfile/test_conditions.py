@@ -183,4 +183,4 @@ class TestTrials:
             0
         ]
         assert study.resolve({"meta_goal": "clid"}).hyper["meta_source"] == "unlabelled"
-        assert study.resolve({"meta_goal": "ce_sloss"}).hyper["meta_source"] == "training"
+        assert study.resolve({"meta_goal": "ce_sloss"}).hyper["meta_source"] == "auto"

@@ -17,8 +17,9 @@ from platform.training.trial import Trial
 from tests.training.conftest import make_spec
 
 SMALL = {"uratio": 1, "meta_batch_size": 8}
+HELD_OUT = {name: {"meta_source": "held_out"} for name in ("mw_net", "l2rw")}  # this plan has no verified labels
 FAR = {"threshold": 0.0, "model_ema": 0.1, "selector_ema": 0.1, "centre_ema": 0.1, "clean_threshold": 0.9999}
-FAR |= {"ramp": 1.0, "forget_ramp": 1.0}
+FAR |= {"ramp": 1.0, "forget_ramp": 1.0, "alignment_ema": 0.1}
 """Values that act on a network of a few steps too, where the range's own ends need not."""
 NEEDED = {
     "centre_temperature": {"centre_mode": "proto", "threshold": 0.0},
@@ -33,7 +34,7 @@ CASES = [(name, hyper) for name in METHODS.names() for hyper in METHODS.get(name
 
 def spec(name: str, **hyper: Any) -> Any:
     allowed = METHODS.get(name).Hyper.model_fields
-    given = {key: value for key, value in (SMALL | hyper).items() if key in allowed}
+    given = {key: value for key, value in (SMALL | HELD_OUT.get(name, {}) | hyper).items() if key in allowed}
     complete = METHODS.get(name).Hyper(**given).model_dump(mode="json")
     return make_spec(name, complete, steps=12, batch_size=8)
 
@@ -43,7 +44,7 @@ def other(name: str, key: str) -> Any:
     if key in FAR:
         return FAR[key]
     range_: Range = METHODS.get(name).search_ranges()[key]
-    default = METHODS.get(name).Hyper.model_fields[key].default
+    default = getattr(METHODS.get(name).resolve(METHODS.get(name).Hyper(), 12), key)
     return max((range_.low, range_.high), key=lambda end: abs(end - default))
 
 
@@ -103,6 +104,27 @@ def test_rate_and_decay_act_in_flight(
     assert moved[1] < 0.5 * moved[0] if key == "lr" else moved[1] > 1.05 * moved[0]
     if key == "weight_decay":
         assert {g["weight_decay"] for g in child.optimizer.param_groups} == {0.5, 0.0}
+
+
+@pytest.mark.parametrize("name", ["co_teaching", "dividemix"])
+def test_weight_decay_acts_on_both_networks(dataset: Dataset, plan: LabelPlan, tmp_path: Path, name: str) -> None:
+    """One step from the same state at another decay w: theirs differ by -lr (1 + momentum) (w - w_parent) theta."""
+    hyper = METHODS.get(name).Hyper().model_dump(mode="json")
+    settings = {"steps": 12, "batch_size": 8, "schedule": "constant", "lr": 0.1, "momentum": 0.9}
+    before = make_spec(name, hyper, **settings, weight_decay=0.0)
+    parent = Trial(before, dataset, plan, METHODS.get(name))
+    parent.advance(4)
+    parent.save(tmp_path / "parent.pt")
+    networks = (parent.method.model, parent.method.second.model)
+    start = [[p.detach().clone() for p in network.parameters()] for network in networks]
+    child = Trial(make_spec(name, hyper, **settings, weight_decay=0.5), dataset, plan, METHODS.get(name))
+    child.branch(tmp_path / "parent.pt", before.key)
+    parent.advance(1)
+    child.advance(1)
+    for weights, kept, decayed in zip(start, networks, (child.method.model, child.method.second.model), strict=True):
+        for weight, a, b in zip(weights, kept.parameters(), decayed.parameters(), strict=True):
+            shrunk = 0.1 * 1.9 * 0.5 * weight if weight.ndim > 1 else torch.zeros_like(weight)
+            torch.testing.assert_close(a - b, shrunk, rtol=1e-3, atol=1e-6)
 
 
 def test_its_seconds_are_its_own_and_a_foreign_state_is_refused(

@@ -65,3 +65,21 @@ def test_no_momentum_means_no_nesterov():
 def test_adamw():
     optimizer = make_optimizer(nn.Linear(2, 2), settings(optimizer="adamw", lr=0.01))
     assert isinstance(optimizer, torch.optim.AdamW) and optimizer.param_groups[0]["lr"] == 0.01
+
+
+def test_adam_adds_its_decay_to_the_gradient():
+    """First step: g = grad + wd w, w <- w - lr g / (|g| + eps)."""
+    layer = nn.Linear(3, 2, bias=False).double()
+    optimizer = make_optimizer(layer, settings(optimizer="adam", lr=0.01, weight_decay=0.5))
+    assert type(optimizer) is torch.optim.Adam
+    weight = layer.weight.detach().clone()
+    layer.weight.square().sum().backward()
+    optimizer.step()
+    g = 2 * weight + 0.5 * weight
+    torch.testing.assert_close(layer.weight.detach(), weight - 0.01 * g / (g.abs() + 1e-8))
+
+
+def test_all_parameters_decay_where_asked():
+    model = build("small_cnn", (1, 8, 8), 10, seed=0)
+    (group,) = make_optimizer(model, settings(weight_decay=0.1, decayed="all")).param_groups
+    assert group["weight_decay"] == 0.1 and len(group["params"]) == len(list(model.parameters()))

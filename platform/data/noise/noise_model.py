@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from platform.core.errors import Problem, UserError
+
 
 class Noise:
     """Base of all noise kinds."""
@@ -32,12 +34,26 @@ class Noise:
     ) -> np.ndarray:
         """[N] noisy labels for `labels` [N] in [0, C). Default: one draw per image from its row of `transition`."""
         table = self.transition(num_classes, rate, class_names)
+        self._check(table, num_classes)
         draws = rng.random(len(labels))
         noisy = labels.copy()
         for y in np.unique(labels):
             rows = labels == y
             noisy[rows] = pick_column(table[y], draws[rows])
         return noisy
+
+    def _check(self, table: np.ndarray, num_classes: int) -> None:
+        """Raise UserError where `transition` gave no [C, C] matrix of probabilities."""
+        name = type(self).__name__
+        if table.shape != (num_classes, num_classes):
+            text = f"{name}.transition() gives {list(table.shape)}, not a row and a column for each of "
+            text += f"{num_classes} classes"
+            raise UserError(Problem(text, "labels.noise"))
+        bad = np.flatnonzero((table < -1e-9).any(axis=1) | (np.abs(table.sum(axis=1) - 1) > 1e-6))
+        if len(bad):
+            what = "is empty" if not table[bad[0]].any() else f"sums to {table[bad[0]].sum():g}"
+            hint = "row y holds the probabilities of each label for true class y: none negative, sum 1"
+            raise UserError(Problem(f"row {bad[0]} of {name}.transition() {what}", "labels.noise", hint=hint))
 
     @classmethod
     def summary(cls) -> str:

@@ -48,8 +48,8 @@ class MetaModel(nn.Module):
         """Term of the training loss that depends on the meta-model alone; 0 by default."""
         return seen.losses.new_zeros(())
 
-    def optimizer(self, lr: float) -> torch.optim.Optimizer:
-        """Optimiser of the meta-model, that of the released code."""
+    def optimizer(self, lr: float, momentum: float = 0.0) -> torch.optim.Optimizer:
+        """Optimiser of the meta-model, that of the released code. momentum: Nesterov's, of a WNet."""
         raise NotImplementedError
 
 
@@ -87,8 +87,8 @@ class WNet(MetaModel):
         """Weight in units of 1 / B."""
         return output * len(output)
 
-    def optimizer(self, lr: float) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=lr, weight_decay=5e-4)
+    def optimizer(self, lr: float, momentum: float = 0.0) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=lr, momentum=momentum, nesterov=momentum > 0, weight_decay=5e-4)
 
 
 class VRI(MetaModel):
@@ -144,7 +144,7 @@ class VRI(MetaModel):
         spread = ((2 * s_q).exp() + (mean_q - mean_p) ** 2) / (2 * (2 * s_p).exp())
         return (s_p - s_q + spread - 0.5).mean()
 
-    def optimizer(self, lr: float) -> torch.optim.Optimizer:
+    def optimizer(self, lr: float, momentum: float = 0.0) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=lr, weight_decay=5e-4)
 
 

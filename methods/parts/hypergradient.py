@@ -1,7 +1,8 @@
-"""Meta-gradient: the gradient of the meta loss after one virtual SGD step to the meta-model's parameters.
+"""Meta-gradient: the gradient of the meta loss after one virtual step to the meta-model's parameters.
 
-theta' = theta - lr grad_theta L(z(theta); phi), and phi enters L through per-image functions of constants, so with
-v = lr grad_theta' M and z. = J_theta z v (docs/clid_mu.md, section 8.3; tested against double backward)
+theta' = U(theta, grad_theta L(z(theta); phi)), U the update of each parameter and d its slope -dU/dg (plain SGD: the
+learning rate; virtual_updates.py has the others), and phi enters L through per-image functions of constants, so with
+v = d grad_theta' M and z. = J_theta z v (docs/clid_mu.md, section 8.3; tested against double backward)
 
     dM/dphi = grad_phi S,  S(phi) = - < grad_z L(z; phi), z. >
 
@@ -28,32 +29,34 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.func import functional_call
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from methods.parts.batch_norm import frozen_statistics
 from methods.parts.precision import at_least_float32, full_precision
+from methods.parts.virtual_updates import Update
 
 Gradients = tuple[Tensor, ...]
 
 RADIUS = 0.01  # length of a finite difference in parameter space (DARTS, arXiv 1806.09055)
 
 
-def learning_rates(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float | Tensor]:
-    """The optimiser's current learning rate of each parameter it moves, by the parameter's name."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    groups = optimizer.param_groups
-    return {names[id(p)]: group["lr"] for group in groups for p in group["params"] if id(p) in names}
-
-
-def virtual_parameters(model: nn.Module, loss: Tensor, rates: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
-    """Parameters theta' = theta - lr grad_theta loss: plain SGD, without momentum or decay, by name.
+def virtual_parameters(model: nn.Module, loss: Tensor, updates: Mapping[str, Update]) -> dict[str, Tensor]:
+    """Parameters theta' after one step on `loss`, by name; those without an update or a gradient stay.
 
     Differentiable in what `loss` depends on. The graph of `loss` is kept: the real step can use it a second time.
     """
-    moved = {name: p for name, p in model.named_parameters() if name in rates and p.requires_grad}
+    moved = {name: p for name, p in model.named_parameters() if name in updates and p.requires_grad}
     gradients = torch.autograd.grad(loss, list(moved.values()), create_graph=True, allow_unused=True)
     pairs = zip(moved.items(), gradients, strict=True)
-    return {name: p if gradient is None else p - rates[name] * gradient for (name, p), gradient in pairs}
+    return {name: p if gradient is None else _updated(updates[name], p, gradient) for (name, p), gradient in pairs}
+
+
+def _updated(update: Update, p: Tensor, gradient: Tensor) -> Tensor:
+    """The new value of a parameter, with the derivative to its gradient that the slope says."""
+    constant = gradient.detach()
+    value, slope = update(p, constant)
+    return value - slope * (gradient - constant)
 
 
 def virtual_forward(model: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +70,7 @@ class VirtualStep:
     """One virtual step: its inputs, its losses and the parameters of the meta-model.
 
     x: [B, ...] the training images. logits, features: of `x` at the model's weights, in train mode; logits with their
-    graph, features [B, D] constant. rates: as learning_rates. train_loss: of logits [B, K]; depends on phi.
+    graph, features [B, D] constant. updates: as virtual_updates. train_loss: of logits [B, K]; depends on phi.
     meta_loss: of the model's parameters by name; those not named stay as they are. meta_features: features of the meta
     batch at the model's weights. head_loss: the meta loss of these features and of logits. phi: the meta-model's
     parameters. autocast: of the passes over `x`.
@@ -77,7 +80,7 @@ class VirtualStep:
     x: Tensor
     logits: Tensor
     features: Tensor
-    rates: Mapping[str, float | Tensor]
+    updates: Mapping[str, Update]
     train_loss: Callable[[Tensor], Tensor]
     meta_loss: Callable[[dict[str, Tensor]], Tensor]
     meta_features: Callable[[], Tensor]
@@ -98,7 +101,7 @@ def exact_reverse(step: VirtualStep) -> tuple[Tensor, Gradients]:
     The training forward and the meta loss have to be twice differentiable: no fused attention.
     """
     with sdpa_kernel(SDPBackend.MATH):
-        virtual = virtual_parameters(step.model, step.train_loss(step.logits), step.rates)
+        virtual = virtual_parameters(step.model, step.train_loss(step.logits), step.updates)
         loss = step.meta_loss(virtual)
         return loss.detach(), torch.autograd.grad(loss, step.phi)
 
@@ -156,8 +159,8 @@ def top_stage(step: VirtualStep) -> tuple[Tensor, Gradients]:
     """
     prefixes = tuple(f"{name}." for name in top_modules(step.model))
     with sdpa_kernel(SDPBackend.MATH):
-        rates = {name: rate for name, rate in step.rates.items() if name.startswith(prefixes)}
-        virtual = virtual_parameters(step.model, step.train_loss(step.logits), rates)
+        updates = {name: update for name, update in step.updates.items() if name.startswith(prefixes)}
+        virtual = virtual_parameters(step.model, step.train_loss(step.logits), updates)
         held = {name: p.detach() for name, p in step.model.named_parameters() if name not in virtual}
         loss = step.meta_loss({**held, **virtual})
         return loss.detach(), torch.autograd.grad(loss, step.phi)
@@ -166,7 +169,7 @@ def top_stage(step: VirtualStep) -> tuple[Tensor, Gradients]:
 def last_layer(step: VirtualStep) -> tuple[Tensor, Gradients]:
     """Exact gradient of a step that moves the linear head only: one pass without graph, no backward.
 
-    W' = W - lr G^T H, b' = b - lr sum G with G = grad_z L(z; phi), z_meta = H_meta W'^T + b'. Biased, and about 2 to 7
+    W' = U(W, G^T H), b' = U(b, sum G) with G = grad_z L(z; phi), z_meta = H_meta W'^T + b'. Biased, and about 2 to 7
     times smaller than the whole gradient: take a larger meta_lr. Raises ValueError without a linear head.
     (docs/clid_mu.md, section 8.3, scheme 6)
     """
@@ -175,10 +178,12 @@ def last_layer(step: VirtualStep) -> tuple[Tensor, Gradients]:
         hidden = at_least_float32(step.meta_features())
     with full_precision(hidden.device):
         gradient = step.logit_gradient()
-        weight = head.weight - step.rates.get("head.weight", 0.0) * (gradient.T @ at_least_float32(step.features))
-        logits = hidden @ weight.T
-        if head.bias is not None:
-            logits = logits + head.bias - step.rates.get("head.bias", 0.0) * gradient.sum(dim=0)
+        moved = {"head.weight": gradient.T @ at_least_float32(step.features), "head.bias": gradient.sum(dim=0)}
+        new = {
+            name: _updated(step.updates[name], p, moved[name]) if name in step.updates else p
+            for name, p in ((f"head.{name}", p) for name, p in head.named_parameters())
+        }
+        logits = F.linear(hidden, new["head.weight"], new.get("head.bias"))
         loss = step.head_loss(hidden, logits)
         return loss.detach(), torch.autograd.grad(loss, step.phi)
 
@@ -249,18 +254,18 @@ def _weights(module: nn.Module) -> int:
 
 
 def _descent(step: VirtualStep) -> tuple[Tensor, dict[str, Tensor]]:
-    """The meta loss and v = lr grad_theta' M, by first derivatives alone; the training graph is kept."""
-    moved = {name: p for name, p in step.model.named_parameters() if name in step.rates and p.requires_grad}
+    """The meta loss and v = d grad_theta' M, by first derivatives alone; the training graph is kept."""
+    moved = {name: p for name, p in step.model.named_parameters() if name in step.updates and p.requires_grad}
     train_loss = step.train_loss(step.logits)
     gradients = torch.autograd.grad(train_loss, list(moved.values()), retain_graph=True, allow_unused=True)
-    virtual = {
-        name: (p if gradient is None else p - step.rates[name] * gradient).detach().requires_grad_()
-        for (name, p), gradient in zip(moved.items(), gradients, strict=True)
-    }
+    virtual, slopes = {}, {}
+    for (name, p), gradient in zip(moved.items(), gradients, strict=True):
+        value, slopes[name] = (p, 0.0) if gradient is None else step.updates[name](p.detach(), gradient)
+        virtual[name] = value.detach().requires_grad_()
     loss = step.meta_loss(virtual)
     found = torch.autograd.grad(loss, list(virtual.values()), allow_unused=True)
     pairs = zip(virtual, found, strict=True)
-    return loss.detach(), {name: step.rates[name] * gradient for name, gradient in pairs if gradient is not None}
+    return loss.detach(), {name: slopes[name] * gradient for name, gradient in pairs if gradient is not None}
 
 
 def _against(step: VirtualStep, tangent: Tensor) -> Gradients:

@@ -1,0 +1,114 @@
+"""Confident learning: estimate how many labels of each kind are wrong, prune the likeliest, train on the rest."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.base import Batch, Method, Terms, Views, hyper
+from methods.parts.memory import latest
+from methods.parts.precision import at_least_float32
+from methods.parts.ranks import ranks_within
+from methods.parts.second_network import SecondNetwork
+from methods.ranges import choice, uniform
+
+
+class ConfidentLearning(Method):
+    """Prune labels that held-out predictions contradict, and go on without them (Northcutt et al., 2021, 1911.00068).
+
+    Until prune_at of the steps two networks learn by cross-entropy, each on one half of the images, and predict the
+    other half: p(x). t_j = mean of p_j over images labelled j; C_ij = number of images labelled i whose largest p_k
+    among those with p_k >= t_k is p_j; Q_ij = C_ij n_i / sum_k C_ik, n_i labels of class i. Pruned are, by class: the
+    sum_j!=i Q_ij images labelled i of least p_i; by noise_rate: for each i and j the Q_ij of largest p_j - p_i; by
+    off_diagonal: all that C counts off its diagonal. Then L = sum_kept CE / number kept in the batch. The paper's: all
+    of it (PBC, PBNR, C), two folds. Ours: predictions of the last visit (the paper: of networks trained to the end) and
+    the first network goes on from its weights (the paper trains anew), without the paper's class weights. When: noise
+    that depends on the class, a model that is good by half of the steps; the pruned labels can be looked at.
+    """
+
+    class Hyper(Method.Hyper):
+        prune_at: float = hyper(
+            0.4, search=uniform(0.2, 0.7), ge=0, lt=1, help="part of the steps after which labels are pruned"
+        )
+        prune: Literal["class", "noise_rate", "off_diagonal"] = hyper(
+            "noise_rate", search=choice("class", "noise_rate", "off_diagonal"), help="which labels are pruned"
+        )
+
+    views = Views(labelled=("weak",))
+    in_flight = ("model_ema",)
+
+    def build(self) -> None:
+        count, classes, device = self.setup.num_train, self.setup.num_classes, self.setup.device
+        self.second = SecondNetwork(self.model, self.setup, self.hyper.model_ema)
+        self.register_buffer("predictions", torch.zeros(count, classes, device=device))
+        self.register_buffer("given", torch.full((count,), -1, device=device))  # -1: not seen yet
+        self.register_buffer("kept", torch.ones(count, device=device))
+        self.predictions: Tensor
+        self.given: Tensor
+        self.kept: Tensor
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
+        epoch = math.ceil(self.setup.num_labelled / len(batch.labelled.y))
+        start = max(epoch, round(self.hyper.prune_at * self.setup.steps))
+        if batch.step < start:
+            return self._first_stage(batch, optimizer)
+        if batch.step == start:
+            self.kept.copy_(~pruned(self.predictions, self.given, self.hyper.prune))
+        labelled = batch.labelled
+        with self.autocast():
+            losses = F.cross_entropy(at_least_float32(self.model(labelled.weak)), labelled.y, reduction="none")
+        kept = self.kept[labelled.index].to(losses.dtype)
+        known, right = labelled.true >= 0, (labelled.true >= 0) & (labelled.y == labelled.true)
+        self.record(kept_share=kept.mean())
+        self.record_ratio(
+            label_precision=((kept * right).sum(), (kept * known).sum()),
+            label_recall=((kept * right).sum(), right.sum()),
+        )
+        terms = Terms(labelled=(kept * losses).sum() / kept.sum().clamp(min=1))
+        self.descend(terms, optimizer)
+        return terms
+
+    def _first_stage(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
+        x, y, index = batch.labelled.weak, batch.labelled.y, batch.labelled.index
+        fold = index % 2
+        with self.autocast():
+            logits = [at_least_float32(network(x)) for network in (self.model, self.second.model)]
+        means = []
+        for number, z in enumerate(logits):
+            own = (fold == number).to(z.dtype)
+            means.append((own * F.cross_entropy(z, y, reduction="none")).sum() / own.sum().clamp(min=1))
+        held_out = torch.where(fold[:, None] == 0, logits[1], logits[0]).detach().softmax(dim=1)
+        rows = latest(index)[0]
+        self.predictions.index_copy_(0, index, held_out[rows].to(self.predictions.dtype))
+        self.given.index_copy_(0, index, y)
+        self.descend(Terms(labelled=means[0]), optimizer)
+        self.second.descend(means[1], optimizer, self.setup.grad_clip)
+        return Terms(labelled=means[0], second=means[1].detach())
+
+
+@torch.no_grad()
+def pruned(p: Tensor, y: Tensor, how: str) -> Tensor:
+    """Which labels [N] are pruned, from held-out predictions p [N, K] and given labels y [N]; y -1: none is."""
+    member = (y[:, None] == torch.arange(p.shape[1], device=y.device)).to(p.dtype)
+    counts = member.sum(dim=0)
+    threshold = torch.where(counts > 0, (member * p).sum(dim=0) / counts.clamp(min=1), torch.inf)
+    above = p >= threshold
+    candidate = torch.where(above, p, -1).argmax(dim=1)
+    counted = above.any(dim=1) & (y >= 0)
+    if how == "off_diagonal":
+        return counted & (candidate != y)
+    confident = torch.zeros(len(counts), len(counts), dtype=p.dtype, device=p.device)
+    confident.index_add_(1, candidate, member.T * counted)
+    share = confident / confident.sum(dim=1, keepdim=True).clamp(min=1)
+    wrong = (share * counts[:, None]).fill_diagonal_(0)  # of each given class, by the class they are taken for
+    own = (member * p).sum(dim=1)
+    if how == "class":
+        return (y >= 0) & (ranks_within(-own, y, counts) < wrong.sum(dim=1).round()[y])
+    found = torch.zeros_like(y, dtype=torch.bool)
+    for other in range(len(counts)):
+        found |= (y >= 0) & (ranks_within(p[:, other] - own, y, counts) < wrong[:, other].round()[y])
+    return found
