@@ -39,7 +39,6 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
     name_images(test, "test")
     if not source.local:
         train.true_labels, test.true_labels = train.labels, test.labels
-    class_names = reading.class_names
     if settings.open_set:
         relabelled, rows = relabel(Reading(train, test, class_names), settings, seed)
         train, test, class_names = select(relabelled.train, rows), relabelled.test, relabelled.class_names

@@ -40,7 +40,7 @@ BROKEN = [
     ),
     (DRAWN, ("np.arange(40) % 2", "np.full(40, -1)"), "trains", "nothing can be measured"),
     (NEIGHBOURS, ('"""neighbours: a share', 'doc = """neighbours: a share'), "docs", "no docstring"),
-    (NEIGHBOURS, ("return table", "return table[0]"), "labels", "my_plugin.py' fails"),
+    (NEIGHBOURS, ("return table", "return table.nothing"), "labels", "my_plugin.py' fails"),
     (NEIGHBOURS, ("1 - rate, rate", "1, 0"), "wrong", "all 2,000 labels are as before"),
     (NEIGHBOURS, ("1 - rate, rate", "1, rate"), "transition", "they sum to 1.400"),
     (

@@ -100,7 +100,9 @@ def test_a_ledger_of_before_proposals_were_recorded_goes_on(tmp_path: Path) -> N
 
 
 def test_a_smaller_study_takes_the_first_rows_and_a_larger_one_goes_on(tmp_path: Path) -> None:
-    rows = play_all(driver(tmp_path, load(tmp_path, SPACE, *ONE)))
+    first = driver(tmp_path, load(tmp_path, SPACE, *ONE))
+    rows = play_all(first)
+    first.ledger.close()
     small = driver(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget.trials=5"))
     assert set(small.rows) == {row.key for row in rows[:5]} and small.next_row() is None
     small.ledger.close()
