@@ -175,7 +175,7 @@ def _labels(draw: Draw, count: int) -> pa.Array:
         case "bool":
             return pa.array([None if v is None else v > 0 for v in small])
         case "dictionary":
-            return pa.array([None if v is None else "abc"[v] for v in small]).dictionary_encode()
+            return pa.array([None if v is None else "abc"[v] for v in small], pa.string()).dictionary_encode()
         case "list":
             return pa.array([[v] for v in small], pa.list_(pa.int64()))
         case "bad":
