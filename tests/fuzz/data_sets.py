@@ -228,7 +228,7 @@ def parquet(draw: Draw, top: Path) -> dict[str, Any]:
             (top / name).write_bytes(raw)
     found: dict[str, Any] = {"source": "parquet", "path": str(top / names[0] if len(names) == 1 else top)}
     if draw(st.integers(0, 3)) == 3:
-        found["true_label_column"] = titles[2]
+        found["true_label_column"] = draw(st.sampled_from(("true", "more")))
     return found
 
 
