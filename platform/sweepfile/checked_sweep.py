@@ -143,7 +143,11 @@ class Sweep:
 
     def studies(self) -> list[Study]:
         """All studies: index 0 of every method, then index 1, so that methods advance together."""
-        return [self._study(entry, k) for k in range(self.budget.studies) for entry in self.methods]
+        return list(self._studies)
+
+    @functools.cached_property
+    def _studies(self) -> tuple[Study, ...]:
+        return tuple(self._study(entry, k) for k in range(self.budget.studies) for entry in self.methods)
 
     def repeat_seed(self, index: int, repeat: int) -> int:
         """The seed of repeat 1, 2, ... of study `index`, the same for every method."""

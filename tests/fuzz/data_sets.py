@@ -175,7 +175,7 @@ def _labels(draw: Draw, count: int) -> pa.Array:
         case "bool":
             return pa.array([None if v is None else v > 0 for v in small])
         case "dictionary":
-            return pa.array([None if v is None else "abc"[v] for v in small]).dictionary_encode()
+            return pa.array([None if v is None else "abc"[v] for v in small], pa.string()).dictionary_encode()
         case "list":
             return pa.array([[v] for v in small], pa.list_(pa.int64()))
         case "bad":
@@ -229,7 +229,7 @@ def parquet(draw: Draw, top: Path) -> dict[str, Any]:
             (top / name).write_bytes(raw)
     found: dict[str, Any] = {"source": "parquet", "path": str(top / names[0] if len(names) == 1 else top)}
     if draw(st.integers(0, 3)) == 3:
-        found["true_label_column"] = titles[2]
+        found["true_label_column"] = draw(st.sampled_from(("true", "more")))
     return found
 
 

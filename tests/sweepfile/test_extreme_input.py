@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from platform.core.errors import UserError
-from platform.sweepfile import load
+from platform.sweepfile import Sweep, load
 
 Problems = Callable[..., list[str]]
 
@@ -83,3 +83,9 @@ def test_what_is_no_sweep_file(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=words):
             load(path)
+
+
+def test_studies_are_made_once(sweep: Callable[..., Sweep]) -> None:
+    """A thousand of them take seconds, and six places ask for them."""
+    found = sweep(GOOD, "budget={studies: 3, trials: 1}")
+    assert all(one is other for one, other in zip(found.studies(), found.studies(), strict=True))
