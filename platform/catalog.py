@@ -2,7 +2,7 @@
 
 python -m platform.catalog              the names, one line each
 python -m platform.catalog fixmatch     its hyper-parameters or options: default, limits, range, help
-python -m platform.catalog my_method.py the same of a plug-in file
+python -m platform.catalog my_method.py the same of a plug-in file of any kind
 python -m platform.catalog train        the training settings
 python -m platform.catalog diagnostics  what the curves' columns diag/NAME mean
 """
@@ -16,10 +16,11 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platform.core.errors import Problem, UserError, did_you_mean
-from platform.core.registry import METHODS, MODELS, NOISE, RULES, SOURCES, noise_kinds
+from platform.core.registry import METHODS, MODELS, NOISE, RULES, SOURCES, finder_of, noise_kinds
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -59,13 +60,15 @@ class Page:
 class Section:
     """What can be named at one place of a sweep file.
 
-    names: what is listed. has: whether `page` knows a name, which may be more than is listed.
+    names: what is listed. kind: of the plug-ins that are named there (core/registry.py). has: whether `page` knows a
+    name, which may be more than is listed.
     """
 
     title: str
     names: Callable[[], Iterable[str]]
     summary: Callable[[str], str]
     page: Callable[[str], Page]
+    kind: str = ""
     has: Callable[[str], bool] | None = None
 
     def holds(self, name: str) -> bool:
@@ -75,11 +78,11 @@ class Section:
 def sections() -> list[Section]:
     """Every kind of thing that has a name, in the order of the listing."""
     return [
-        Section("methods", METHODS.names, _summary_of(METHODS.get), _method_page, _is_method),
-        Section("data.source", SOURCES.names, _summary_of(SOURCES.get), _source_page),
-        Section("labels.noise", noise_kinds, _noise_summary, _noise_page),
-        Section("model", _models, _model_summary, _model_page, _is_model),
-        Section("select", RULES.names, _rule_summary, _rule_page),
+        Section("methods", METHODS.names, _summary_of(METHODS.get), _method_page, METHODS.what),
+        Section("data.source", SOURCES.names, _summary_of(SOURCES.get), _source_page, SOURCES.what),
+        Section("labels.noise", noise_kinds, _noise_summary, _noise_page, NOISE.what),
+        Section("model", _models, _model_summary, _model_page, MODELS.what, _is_model),
+        Section("select", RULES.names, _rule_summary, _rule_page, RULES.what),
         Section("curves", lambda: ["diagnostics"], lambda _: DIAGNOSTICS, _diagnostics_page),
         Section("settings", lambda: SETTINGS, lambda name: _first_line(_settings(name).__doc__), _settings_page),
     ]
@@ -94,8 +97,9 @@ def page(name: str) -> Page:
     """The page of a name. Raises UserError where there is none, or where it does not load."""
     known = sections()
     try:
+        kind = finder_of(Path(name)).what if name.endswith(".py") else ""
         for section in known:
-            if section.holds(name):
+            if section.kind == kind if kind else section.holds(name):
                 return section.page(name)
     except ImportError as error:
         reason, trace = getattr(error, "reason", str(error)), getattr(error, "trace", "")
@@ -124,10 +128,6 @@ def _first_line(doc: str | None) -> str:
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
-
-
-def _is_method(name: str) -> bool:
-    return name.endswith(".py") or name in METHODS.names()
 
 
 def _method_page(name: str) -> Page:
@@ -199,7 +199,7 @@ def _rule_page(name: str) -> Page:
     import platform.training.selection as selection
 
     rule = selection.get(name)
-    doc = inspect.getdoc(sys.modules.get(f"{RULES.package}.{name}")) or rule.help
+    doc = inspect.getdoc(RULES.get(name)) or rule.help
     facts = f"{'larger' if rule.maximise else 'smaller'} is better; "
     facts += f"{'needs' if rule.needs_truth else 'needs no'} true labels"
     return Page(f"selection rule {name}", f"{doc}\n\n{facts}", [])

@@ -1,7 +1,8 @@
-"""Does a method keep to the contract? State, determinism, no waiting, ranges, networks, label plans, docs.
+"""Does a plug-in keep to its contract? Methods, data sources, noise kinds, models and selection rules.
 
 python -m platform.check NAME
 python -m platform.check my_method.py
+python -m platform.check my_source.py path=/path/to/images
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import argparse
 import sys
 import textwrap
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from platform.core.errors import Problem, UserError, did_you_mean
 
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0: all checks hold. 1: one does not. 2: there is no such method or check, or it does not import."""
-    options = _parser().parse_args(argv)
+    """Exit code 0: all checks hold. 1: one does not. 2: there is no such plug-in or check, or it does not import."""
+    options = _parser().parse_intermixed_args(argv)
     try:
         if options.list:
-            return _list()
-        subject = _subject(options.method)
-        names = _chosen(options.only, options.quick)
+            return _list("method" if options.plugin is None else _subject(options.plugin).kind)
+        subject = _subject(options.plugin, options.options)
+        names = _chosen(options.only, options.quick, subject.kind)
     except UserError as error:
         print(error.render("nothing was checked"), file=sys.stderr)
         return 2
@@ -35,53 +37,76 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m platform.check",
-        description="Does a method keep to the contract? Says in words what does not hold and what to do.",
+        description="Does a plug-in keep to its contract? Says in words what does not hold and what to do.",
         epilog="example: python -m platform.check my_method.py --only state,ranges",
     )
-    parser.add_argument("method", nargs="?", help="a method's name or a plug-in file")
+    parser.add_argument("plugin", nargs="?", metavar="NAME", help="a name of the catalog, or a plug-in file")
+    parser.add_argument("options", nargs="*", metavar="key=value", help="options of a data source")
     parser.add_argument("--only", metavar="CHECK[,CHECK]", help="these checks alone")
     parser.add_argument("--quick", action="store_true", help="leave out whole trials: a second or two")
-    parser.add_argument("--list", action="store_true", help="list the checks and stop")
+    parser.add_argument("--list", action="store_true", help="list the checks of that kind (or of methods) and stop")
     return parser
 
 
-def _list() -> int:
-    from platform.conformance import CHECKS
+def _list(kind: str) -> int:
+    from platform.conformance import CHECKS_OF
 
-    width = max(map(len, CHECKS))
-    for name, found in CHECKS.items():
+    width = max(map(len, CHECKS_OF[kind]))
+    for name, found in CHECKS_OF[kind].items():
         print(f"{name:{width}}  {found.what}")
     return 0
 
 
-def _subject(name: str | None) -> Subject:
+def _subject(name: str | None, options: Sequence[str] = ()) -> Subject:
     if name is None:
         hint = "python -m platform.check fixmatch        (python -m platform.catalog lists all)"
-        raise UserError(Problem("which method?", hint=hint))
+        raise UserError(Problem("which method? (or source, noise, model, selection rule)", hint=hint))
     from platform.conformance import Subject
     from platform.core.plugins import BrokenPlugin, UnknownPlugin
     from platform.core.registry import METHODS
 
     try:
-        return Subject.of(name)
+        subject = Subject.of(name, _values(options))
     except UnknownPlugin as error:
         hint = did_you_mean(name, METHODS.names(), "python -m platform.catalog")
         raise UserError(Problem(f"no such method: '{name}'", hint=f"{hint}\na plug-in file ends in .py")) from error
     except BrokenPlugin as error:
         raise UserError(Problem(error.reason, where=name, hint=error.trace)) from error
+    if subject.kind == "data source":
+        from platform.conformance.source_checks import make
+
+        make(subject)  # its options are checked before anything else
+    elif options:
+        raise UserError(Problem(f"'{name}' is a {subject.kind}: only data sources take options", where=options[0]))
+    return subject
 
 
-def _chosen(only: str | None, quick: bool) -> list[str]:
-    from platform.conformance import CHECKS
+def _values(options: Sequence[str]) -> dict[str, Any]:
+    """key=value, the values as in a sweep file."""
+    import yaml
 
+    wrong = [option for option in options if "=" not in option]
+    if wrong:
+        raise UserError(*(Problem(f"'{option}' is no key=value", hint="example: path=/path/to") for option in wrong))
+    pairs = (option.partition("=") for option in options)
+    try:
+        return {key.removeprefix("data."): yaml.safe_load(value) for key, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise UserError(Problem(f"not valid YAML: {' '.join(str(error).split())}")) from error
+
+
+def _chosen(only: str | None, quick: bool, kind: str) -> list[str]:
+    from platform.conformance import CHECKS_OF
+
+    checks = CHECKS_OF[kind]
     if only is None:
-        return [name for name, found in CHECKS.items() if found.quick or not quick]
+        return [name for name, found in checks.items() if found.quick or not quick]
     wanted = [name.strip() for name in only.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in CHECKS]
+    unknown = [name for name in wanted if name not in checks]
     if unknown or not wanted:
-        problems = [Problem(f"no such check: '{name}'", hint=did_you_mean(name, CHECKS)) for name in unknown or [""]]
+        problems = [Problem(f"no such check: '{name}'", hint=did_you_mean(name, checks)) for name in unknown or [""]]
         raise UserError(*problems)
-    return [name for name in CHECKS if name in wanted]
+    return [name for name in checks if name in wanted]
 
 
 def _run(subject: Subject, names: list[str]) -> int:
@@ -90,7 +115,7 @@ def _run(subject: Subject, names: list[str]) -> int:
     from platform.conformance import run
 
     torch.set_num_threads(1)  # toy tensors: threads cost more than they bring
-    print(f"{subject.name}: {subject.cls.summary() or '(no docstring)'}", flush=True)
+    print(f"{subject.name}: {subject.summary or '(no docstring)'}", flush=True)
     begin, results = time.perf_counter(), []
     width = max(map(len, names))
     for name in names:

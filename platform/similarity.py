@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.plugins import BrokenPlugin, UnknownPlugin
 from platform.core.row import Row
 
 if TYPE_CHECKING:
@@ -122,7 +123,12 @@ def _winners(folder: Path, prefix: str) -> list[Winner]:
     if not (folder / "ledger.jsonl").is_file():
         raise _no_sweep(folder)
     resolved, rows = read_rows(folder / "ledger.jsonl")
-    maximise = selection.get(resolved["select"]).maximise
+    try:
+        maximise = selection.get(resolved["select"]).maximise
+    except (UnknownPlugin, BrokenPlugin) as error:
+        hint = "it has to be where it was when the sweep ran: python -m platform.catalog lists all"
+        problem = Problem(f"the selection rule '{resolved['select']}' is not there: {error}", str(folder), hint=hint)
+        raise UserError(problem) from error
     studies = dict.fromkeys(row.study for row in rows.values())
     best = [winner([row for row in rows.values() if row.study == study], maximise) for study in studies]
     plugins = {Path(name).stem: name for name in resolved["methods"] if name.endswith(".py")}
@@ -205,7 +211,6 @@ def _bring_back(winner: Winner) -> Any:
     """The winner's Trial with its trained weights: what it needs to train on is left out, so any device will do."""
     import torch
 
-    from platform.core.plugins import BrokenPlugin, UnknownPlugin
     from platform.core.registry import METHODS
     from platform.training import checkpoint
     from platform.training.trial import Trial

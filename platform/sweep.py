@@ -19,7 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_intermixed_args(argv)  # options may stand between overrides
     from platform.core.errors import UserError
     from platform.runner.guards import signals
+    from platform.runner.guards.broken_pipe import outlive_readers
 
+    outlive_readers()
     with signals.listen():
         try:
             return _run(options)
@@ -52,34 +54,70 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     import platform.sweepfile as sweepfile
+    from platform.runner.guards import prompt_exit
 
-    sweep = sweepfile.load(options.space, options.overrides)
-    if options.smoke:
-        sweep = sweepfile.smoke(sweep)
-    from platform.runner.session import Session
+    _check_words(options)
+    with prompt_exit.in_seconds():
+        sweep = sweepfile.load(options.space, options.overrides)
+        if options.smoke:
+            sweep = sweepfile.smoke(sweep)
+        from platform.runner import cluster
 
-    session = Session(sweep, options.results, command="python -m platform.sweep " + " ".join(_words(options)))
-    if options.dry_run:
-        from platform.dry_run.preview import print_preview
+        with sweep.locate():
+            address = cluster.check(options.address)
+        from platform.runner.session import Session
 
-        inputs = session.inputs
-        print_preview(sweep, inputs.dataset, inputs.search_plans, session.folder, not options.no_calibration)
-        return 0
-    return session.run(options.address, fresh=options.fresh or options.smoke)
+        command = "python -m platform.sweep " + " ".join(_words(options))
+        session = Session(sweep, options.results, command, address)
+        if options.dry_run:
+            from platform.dry_run.preview import print_preview
+
+            inputs = session.inputs
+            print_preview(sweep, inputs.dataset, inputs.search_plans, session.folder, not options.no_calibration)
+            return 0
+    return session.run(fresh=options.fresh or options.smoke)
+
+
+def _check_words(options: argparse.Namespace) -> None:
+    """Refuse names that are not UTF-8: they would stand in the ledger, in MLflow and in files that are UTF-8."""
+    from platform.core.errors import Problem, UserError
+
+    words = {"the sweep file": options.space, "--results": str(options.results), "the current folder": os.getcwd()}
+    words |= {f"override {number}": word for number, word in enumerate(options.overrides, 1)}
+    problems = [
+        Problem("not UTF-8", where=f"{name}: {word}", hint="a link with another name will do")
+        for name, word in words.items()
+        if not _is_utf8(word)
+    ]
+    if problems:
+        raise UserError(*problems)
+
+
+def _is_utf8(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _words(options: argparse.Namespace) -> list[str]:
     """The command as it can be typed again, without what only concerned this time."""
     import shlex
 
+    from platform.core.redaction import redact_word
+
     words = [options.space, *options.overrides] + (["--smoke"] if options.smoke else [])
     if options.results != Path("results"):
         words += ["--results", str(options.results)]
-    return [shlex.quote(word) for word in words]
+    return [shlex.quote(redact_word(word)) for word in words]
 
 
 if __name__ == "__main__":
-    code = main()
+    from platform.runner.guards import command_line
+
+    command_line.hide_tracebacks()
+    code = main(command_line.take())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # Ray's and MLflow's threads are done with; their exit handlers take seconds

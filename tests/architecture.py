@@ -28,7 +28,7 @@ ALLOWED = {
     "search": ("core", "methods", "sweepfile"),
     "tracking": ("core",),
     "report": ("core",),
-    "conformance": ("core", "data", "methods", "training"),
+    "conformance": ("core", "data", "methods", "models", "training"),
     "dry_run": ("core", "data", "methods", "sweepfile", "training"),
     "runner": ("core", "data", "report", "search", "sweepfile", "tracking", "training"),
     "commands": ("conformance", "core", "dry_run", "methods", "models", "runner", "sweepfile", "training"),

@@ -70,7 +70,15 @@ CASES = {
         ["fixed.uratio", "0 is not a positive whole number"],
     ),
     "no cluster": (["--address", "127.0.0.1:1"], ["no Ray cluster answers at 127.0.0.1:1"]),
-    "no tracking server": ([f"tracking=http://127.0.0.1:{free_port()}"], ["127.0.0.1", "tracking"]),
+    "no address of a tracking server": (["tracking=http://127.0.0.1:x"], ["127.0.0.1", "tracking"]),
+    "a tracking file that cannot be written": (
+        ["tracking=sqlite:////dev/null/mlflow.db"],
+        ["cannot write", "/dev/null", "tracking"],
+    ),
+    "a password in a setting that is recorded": (
+        ["data={source: digits, path: 'https://me:hunter2@host/x'}"],
+        ["data.path", "holds a password", "***@host"],
+    ),
     "a folder for tracking": (["tracking=file:./mlruns"], ["sqlite:///"]),
 }
 

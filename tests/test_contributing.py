@@ -1,4 +1,4 @@
-"""The method that CONTRIBUTING.md walks through is a method: it is found, searched and trained."""
+"""The plug-ins that CONTRIBUTING.md walks through are found, searched and trained, each kind of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import platform.catalog as catalog
+import platform.check as check
 import platform.sweepfile as sweepfile
-from platform.conformance import CHECKS, Subject, run
+from platform.conformance import CHECKS, CHECKS_OF, Subject, run
+from platform.runner.inputs import open_inputs
+from platform.training.trial import Trial
 from tests import architecture
 from tests.methods.toy import ToyBatches, make_method, make_optimizer, train
 from tests.test_readme import ROOT, blocks
@@ -28,7 +33,7 @@ budget: {trials: 2}
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
-    source, _ = blocks("CONTRIBUTING.md", "python")
+    source, _, *_ = blocks("CONTRIBUTING.md", "python")
     file = tmp_path / "my_method.py"
     file.write_text(source)
     return file
@@ -63,11 +68,71 @@ def test_the_example_keeps_to_the_contract(example: Path):
 
 
 def test_the_examples_test_class_finds_it(example: Path, monkeypatch: pytest.MonkeyPatch):
-    _, source = blocks("CONTRIBUTING.md", "python")
+    _, source, *_ = blocks("CONTRIBUTING.md", "python")
     namespace: dict[str, Any] = {"__name__": __name__}
     exec(source, namespace)
     monkeypatch.chdir(example.parent)
     namespace["TestMyMethod"]().test_docs()
+
+
+# -- the other kinds ----------------------------------------------------------------------------------------------
+
+KINDS = {"data source": "source", "noise": "noise", "model": "model", "selection rule": "rule"}
+
+ALL_KINDS = """\
+name: every_kind
+methods: [supervised]
+data: {source: ./my_source.py, path: IMAGES}
+labels: {noise: ./my_noise.py, rate: 0.4}
+model: ./my_model.py
+train: {steps: 6, evaluations: 3, batch_size: 16}
+budget: {trials: 1}
+select: ./my_rule.py
+tracking: none
+"""
+
+
+@pytest.fixture
+def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the examples of the other kinds, images for the source, and a sweep file that names all."""
+    monkeypatch.setenv("KURABE_CACHE", str(tmp_path / "cache"))
+    _, _, *sources = blocks("CONTRIBUTING.md", "python")
+    for name, source in zip(KINDS.values(), sources, strict=True):
+        (tmp_path / f"my_{name}.py").write_text(source)
+    images = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "my_images.npz", images=images, labels=np.arange(200) % 4)
+    (tmp_path / "space.yaml").write_text(ALL_KINDS.replace("IMAGES", str(tmp_path / "my_images.npz")))
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_example_is_short_and_keeps_to_its_contract(kind: str, examples: Path, capsys: pytest.CaptureFixture[str]):
+    file = examples / f"my_{KINDS[kind]}.py"
+    assert len(file.read_text().splitlines()) <= 30
+    options = [f"path={examples / 'my_images.npz'}"] if kind == "data source" else []
+    assert check.main([str(file), *options]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(CHECKS_OF[kind])} checks: {len(CHECKS_OF[kind])} ok, 0 failed, 0 skipped" in out
+    page = catalog.page(str(file))
+    assert page.title.endswith(str(file)) and page.text
+
+
+def test_a_sweep_file_names_all_of_them(examples: Path):
+    sweep = sweepfile.load(examples / "space.yaml")
+    assert {plug_in.kind: Path(plug_in.path).name for plug_in in sweep.plug_ins} == {
+        kind: f"my_{name}.py" for kind, name in KINDS.items()
+    }
+    inputs = open_inputs(sweep)
+    (study,) = sweep.studies()
+    (plan,) = inputs.plans.values()
+    assert inputs.dataset.name == "my_source" and inputs.dataset.num_classes == 4
+    wrong = plan.given != plan.true
+    assert 0 < wrong.sum() and set(plan.true[wrong]) == {0, 2}  # of even classes alone
+    trial = Trial(study.resolve({}), inputs.dataset, plan, study.method.cls)
+    assert type(trial.method.model).__name__ == "TinyCNN"
+    reports = [report.metrics for report in trial.reports()]
+    assert inputs.rule.name == "my_rule"
+    assert inputs.rule.score(reports) == np.mean([report["noisy_val_accuracy"] for report in reports])
 
 
 def test_every_check_is_explained():

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
+
+import platform.sweepfile as sweepfile
+from tests.runner.door import sweep
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
@@ -93,6 +99,66 @@ def test_overrides_shown_are_understood(tmp_path: Path):
         # The reader's folder is not here; whether it exists is checked when a sweep file is loaded.
         there = [f"data.path={tmp_path}" if word.startswith("data.path=") else word for word in overrides]
         sweepfile.load(ROOT / space, there)
+
+
+def own_images(source: str) -> tuple[str, list[str]]:
+    """The README's command for one's own images of a source: the sweep file, and what is changed in it."""
+    for words in commands("README.md"):
+        given = dict(word.split("=", 1) for word in words if word.startswith(("SPACE=", "ARGS=")))
+        if f"data.source={source}" in given.get("ARGS", ""):
+            return given["SPACE"], shlex.split(given["ARGS"])
+    raise AssertionError(f"the README has no command for {source}")
+
+
+def draw_images(folder: Path, count: int = 480) -> dict[str, Path]:
+    """As many images of four classes, in a folder per class and in a table. By source, what data.path names."""
+    rng = np.random.default_rng(0)
+    lines = ["path,label"]
+    for number in range(count):
+        label = "abcd"[number % 4]
+        file = folder / "images" / label / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 96, (16, 16), dtype=np.uint8)
+        pixels[number % 4 * 4 :][:4] += 140
+        Image.fromarray(pixels).save(file)
+        lines.append(f"{file},{label}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return {"image_folder": folder / "images", "csv": folder / "labels.csv"}
+
+
+@pytest.mark.parametrize("source", ["image_folder", "csv"])
+def test_the_recipe_for_ones_own_images_keeps_every_label(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from platform.runner.inputs import open_inputs
+
+    monkeypatch.setenv("KURABE_CACHE", str(tmp_path / "cache"))
+    space, overrides = own_images(source)
+    path = draw_images(tmp_path)[source]
+    sweep = sweepfile.load(ROOT / space, [f"data.path={path}" if "data.path" in word else word for word in overrides])
+    inputs = open_inputs(sweep)
+    plan = inputs.plans[0, 0]
+    assert len(inputs.dataset.train) + len(inputs.dataset.test) == 480
+    assert len(plan.labelled) + len(plan.val) == len(inputs.dataset.train) == 384
+    assert set(plan.unlabelled.tolist()) == set(plan.labelled.tolist())  # no image lost its label
+    assert len(sweep.methods) > 1 and sweep.methods[0].name == "supervised"
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_the_recipe_for_ones_own_images_runs(tmp_path: Path):
+    space, overrides = own_images("image_folder")
+    path = draw_images(tmp_path)["image_folder"]
+    words = [f"data.path={path}" if "data.path" in word else word for word in overrides]
+    short = ["train.steps=8", "budget.trials=1", "budget.repeats=1", "tracking=none", "--results", tmp_path]
+    done = sweep(space, *words, *short, KURABE_CACHE=str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    leaderboard = (tmp_path / "mine" / "leaderboard.md").read_text()
+    assert "346 labelled" in leaderboard and "\n| supervised | " in leaderboard
+    provenance = json.loads((tmp_path / "mine" / "provenance.json").read_text())
+    assert provenance["test_labels"] == "as given"
+    lines = "\n".join(line for line in done.stdout.splitlines() if line.startswith("["))
+    for text in (lines, leaderboard):  # nobody says that the labels of a folder are right
+        assert "test accuracy (labels as given)" in text
+        assert not re.search(r"test accuracy(?! \(labels as given\))", text)
 
 
 @pytest.mark.parametrize("space", SPACES, ids=[str(s.relative_to(ROOT)) for s in SPACES])

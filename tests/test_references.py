@@ -42,7 +42,8 @@ def unfounded(text: str) -> Iterator[tuple[int, str]]:
 @cache
 def headings(name: str) -> frozenset[str] | None:
     """Numbers of the headings of a document; None where there is no such file."""
-    path = ROOT / "methods" / "docs" / f"{name}.md"
+    places = (ROOT / "methods" / "docs" / f"{name}.md", ROOT / "docs" / f"{name}.md")
+    path = next((place for place in places if place.is_file()), places[0])
     return frozenset(HEADING.findall(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 

@@ -1,19 +1,20 @@
-"""The suite of checks of a method: each check has a name, and says what fails and how to correct it."""
+"""The suites of checks, one for each kind of plug-in: a check has a name, and says what fails and how to correct it."""
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from methods.base import Method
-from platform.core.registry import METHODS
+from platform.core.registry import FINDERS, METHODS, finder_of
 
-__all__ = ["CHECKS", "Check", "Failed", "Result", "Skipped", "Subject", "check", "run"]
+__all__ = ["CHECKS", "CHECKS_OF", "Check", "Failed", "Result", "Skipped", "Subject", "check", "run"]
 
 Status = Literal["ok", "failed", "skipped"]
 
@@ -32,17 +33,30 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """The method under test. `file` is where its class is written."""
+    """The plug-in under test: a class, or a module where it is a model or a selection rule.
+
+    file: where it is written. kind: as in core/registry.py. options: of a data source.
+    """
 
     name: str
-    cls: type[Method]
+    cls: Any
     file: Path
+    kind: str = "method"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str) -> Subject:
-        """Find a method by name or by path of a plug-in file. Raises UnknownPlugin or BrokenPlugin."""
-        found = METHODS.get(name)
-        return cls(name, found, Path(sys.modules[found.__module__].__file__ or name))
+    def of(cls, name: str, options: Mapping[str, Any] | None = None) -> Subject:
+        """Find a plug-in by name, methods first, or by path of its file. Raises UnknownPlugin or BrokenPlugin."""
+        by_name = (finder for finder in FINDERS.values() if finder.has(name))
+        finder = finder_of(Path(name)) if name.endswith(".py") else next(by_name, METHODS)
+        found = finder.get(name)
+        module = found if inspect.ismodule(found) else sys.modules[found.__module__]
+        return cls(name, found, Path(module.__file__ or name), finder.what, options or {})
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
 
     def hyper(self, **values: Any) -> dict[str, Any]:
         """`values`, and a low threshold where the method has one, so that pseudo-labels are used after a few steps."""
@@ -69,24 +83,28 @@ class Result:
     seconds: float = 0.0
 
 
-CHECKS: dict[str, Check] = {}
-"""In the order in which they run: quick ones first."""
+CHECKS_OF: dict[str, dict[str, Check]] = defaultdict(dict)
+"""By kind of plug-in and name, in the order in which they run: quick ones first."""
+
+CHECKS = CHECKS_OF["method"]
 
 
-def check(what: str, quick: bool = True) -> Callable[[Callable[[Subject], str | None]], Callable[..., str | None]]:
-    """Register a function in the suite under its own name. `what` is true of a method that passes."""
+def check(
+    what: str, quick: bool = True, kind: str = "method"
+) -> Callable[[Callable[[Subject], str | None]], Callable[..., str | None]]:
+    """Register a function in the suite of a kind under its own name. `what` is true of a plug-in that passes."""
 
     def register(function: Callable[[Subject], str | None]) -> Callable[[Subject], str | None]:
         name = function.__name__
-        CHECKS[name] = Check(name, what, function, quick)
+        CHECKS_OF[kind][name] = Check(name, what, function, quick)
         return function
 
     return register
 
 
 def run(name: str, subject: Subject) -> Result:
-    """Run one check. What the method itself raises is a failure, shown with the method's own lines."""
-    found, begin = CHECKS[name], time.perf_counter()
+    """Run one check. What the plug-in itself raises is a failure, shown with its own lines."""
+    found, begin = CHECKS_OF[subject.kind][name], time.perf_counter()
     status: Status = "ok"
     message = advice = ""
     try:
@@ -97,12 +115,12 @@ def run(name: str, subject: Subject) -> Result:
         status, message, advice = "failed", failure.message, failure.advice
     except Exception as error:
         status, message = "failed", own_lines(error, subject.file)
-        advice = "the method raised this by itself: mend the line named above"
+        advice = f"the {subject.kind} raised this by itself: mend the line named above"
     return Result(found, status, message, advice, time.perf_counter() - begin)
 
 
 def own_lines(error: BaseException, file: Path) -> str:
-    """The error, and the last lines of the method's file in its traceback."""
+    """The error, and the last lines of the plug-in's file in its traceback."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == file.name]
     where = "".join(f"\n{file.name}:{f.lineno}: {f.line}" for f in frames[-2:])
     return f"{type(error).__name__}: {str(error).strip()}{where}"

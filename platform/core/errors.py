@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from platform.core.files import printable
 from platform.core.plugins import did_you_mean, nearest
+from platform.core.redaction import redact
 
 __all__ = ["Problem", "UserError", "did_you_mean", "nearest"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: `where: key: message`, then an indented hint."""
+    """One thing that is wrong: `where: key: message`, then an indented hint; as text without the secrets of URIs."""
 
     message: str
     key: str = ""
@@ -20,7 +22,7 @@ class Problem:
 
     def __str__(self) -> str:
         head = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        return head + "".join(f"\n    {line}" for line in self.hint.splitlines())
+        return redact(head) + "".join(f"\n    {redact(line)}" for line in self.hint.splitlines())
 
 
 class UserError(Exception):
@@ -32,5 +34,7 @@ class UserError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
     def render(self, closing: str = "") -> str:
+        """All problems as they are printed, characters that would steer a terminal as escapes."""
         count = len(self.problems)
-        return f"{self}\n{count} error{'s' * (count != 1)}; {closing or self.closing}."
+        lines = "\n".join(printable(line) for line in str(self).expandtabs(4).split("\n"))
+        return f"{lines}\n{count} error{'s' * (count != 1)}; {closing or self.closing}."

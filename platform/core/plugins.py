@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.metadata
+import os
 import sys
 import traceback
 from collections.abc import Iterable
@@ -57,14 +58,23 @@ class Finder(Generic[T]):
 
     A plug-in of the folder is a file NAME.py, or a folder NAME whose `__init__.py` holds or imports it.
     what: the word for a person. base: "module:Class" whose only subclass in a file is the plug-in (imported when a
-    plug-in is loaded, so that listing costs no import of it); "" = the module itself is the plug-in. other: files and
-    folders there that are none.
+    plug-in is loaded, so that listing costs no import of it); "" = the module itself is the plug-in. defines: what
+    such a module has. other: files and folders there that are none.
     """
 
-    def __init__(self, what: str, package: str, group: str, base: str = "", other: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        what: str,
+        package: str,
+        group: str,
+        base: str = "",
+        other: tuple[str, ...] = (),
+        defines: tuple[str, ...] = (),
+    ) -> None:
         self.what, self.package, self.group = what, package, group
         self.folder = _ROOT / package.replace(".", "/")
-        self._base, self._other = base, (*other, "parts")
+        self._base, self._other, self._defines = base, (*other, "parts"), defines
+        self._received: dict[str, str] = {}
 
     def names(self) -> list[str]:
         """Names found by place and by entry point, sorted."""
@@ -81,10 +91,12 @@ class Finder(Generic[T]):
         if not name.isidentifier() or name.startswith("_") or name in self._other:
             return None
         places = (self.folder / f"{name}.py", self.folder / name / "__init__.py")
-        return next((place for place in places if place.is_file()), None)
+        return next((place for place in places if os.path.isfile(place)), None)
 
     def get(self, name: str) -> Any:
-        """The class, by name or by path. Raises UnknownPlugin or BrokenPlugin."""
+        """The class or module, by name or by path. Raises UnknownPlugin or BrokenPlugin."""
+        if name in self._received:
+            return self.from_source(self._received[name], name)
         if name.endswith(".py"):
             return self.from_file(Path(name))
         if (place := self._place(name)) is not None:
@@ -93,7 +105,7 @@ class Finder(Generic[T]):
             except BrokenPlugin:
                 raise
             except Exception as error:
-                raise self._broken(name, error, place) from error
+                raise BrokenPlugin(name, "does not import", own_trace(error, place)) from error
         for entry in importlib.metadata.entry_points(group=self.group):
             if entry.name == name:
                 try:
@@ -103,49 +115,85 @@ class Finder(Generic[T]):
                 return self._only(loaded, name) if isinstance(loaded, ModuleType) else loaded
         raise UnknownPlugin(self.what, name, self.names())
 
+    def receive(self, source: str, path: str) -> None:
+        """Use `source` as the text of the plug-in file `path` from now on: a worker need not have the file."""
+        self._received[path] = source
+
     def from_file(self, path: Path) -> Any:
-        """The class of a plug-in file; the same content is imported once."""
-        if not path.is_file():
+        """The class or module of a plug-in file; the same content is imported once."""
+        if not os.path.isfile(path):  # and not Path.is_file: it raises for a name that is too long
             raise BrokenPlugin(str(path), "no such file")
         return self.from_source(path.read_text(encoding="utf-8"), str(path))
 
     def from_source(self, source: str, path: str) -> Any:
         """As from_file, from the text: how a plug-in reaches a worker that does not have the file."""
-        digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-        module_name = f"{self.package.replace('.', '_')}_plugin_{Path(path).stem}_{digest}"
-        if module_name not in sys.modules:
-            module = ModuleType(module_name)
-            module.__file__ = path
-            sys.modules[module_name] = module
-            try:
-                exec(compile(source, path, "exec"), module.__dict__)
-            except BaseException as error:
-                del sys.modules[module_name]
-                if not isinstance(error, (Exception, SystemExit)):
-                    raise
-                raise self._broken(path, error, Path(path)) from error
-        return self._only(sys.modules[module_name], path)
+        return self._only(import_text(source, path), path)
+
+    def fits(self, module: ModuleType) -> bool:
+        """Whether a module of any kind holds a plug-in of this one."""
+        return bool(self._subclasses(module)) if self._base else all(hasattr(module, name) for name in self._defines)
+
+    @property
+    def form(self) -> str:
+        """What a file of this kind defines, for people."""
+        return f"one subclass of {self._base.replace(':', '.')}" if self._base else " and ".join(self._defines)
 
     def _only(self, module: ModuleType, name: str) -> Any:
         if not self._base:
+            if missing := [wanted for wanted in self._defines if not hasattr(module, wanted)]:
+                reason = f"a {self.what} file defines {self.form}; this one lacks {', '.join(missing)}"
+                raise BrokenPlugin(name, reason)
             return module
+        own = self._subclasses(module)
+        if len(own) != 1:
+            has = ", ".join(sorted(c.__name__ for c in own)) or "none"
+            of = self._base.replace(":", ".")
+            raise BrokenPlugin(name, f"a {self.what} file holds exactly one subclass of {of}; this one: {has}")
+        return own[0]
+
+    def _subclasses(self, module: ModuleType) -> list[type]:
+        """Classes written in the module, or in the folder that it is, which are plug-ins of this kind."""
         module_name, _, class_name = self._base.partition(":")
         base = getattr(importlib.import_module(module_name), class_name)
         inside = (module.__name__, f"{module.__name__}.") if hasattr(module, "__path__") else (module.__name__,)
-        own = [
+        return [
             value
             for value in vars(module).values()
             if isinstance(value, type)
             and issubclass(value, base)
             and (value.__module__ == inside[0] or value.__module__.startswith(inside[1:]))
         ]
-        if len(own) != 1:
-            has = ", ".join(sorted(c.__name__ for c in own)) or "none"
-            of = f"{base.__module__}.{base.__name__}"
-            raise BrokenPlugin(name, f"a {self.what} file holds exactly one subclass of {of}; this one: {has}")
-        return own[0]
 
-    def _broken(self, name: str, error: BaseException, path: Path) -> BrokenPlugin:
-        own = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == path.name]
-        lines = traceback.format_list(own) + traceback.format_exception_only(error)
-        return BrokenPlugin(name, "does not import", "".join(lines).rstrip())
+
+def import_text(source: str, path: str) -> ModuleType:
+    """The module of a plug-in file's text, imported once. Raises BrokenPlugin."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:12]
+    module_name = f"kurabe_plugin_{Path(path).stem}_{digest}"
+    if module_name not in sys.modules:
+        module = ModuleType(module_name)
+        module.__file__ = path
+        sys.modules[module_name] = module
+        _TEXTS[module_name] = source
+        try:
+            exec(compile(source, path, "exec"), module.__dict__)
+        except BaseException as error:
+            del sys.modules[module_name]
+            if not isinstance(error, (Exception, SystemExit)):
+                raise
+            raise BrokenPlugin(path, "does not import", own_trace(error, Path(path))) from error
+    return sys.modules[module_name]
+
+
+_TEXTS: dict[str, str] = {}
+"""Texts of the plug-in files that were imported, by module name."""
+
+
+def imported_text(plugin: type) -> str | None:
+    """The text that a class of a plug-in file was imported from; None for a class of a package."""
+    return _TEXTS.get(plugin.__module__)
+
+
+def own_trace(error: BaseException, path: Path) -> str:
+    """An error with its traceback, cut to the lines of the file at `path`."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == path.name]
+    return "".join(traceback.format_list(own) + traceback.format_exception_only(error)).rstrip()

@@ -5,11 +5,12 @@ Rooms above ask here for a name instead of importing the room that holds the plu
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from platform.core.plugins import Finder
+from platform.core.plugins import BrokenPlugin, Finder, import_text
 
-__all__ = ["METHODS", "MODELS", "NOISE", "RULES", "SOURCES", "noise_kinds"]
+__all__ = ["FINDERS", "METHODS", "MODELS", "NOISE", "RULES", "SOURCES", "finder_of", "noise_kinds"]
 
 METHODS: Finder[Any] = Finder("method", "methods", "kurabe.methods", "methods.base:Method", ("base", "ranges", "types"))
 SOURCES: Finder[Any] = Finder(
@@ -18,8 +19,28 @@ SOURCES: Finder[Any] = Finder(
 NOISE: Finder[Any] = Finder(
     "noise", "platform.data.noise", "kurabe.noise", "platform.data.noise.noise_model:Noise", ("noise_model",)
 )
-MODELS: Finder[Any] = Finder("model", "platform.models", "kurabe.models")
-RULES: Finder[Any] = Finder("selection rule", "platform.training.selection", "kurabe.selection")
+MODELS: Finder[Any] = Finder("model", "platform.models", "kurabe.models", defines=("build",))
+RULES: Finder[Any] = Finder(
+    "selection rule",
+    "platform.training.selection",
+    "kurabe.selection",
+    defines=("MAXIMISE", "NEEDS_TRUTH", "score"),
+)
+
+FINDERS: dict[str, Finder[Any]] = {finder.what: finder for finder in (METHODS, SOURCES, NOISE, MODELS, RULES)}
+"""By kind. What a file holds is looked for in this order."""
+
+
+def finder_of(path: Path) -> Finder[Any]:
+    """The finder of the kind that a plug-in file holds. Raises BrokenPlugin where it does not import or holds none."""
+    if not path.is_file():
+        raise BrokenPlugin(str(path), "no such file")
+    module = import_text(path.read_text(encoding="utf-8"), str(path))
+    for finder in FINDERS.values():
+        if finder.fits(module):
+            return finder
+    forms = "\n".join(f"{finder.what}: {finder.form}" for finder in FINDERS.values())
+    raise BrokenPlugin(str(path), "holds no plug-in; it would define one of these", forms)
 
 
 def noise_kinds() -> list[str]:

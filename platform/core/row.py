@@ -96,6 +96,12 @@ class SweepInfo:
     planned: int | None = None  # rows in all, repeats included, where that is known before
     complete: set[str] = field(default_factory=set)  # studies that have nothing left to run; known when the sweep ends
     remarks: list[str] = field(default_factory=list)  # lines for the end: what the search cost; known when it ends
+    test_labels: Literal["true", "as given"] = "true"  # what the test images are judged by
+
+    @property
+    def test_accuracy_name(self) -> str:
+        """What a row's `test_accuracy` is, for people: against doubtful labels it is not called test accuracy alone."""
+        return "test accuracy" if self.test_labels == "true" else "test accuracy (labels as given)"
 
     @property
     def unfinished(self) -> bool:

@@ -15,10 +15,23 @@ TRAINING_VERSION = 1
 """A part of every row's key. Raise it by hand whenever the same TrialSpec trains to other numbers than before: training
 loop, optimisers, schedules, evaluation, batches, augmentations or models changed, or a file in methods/ that methods
 get without importing it. Rows of before are then run anew. A method's own code needs no raise (core/code_hash.py)."""
+MOST_IMAGES = 10_000_000
+"""That a setting may ask for."""
+
+LARGEST_SEED = 2**62
+"""Of a file: what is added to it for a study or a repeat still fits into what torch takes."""
 
 
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
+
+
+class PlugIn(Settings):
+    """A plug-in file by its text: a worker needs no copy of the file. kind: as in core/registry.py."""
+
+    source: str
+    path: str
+    kind: str = "method"
 
 
 class DataSettings(Settings):
@@ -26,8 +39,10 @@ class DataSettings(Settings):
 
     model_config = ConfigDict(extra="allow", frozen=True)  # the source's Options model forbids what it does not know
 
-    source: str = Field("digits", description="name of a data source")
-    limit: int | None = Field(None, ge=2, description="use at most this many training (and as many test) images")
+    source: str = Field("digits", description="name of a data source, or the path of a plug-in file (./my_source.py)")
+    limit: int | None = Field(
+        None, ge=2, le=MOST_IMAGES, description="use at most this many training (and as many test) images"
+    )
     on_bad_image: Literal["stop", "skip"] = Field("stop", description="unreadable images stop the run, or are counted")
 
     @property
@@ -38,9 +53,11 @@ class DataSettings(Settings):
 class LabelSettings(Settings):
     """Which training images keep their label, how those labels are damaged, what is held out to select on."""
 
-    per_class: int | None = Field(None, ge=1, description="labelled images per class")
-    total: int | None = Field(None, ge=1, description="labelled images in all, balanced over the classes")
-    imbalance: float = Field(1.0, ge=1, description="largest class / smallest class among the labelled images")
+    per_class: int | None = Field(None, ge=1, le=MOST_IMAGES, description="labelled images per class")
+    total: int | None = Field(
+        None, ge=1, le=MOST_IMAGES, description="labelled images in all, balanced over the classes"
+    )
+    imbalance: float = Field(1.0, ge=1, le=1e6, description="largest class / smallest class among the labelled images")
     noise: str = Field(
         "none",
         pattern=r"^([A-Za-z_]\w*|column:.+|.+\.py)$",  # names are plug-ins' own: they are looked up, not listed here
@@ -58,9 +75,9 @@ class LabelSettings(Settings):
 class TrainSettings(Settings):
     """How one trial is trained."""
 
-    steps: int = Field(1000, ge=1, description="optimisation steps")
-    batch_size: int = Field(64, ge=1, description="labelled images per step")
-    accumulate: int = Field(1, ge=1, description="parts a batch is split into, to save memory")
+    steps: int = Field(1000, ge=1, le=100_000_000, description="optimisation steps")
+    batch_size: int = Field(64, ge=1, le=100_000, description="labelled images per step")
+    accumulate: int = Field(1, ge=1, le=100_000, description="parts a batch is split into, to save memory")
     lr: float = Field(0.03, gt=0, description="peak learning rate")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with Nesterov momentum, or AdamW")
     momentum: float = Field(0.9, ge=0, lt=1, description="SGD's momentum")
@@ -69,9 +86,11 @@ class TrainSettings(Settings):
     schedule: Literal["cosine_7_16", "cosine_half", "constant"] = Field(
         "cosine_7_16", description="lr cos(7 pi t / 16 N), lr (1 + cos(pi t / N)) / 2, or lr"
     )
-    warmup: int = Field(0, ge=0, description="steps of linear warm-up")
-    evaluations: int = Field(10, ge=1, description="evaluations per trial, evenly spaced; also the rungs' grid")
-    eval_batch_size: int = Field(1024, ge=1, description="images per forward of an evaluation")
+    warmup: int = Field(0, ge=0, le=100_000_000, description="steps of linear warm-up")
+    evaluations: int = Field(
+        10, ge=1, le=10_000, description="evaluations per trial, evenly spaced; also the rungs' grid"
+    )
+    eval_batch_size: int = Field(1024, ge=1, le=1_000_000, description="images per forward of an evaluation")
     grad_clip: float | None = Field(None, gt=0, description="largest gradient norm")
     amp: Literal["auto", "on", "off"] = Field("auto", description="bf16 autocast; auto = on CUDA")
     channels_last: bool = Field(True, description="memory format of the model on CUDA")

@@ -10,11 +10,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from platform.core.errors import Problem, UserError
-from platform.core.files import atomic, lock
+from platform.core.files import atomic, lock, unreadable
+from platform.data.threads import in_threads
 
 _DISK = {
     errno.ENOSPC: "the disk is full",
@@ -102,7 +102,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def hash_file(path: Path) -> str:
-    """sha256 of a file's bytes, or a placeholder for a file that cannot be read (decoding reports which and why)."""
+    """sha256 of a file's bytes, or a placeholder for what cannot be read (decoding reports which and why)."""
+    if reason := unreadable(path):
+        return f"unreadable: {reason}"
     try:
         with open(path, "rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -134,7 +136,7 @@ def hash_files(files: list[Path]) -> str:
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         stat = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL character in the name
         return (-1, -1)
     return (stat.st_size, stat.st_mtime_ns)
 
@@ -147,10 +149,12 @@ def _hash_with_index(files: list[Path], stamps: list[tuple[int, int]], top: str)
         index = {}
     names = [os.path.relpath(f, top) for f in files]
     stale = [i for i, name in enumerate(names) if index.get(name, [])[:2] != list(stamps[i])]
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        fresh = pool.map(hash_file, [files[i] for i in stale], chunksize=64)
-        for i, digest in zip(stale, fresh, strict=True):
-            index[names[i]] = [*stamps[i], digest]
+
+    def renew(start: int) -> None:
+        for i in stale[start : start + 64]:
+            index[names[i]] = [*stamps[i], hash_file(files[i])]
+
+    in_threads(renew, range(0, len(stale), 64), 4)
     if stale:
         with contextlib.suppress(OSError):  # only a shortcut: without it the files are read again
             write_atomically(index_path, json.dumps(index).encode())

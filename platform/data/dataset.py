@@ -63,6 +63,18 @@ class Dataset:
     sha256: str
     extra: np.ndarray | None = None
     notes: tuple[str, ...] = ()  # remarks for the user: rows without label, images skipped
+    truth_hint: str = ""  # how a user of the source names true labels
+
+    @property
+    def knows_test_truth(self) -> bool:
+        """Whether true labels of test images are known."""
+        return self.test.true_labels is not None and bool((self.test.true_labels >= 0).any())
+
+    @property
+    def test_labels(self) -> np.ndarray:
+        """[N] int64, what test accuracy is measured against: true labels where any is known, else those given."""
+        truth = self.test.true_labels
+        return truth if truth is not None and self.knows_test_truth else self.test.labels
 
     @property
     def fingerprint(self) -> str:

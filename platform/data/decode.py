@@ -6,11 +6,11 @@ not through a memory map: on a full disk a write is an error that can be reporte
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,13 +20,20 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from platform.core.errors import Problem, UserError
-from platform.core.files import atomic
+from platform.core.files import atomic, unreadable
 from platform.data.dataset import Image, Images
+from platform.data.threads import in_threads
 
 Channels = Literal["auto", "rgb", "gray"]
 Advance = Callable[[int], None]
-_CHUNK = 256
+_CHUNK, _CHUNK_BYTES = 256, 32 * 2**20  # images that a thread decodes before it writes, and their size
 _GRAY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "I;16L", "F"}
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+"""What Pillow may take a file for. Of all that it knows some start another program: Ghostscript for an .eps."""
+
+MOST_PIXELS = 2**26
+"""Of one image, 8192 x 8192: a small file can say that it holds more than the memory."""
 
 
 class _NeedsColour(Exception):
@@ -112,9 +119,10 @@ def _decode(
     result = Decoded((len(images), *shape))
     mismatched: list[tuple[int, tuple[int, ...]]] = []
     file = NpyFile(path, result.shape)
+    chunk = max(1, min(_CHUNK, _CHUNK_BYTES // math.prod(shape)))
 
     def decode_chunk(start: int) -> None:
-        stop = min(start + _CHUNK, len(images))
+        stop = min(start + chunk, len(images))
         block = np.zeros((stop - start, *shape), dtype=np.uint8)
         for i in range(start, stop):
             try:
@@ -135,24 +143,12 @@ def _decode(
         advance(stop - start)
 
     try:
-        _in_threads(decode_chunk, range(0, len(images), _CHUNK))
+        in_threads(decode_chunk, range(0, len(images), chunk), cores())
         if mismatched:
             _raise_shapes(shape, mismatched, ids)
     finally:
         file.close()
     return result
-
-
-def _in_threads(work: Callable[[int], None], starts: Iterable[int]) -> None:
-    """Call `work` on each of `starts`, on all cores; the first error cancels what has not begun."""
-    with ThreadPoolExecutor(max_workers=cores()) as pool:
-        tasks = [pool.submit(work, start) for start in starts]
-        try:
-            for task in tasks:
-                task.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def drop_rows(path: Path, shape: tuple[int, ...], keep: np.ndarray) -> tuple[int, ...]:
@@ -178,9 +174,20 @@ def _open(item: Image) -> Pillow.Image:
         raise ValueError("the row has no image")
     if isinstance(item, np.ndarray):
         return Pillow.fromarray(item[0] if item.shape[0] == 1 else item.transpose(1, 2, 0))
-    image = Pillow.open(io.BytesIO(item) if isinstance(item, bytes) else item)
+    if not isinstance(item, bytes) and (reason := unreadable(item)):
+        raise ValueError(reason)
+    image = Pillow.open(io.BytesIO(item) if isinstance(item, bytes) else item, formats=_formats())
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(f"{image.width:,} x {image.height:,} pixels; at most {MOST_PIXELS:,} in all are read")
     image.load()
     return ImageOps.exif_transpose(image)
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """FORMATS, as far as this Pillow has them."""
+    Pillow.init()
+    return [name for name in FORMATS if name in Pillow.OPEN]
 
 
 def _is_gray(image: Pillow.Image) -> bool:
@@ -189,7 +196,7 @@ def _is_gray(image: Pillow.Image) -> bool:
 
 def _pixels(image: Pillow.Image, size: int | None, gray: bool) -> np.ndarray:
     if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip at 255
-        image = Pillow.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        image = Pillow.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     image = image.convert("L" if gray else "RGB")
     if size is not None and image.size != (size, size):
         image = ImageOps.fit(image, (size, size), Pillow.Resampling.BILINEAR)
@@ -234,7 +241,9 @@ def _raise_shapes(shape: tuple[int, ...], mismatched: list[tuple[int, tuple[int,
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Pillow.UnidentifiedImageError):
-        return "not an image"
+        return f"not an image in a format that is read ({', '.join(FORMATS)})"
+    if isinstance(error, Pillow.DecompressionBombError):
+        return f"more pixels than the {MOST_PIXELS:,} that are read"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return str(error).partition("\n")[0] or type(error).__name__

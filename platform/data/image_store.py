@@ -20,13 +20,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from platform.core.errors import Problem, UserError, did_you_mean
-from platform.core.plugins import BrokenPlugin, UnknownPlugin
+from platform.core.plugins import BrokenPlugin, UnknownPlugin, imported_text
 from platform.core.registry import SOURCES
 from platform.core.spec import DataSettings
 from platform.data import cache
 from platform.data.dataset import Dataset, Images, Split
 from platform.data.decode import Channels, decode, drop_rows
 from platform.data.progress_bar import ProgressBar, progress_bar
+from platform.data.source_contract import own_errors
 from platform.data.sources.source import Reading, Source
 from platform.data.splits import name_images, prepare, select
 
@@ -39,7 +40,7 @@ def open_dataset(settings: DataSettings, seed: int = 0, progress: bool = False) 
     seed: the data seed; decides `limit` and a test split that the files do not have. Raises UserError.
     """
     source = make_source(settings, seed)
-    with progress_bar(progress) as bar, cache.disk_errors("cannot write the decoded images"):
+    with own_errors(source), progress_bar(progress) as bar, cache.disk_errors("cannot write the decoded images"):
         source.prepare()
         folder = cache.root() / "images" / _key(source, settings, seed)
         meta = _read_meta(folder)
@@ -51,7 +52,8 @@ def open_dataset(settings: DataSettings, seed: int = 0, progress: bool = False) 
                     meta = _read_meta(folder)
     if meta is None:
         raise UserError(Problem("damaged again right after it was written", where=f"image cache {folder}"))
-    return _open(folder, meta, source, settings)
+    with own_errors(source):
+        return _open(folder, meta, source, settings)
 
 
 def make_source(settings: DataSettings, seed: int = 0) -> Source:
@@ -85,13 +87,12 @@ def _option_problems(error: ValidationError, source_class: type[Source], name: s
 
 def _key(source: Source, settings: DataSettings, seed: int) -> str:
     """16 hex digits. The path is left out: the same content in another place has the same key."""
-    code = inspect.getsourcefile(type(source))
     options = source.options.model_dump(mode="json", exclude={"path"})
     seeded = settings.limit is not None or source.drawn_test()
     content = {
         "format": FORMAT,
         "source": Path(settings.source).stem,
-        "code": cache.hash_file(Path(code)) if code and Path(code).exists() else "",
+        "code": _code(type(source)),
         "options": options,
         "files": cache.hash_files(source.files()),
         "limit": settings.limit,
@@ -99,6 +100,14 @@ def _key(source: Source, settings: DataSettings, seed: int) -> str:
         "seed": seed if seeded else None,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _code(source_class: type[Source]) -> str:
+    """sha256 of the file that a source is written in, also where a worker has only its text."""
+    if (text := imported_text(source_class)) is not None:
+        return hashlib.sha256(text.encode()).hexdigest()
+    code = inspect.getsourcefile(source_class)
+    return cache.hash_file(Path(code)) if code and Path(code).exists() else ""
 
 
 # -- building --
@@ -246,4 +255,5 @@ def _open(folder: Path, meta: dict[str, Any], source: Source, settings: DataSett
         sha256=meta["sha256"],
         extra=np.load(extra, mmap_mode="r") if extra.exists() else None,
         notes=tuple(meta["notes"]),
+        truth_hint=source.truth_hint,
     )

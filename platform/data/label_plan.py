@@ -239,10 +239,13 @@ def _notes(
     if gaps:
         notes.append(f"{gaps:,} of {len(given):,} training images have no label: they are used as unlabelled")
     if true is None:
-        notes.append("the true labels are unknown: no clean validation accuracy (data.true_label_column names them)")
+        notes.append(f"the true labels are unknown: no clean validation accuracy ({dataset.truth_hint})")
     else:
         rates = (f"{name} {_wrong(given, true, rows)}" for name, rows in _parts(labelled, val, given).items())
-        notes.append(f"noise {labels.noise}, labels that differ from the truth: " + ", ".join(rates))
+        before = "the truth" if dataset.train.true_labels is not None else "those before it"  # which may be wrong, too
+        notes.append(f"noise {labels.noise}, labels that differ from {before}: " + ", ".join(rates))
+    if not dataset.knows_test_truth:
+        notes.append("test images are judged by their labels as given, which may be as wrong as those trained on")
     missing = np.flatnonzero(np.bincount(given[labelled], minlength=dataset.num_classes) == 0)
     if len(missing):
         listing = ", ".join(dataset.class_names[c] for c in missing[:10])

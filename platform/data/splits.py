@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from platform.core.errors import Problem, UserError
+from platform.core.files import printable
 from platform.core.spec import DataSettings, derive_seed
 from platform.data import draw
 from platform.data.dataset import Image, Images, Split
+from platform.data.source_contract import read_source, test_fraction
 from platform.data.sources.source import Reading, Source
 
 __all__ = ["name_images", "prepare", "select"]
@@ -22,14 +25,15 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
 
     Raises UserError where no training image, or no test image with a label, is there.
     """
-    reading = source.read()
-    notes = list(reading.notes)
+    reading = read_source(source)
+    class_names, notes = tuple(map(printable, reading.class_names)), list(map(printable, reading.notes))
     train, test = reading.train, reading.test
+    _check_names(class_names, train)
     name_images(train, "train")
     if len(train) == 0:
         raise UserError(Problem("there is no training image", "data.path"))
     if test is None:
-        train, test = _draw_test(train, source.options.test_fraction, seed)
+        train, test = _draw_test(train, test_fraction(source), seed)
         notes.append(f"test part: {len(test):,} of {len(train) + len(test):,} images, drawn by the data seed")
     name_images(test, "test")
     if not source.local:
@@ -38,9 +42,9 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
     unlabelled = int((train.labels < 0).sum())
     if unlabelled:
         notes.append(f"{unlabelled:,} of {len(train):,} training images have no label: they are used as unlabelled")
-    empty = sorted(set(range(len(reading.class_names))) - set(np.unique(train.labels).tolist()))
+    empty = sorted(set(range(len(class_names))) - set(np.unique(train.labels).tolist()))
     if empty:
-        listing = ", ".join(reading.class_names[c] for c in empty[:10]) + (", ..." if len(empty) > 10 else "")
+        listing = ", ".join(class_names[c] for c in empty[:10]) + (", ..." if len(empty) > 10 else "")
         notes.append(f"{len(empty)} classes without a labelled training image: {listing}")
     extra = reading.extra
     if settings.limit is not None:
@@ -49,13 +53,27 @@ def prepare(source: Source, settings: DataSettings, seed: int) -> Reading:
         if extra is not None and len(extra) > settings.limit:
             extra = _select_images(extra, np.arange(settings.limit))
         notes.append(f"limited to {len(train):,} training and {len(test):,} test images (data.limit)")
-    return Reading(train, test, reading.class_names, extra, tuple(notes))
+    return Reading(train, test, class_names, extra, tuple(notes))
 
 
 def name_images(split: Split[Images], part: str) -> None:
-    """Name images that have no name by their position: PART/0, PART/1, ..."""
-    if split.ids is None:
-        split.ids = [f"{part}/{i}" for i in range(len(split))]
+    """Name images that have no name by their position: PART/0, PART/1, ... Other names are made printable."""
+    split.ids = [f"{part}/{i}" for i in range(len(split))] if split.ids is None else list(map(printable, split.ids))
+
+
+def _check_names(class_names: Sequence[str], train: Split[Images]) -> None:
+    twice = next((name for name, times in Counter(class_names).items() if times > 1), None)
+    if twice is not None:
+        raise UserError(Problem(f"two classes are called '{twice}'", "data.class_names"))
+    for column in train.columns:
+        if len(column) > LONGEST or printable(column) != column:
+            shown = printable(column[:50])
+            text = f"a column is called '{shown}' ({len(column):,} characters): no name that can be kept"
+            raise UserError(Problem(text, "data.path", hint=f"at most {LONGEST} characters, all of them printable"))
+
+
+LONGEST = 200
+"""Characters of a column's name: it names a file in an archive."""
 
 
 def _truth(split: Split[Images]) -> np.ndarray:

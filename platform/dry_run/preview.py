@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from platform.data.dataset import Dataset, LabelPlan
 from platform.dry_run import forecast, plan
 from platform.dry_run.calibrate import calibrate
 from platform.sweepfile import Sweep
-from platform.training.slots import slots_here
+from platform.training.slots import fitting, here, slots_here, surplus
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -30,6 +31,8 @@ def print_preview(
 
     console = Console()
     console.print(plan.describe(sweep, dataset, plans))
+    if too_many := surplus(sweep.resources, here()):
+        console.print(f"{too_many}\n", style="bold", markup=False, highlight=False)
     if measured:
         with console.status("training a few steps of every method, to say how long it will take"):
             found = _forecast(sweep, folder)
@@ -40,6 +43,7 @@ def _forecast(sweep: Sweep, folder: Path) -> RenderableType:
     ledger = folder / "ledger.jsonl"
     done = read_rows(ledger)[1] if ledger.exists() else {}
     slots = slots_here(sweep.resources, sum(study.trials for study in sweep.studies()))
+    slots = replace(slots, count=max(1, min(slots.count, fitting(sweep.resources, here()))))
     predicted = forecast.predict(sweep, calibrate(sweep, slots), slots.count, done)
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     return forecast.describe(sweep, predicted, slots.count, folder, shutil.disk_usage(there).free, time.time())

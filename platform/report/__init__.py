@@ -21,7 +21,11 @@ def load(folder: str | Path) -> Tables:
     """The tables of results/NAME. Raises FileNotFoundError where there is no trials.csv."""
     import pandas as pd
 
+    from platform.report.trial_tables import from_cell
+
     folder = Path(folder)
     trials = pd.read_csv(folder / "trials.csv", dtype={"key": str, "method": str, "study": str, "outcome": str})
+    for name in trials.select_dtypes(["object", "string"]).columns:
+        trials[name] = trials[name].map(from_cell)
     curves = folder / "curves.parquet"
     return Tables(trials, pd.read_parquet(curves) if curves.exists() else pd.DataFrame())

@@ -35,7 +35,6 @@ OUTCOMES = {
 LABELS = {
     "noisy_val_accuracy": "validation accuracy (labels as given)",
     "clean_val_accuracy": "validation accuracy (true labels)",
-    "test_accuracy": "test accuracy",
     "val_clid": "CLID on the validation images",
     "val_loss": "validation loss",
 }
@@ -78,8 +77,9 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
     return made
 
 
-def label_of(name: str) -> str:
-    return LABELS.get(name, name.replace("_", " "))
+def label_of(name: str, info: SweepInfo) -> str:
+    """What a metric is, for people."""
+    return info.test_accuracy_name if name == "test_accuracy" else LABELS.get(name, name.replace("_", " "))
 
 
 def _percent(value: float, _: int) -> str:
@@ -105,12 +105,12 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
             if (best := winners[study]) is not None:
                 label = "winner" if len(studies) == 1 else f"winner of study {study.rpartition('/')[2]}"
                 _curve(axis, best, key, color=colour, linewidth=2.4, zorder=3, label=label, marker="o", markersize=3.5)
-        axis.set_title(label_of(name) + ("" if key == "score" else ", never selected on"))
+        axis.set_title(label_of(name, info) + ("" if key == "score" else ", never selected on"))
         axis.set_xlabel("training step")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if name.endswith("accuracy"):
             axis.yaxis.set_major_formatter(FuncFormatter(_percent))
-    axes[0].set_ylabel("accuracy" if share else label_of(info.select))
+    axes[0].set_ylabel("accuracy" if share else label_of(info.select, info))
     handles, labels = axes[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color="#9fb4c2", linewidth=0.8))
     place = "lower right" if info.maximise else "upper right"
@@ -155,12 +155,12 @@ def score_by_hyperparameter(info: SweepInfo, method: str, rows: Sequence[Row]) -
     for axis in grid.flat[len(names) :]:
         axis.set_visible(False)
     for axis in grid[:, 0]:
-        axis.set_ylabel(f"score: {label_of(info.select)}" if lines == 1 and columns > 1 else "score")
+        axis.set_ylabel(f"score: {label_of(info.select, info)}" if lines == 1 and columns > 1 else "score")
         axis.yaxis.label.set_size(9)
     figure.legend(
         handles=_legend(rows, best), loc="outside lower center", ncols=min(2 if columns < 3 else 3, 4), fontsize=9
     )
-    score = f"score: {label_of(info.select)}"
+    score = f"score: {label_of(info.select, info)}"
     figure.suptitle(f"{method}: score by each searched value ({info.name}, {score})", fontsize=12)
     return figure
 
@@ -225,7 +225,7 @@ def methods_side_by_side(info: SweepInfo, ranked: Sequence[Standing]) -> Figure:
         name = "test_accuracy" if test else info.select
         for place, standing in enumerate(shown):
             _standing(axis, place, standing, test)
-        axis.set_title(label_of(name) + (", never selected on" if test else ""))
+        axis.set_title(label_of(name, info) + (", never selected on" if test else ""))
         if name.endswith("accuracy"):
             axis.xaxis.set_major_formatter(FuncFormatter(_percent))
         axis.xaxis.set_major_locator(MaxNLocator(6))

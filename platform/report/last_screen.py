@@ -11,8 +11,9 @@ from rich.rule import Rule
 from rich.text import Text
 
 from platform.core.durations import clock
+from platform.core.redaction import public, redact_command
 from platform.core.row import Row, SweepInfo
-from platform.core.uri import DEFAULT, redact
+from platform.core.uri import DEFAULT
 from platform.report import pareto
 from platform.report.leaderboard import no_score, repeats_completed, retrain, seconds_spent
 from platform.report.standings import OUTCOMES, Standing, standings
@@ -63,7 +64,7 @@ def _scores(info: SweepInfo, ranked: Sequence[Standing]) -> rich.table.Table:
             lambda s: no_score(s) if s.score is None else _mean(s.score),
             style=lambda s: "red" if s.score is None else "",
         ),
-        Column("test accuracy", lambda s: "" if s.score is None else _mean(s.test_accuracy)),
+        Column(info.test_accuracy_name, lambda s: "" if s.score is None else _mean(s.test_accuracy)),
     ]
     if any(s.on_repeats for s in ranked):
         columns.append(Column("repeats", repeats_completed))
@@ -103,7 +104,12 @@ def _failures(info: SweepInfo, rows: Sequence[Row]) -> list[Text]:
 
 
 def _remarks(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
-    return [*(pareto.said(info, rows) if pareto.asked_for(info) else []), *info.remarks]
+    doubtful = "no true test label is known: labels as given may be as wrong as those trained on"
+    return [
+        *([doubtful] if info.test_labels != "true" else []),
+        *(pareto.said(info, rows) if pareto.asked_for(info) else []),
+        *info.remarks,
+    ]
 
 
 def _places(info: SweepInfo) -> list[Text]:
@@ -116,11 +122,11 @@ def _places(info: SweepInfo) -> list[Text]:
 def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], links: Sequence[str]) -> list[Text]:
     lines = [Text("next:", style="bold")]
     if info.unfinished:
-        lines.append(_command("go on where it stopped", redact(info.command)))
+        lines.append(_command("go on where it stopped", redact_command(info.command)))
     if failed := [row.failures for row in rows if row.outcome == "failed"]:
         enough = max(failed) <= (info.resolved.get("retry") or {}).get("failed", 1)
         words = "" if enough else f" retry.failed={max(failed)}"
-        lines.append(_command("run what failed again", redact(info.command) + words))
+        lines.append(_command("run what failed again", redact_command(info.command) + words))
     if info.tracking and info.tracking != "none":
         lines.append(_command("the runs in MLflow", *_pages(info.tracking, links)))
     best = next((s.winners for s in ranked if s.winners), None)
@@ -133,9 +139,9 @@ def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], 
 
 
 def _pages(tracking: str, links: Sequence[str]) -> list[str]:
-    shown = redact(tracking)
+    shown = public(tracking)
     if tracking.startswith(("http://", "https://")):
-        return list(links) or [shown.replace("***@", "")]
+        return list(links) or [shown]
     command = f"mlflow ui --backend-store-uri {shown}"
     start = ["make ui", f"(or {command})"] if tracking == DEFAULT else [command]
     return [*start, *(f"then open {link}" for link in links)]

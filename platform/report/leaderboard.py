@@ -6,20 +6,20 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from platform.core.redaction import redact, redact_command
 from platform.core.row import Row, SweepInfo, steps_made
-from platform.core.uri import redact
 from platform.report import pareto
 from platform.report.provenance import sentence
 from platform.report.standings import OUTCOMES, Mean, Standing, paired_difference, repeats, standings
-from platform.report.table import Column, Table
+from platform.report.table import Column, Table, code, escaped
 from platform.report.trial_text import counted, settings
 
 
 def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
     """Markdown. Methods are compared on repeats of their winners where there are any, else on the winners."""
     ranked = standings(info, rows)
-    parts = [f"# {info.name}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked)]
-    parts += [_winners(ranked), _repeats(rows, ranked)]
+    parts = [f"# {escaped(info.name)}", _proof(info, rows), _methods(info, ranked), _differences(info, ranked)]
+    parts += [_winners(info, ranked), _repeats(info, rows, ranked)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -45,7 +45,7 @@ def retrain(info: SweepInfo, row: Row) -> str:
     words += ["budget.repeats=0"] if info.repeats else []
     words += ["budget.scheduler=none"] if (info.resolved.get("budget") or {}).get("scheduler") == "pbt" else []
     words += ["budget.seconds=null"] if info.seconds_per_study is not None else []
-    typed = redact(info.command).split(" ")
+    typed = redact_command(info.command).split(" ")
     end = next((i for i, word in enumerate(typed) if word.startswith("--")), len(typed))
     return " ".join([*typed[:end], *map(shlex.quote, words), *typed[end:]])  # argparse: options come last
 
@@ -75,20 +75,20 @@ def _proof(info: SweepInfo, rows: Sequence[Row]) -> str:
     rule = f"`{info.select}` ({'higher' if info.maximise else 'lower'} is better), completed trials only"
     hashes = {name: info.provenance.get(name) for name in ("data_sha256", "labels_sha256")}
     lines = [
-        f"Made by `{redact(info.command)}`",
+        f"Made by {code(redact_command(info.command))}",
         "",
         f"- budget: {budget}; spent: {spent}",
-        f"- winner of a study: best {rule}; test accuracy is recorded and never selected on",
+        f"- winner of a study: best {rule}; {info.test_accuracy_name} is recorded and never selected on",
         f"- studies: {studies} per method, seeds {', '.join(map(str, seeds)) or 'none'}; the same splits and initial "
         "weights for every method",
-        f"- data: {_words(data)}; labels: {_words(labels)}; model: {info.resolved.get('model', 'not said')}",
-        f"- machine: {redact(sentence(info.provenance))}",
+        f"- data: {_words(data)}; labels: {_words(labels)}; model: {escaped(info.resolved.get('model', 'not said'))}",
+        f"- machine: {escaped(redact(sentence(info.provenance)))}",
     ]
     if hashes["data_sha256"]:
         lines.append(f"- data sha256 {str(hashes['data_sha256'])[:16]}; label plans {_hashes(hashes['labels_sha256'])}")
-    lines += [f"- {remark}" for remark in info.remarks]
-    lines += [f"- {line}" for line in (pareto.said(info, rows) if pareto.asked_for(info) else [])]
-    lines += [f"- note: {note}" for note in info.provenance.get("data_notes") or []]
+    lines += [f"- {escaped(remark)}" for remark in info.remarks]
+    lines += [f"- {escaped(line)}" for line in (pareto.said(info, rows) if pareto.asked_for(info) else [])]
+    lines += [f"- note: {escaped(note)}" for note in info.provenance.get("data_notes") or []]
     return "\n".join(lines)
 
 
@@ -100,7 +100,7 @@ def _hashes(labels: Any) -> str:
 
 def _words(values: dict[str, Any]) -> str:
     said = {k: v for k, v in values.items() if v is not None and not (k == "rate" and not v)}
-    return ", ".join(f"{name}={value}" for name, value in said.items()) or "defaults"
+    return escaped(", ".join(f"{name}={value}" for name, value in said.items())) or "defaults"
 
 
 def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
@@ -109,7 +109,7 @@ def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     columns: list[Column[Standing]] = [
         Column("method", lambda s: s.method),
         _right(info.select, lambda s: no_score(s) if s.score is None else str(s.score)),
-        _right("test accuracy", lambda s: "" if s.score is None else str(s.test_accuracy or "not known")),
+        _right(info.test_accuracy_name, lambda s: "" if s.score is None else str(s.test_accuracy or "not known")),
         *([_right("repeats", repeats_completed)] if again else []),
         _right("winners", lambda s: f"{len(s.winners)} of {s.studies}"),
         *(_outcome_count(outcome) for outcome in shown),
@@ -117,7 +117,9 @@ def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     ]
     if any(s.repeated_seconds for s in ranked):
         columns.append(_right("seconds repeated", lambda s: f"{s.repeated_seconds:,.0f}"))
-    caption = (_REPEATS if again else _WINNERS) + (_GRANTED if info.seconds_per_study else "")
+    caption = (_REPEATS if again else _WINNERS.format(accuracy=info.test_accuracy_name)) + (
+        _GRANTED if info.seconds_per_study else ""
+    )
     return f"## Methods\n\n{Table(columns, ranked).markdown()}\n\n{caption}"
 
 
@@ -130,8 +132,8 @@ def _right(name: str, cell: Callable[[Any], str]) -> Column[Any]:
 
 
 _WINNERS = (
-    "Mean over studies of the winner's score and of its test accuracy, with the 95 % interval of Student's t over "
-    "studies. A winner's score is the best of many and therefore flatters; its test accuracy was not chosen."
+    "Mean over studies of the winner's score and of its {accuracy}, with the 95 % interval of Student's t over "
+    "studies. A winner's score is the best of many and therefore flatters; its {accuracy} was not chosen."
 )
 _REPEATS = (
     "Methods are compared on repeats: each study's winner trained again on fresh seeds (noise, split, initial weights, "
@@ -172,7 +174,7 @@ def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
         return ""
     columns = [
         Column[tuple[str, Mean]]("method", lambda pair: pair[0]),
-        _right(f"test accuracy minus {reference}'s", lambda pair: str(pair[1])),
+        _right(f"{info.test_accuracy_name} minus {reference}'s", lambda pair: str(pair[1])),
     ]
     caption = "Mean of the differences within each study, with the 95 % interval of Student's t over studies."
     if any(s.on_repeats for s in ranked):
@@ -180,24 +182,27 @@ def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     return f"## Against {reference}\n\n{Table(columns, known).markdown()}\n\n{caption}"
 
 
-_SCORES: tuple[Column[Row], ...] = (
-    _right("score", lambda row: "" if row.score is None else f"{row.score:.4f}"),
-    _right("test accuracy", lambda row: "" if row.test_accuracy is None else f"{row.test_accuracy:.4f}"),
-)
+def _scores(info: SweepInfo) -> tuple[Column[Row], ...]:
+    return (
+        _right("score", lambda row: "" if row.score is None else f"{row.score:.4f}"),
+        _right(info.test_accuracy_name, lambda row: "" if row.test_accuracy is None else f"{row.test_accuracy:.4f}"),
+    )
+
+
 _STUDY: Column[Row] = Column("study", lambda row: row.study)
 _TRIAL: Column[Row] = Column("trial", lambda row: row.key, code=True)
 
 
-def _winners(ranked: Sequence[Standing]) -> str:
+def _winners(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     rows = [row for standing in ranked for row in standing.winners]
     if not rows:
         return ""
     steps = _right("steps", lambda row: str(row.steps))
-    columns = [_STUDY, _TRIAL, *_SCORES, steps, Column[Row]("hyper-parameters", settings, code=True)]
+    columns = [_STUDY, _TRIAL, *_scores(info), steps, Column[Row]("hyper-parameters", settings, code=True)]
     return f"## Winners\n\n{Table(columns, rows).markdown()}"
 
 
-def _repeats(rows: Sequence[Row], ranked: Sequence[Standing]) -> str:
+def _repeats(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing]) -> str:
     repeated = [row for standing in ranked for won in standing.winners for row in repeats(rows, won)]
     if not repeated:
         return ""
@@ -207,7 +212,7 @@ def _repeats(rows: Sequence[Row], ranked: Sequence[Standing]) -> str:
         _right("seed", lambda row: str(row.seed)),
         _TRIAL,
         Column[Row]("outcome", lambda row: row.outcome or "running"),
-        *_SCORES,
+        *_scores(info),
         _right("seconds", lambda row: f"{row.spent:,.0f}"),
     ]
     return f"## Repeats\n\n{Table(columns, repeated).markdown()}"

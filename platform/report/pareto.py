@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform.core.row import Row, SweepInfo, has_score
-from platform.report.trial_tables import replace_text
+from platform.report.trial_tables import replace_text, to_cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,8 @@ def write(info: SweepInfo, rows: Sequence[Row], path: Path) -> None:
     writer.writerow(COLUMNS)
     for study, members in fronts(info, rows).items():
         for row in members:
-            writer.writerow([study, row.key, row.number, round(row.seconds, 3), row.score, row.test_accuracy])
+            cells = [to_cell(study), row.key, row.number, round(row.seconds, 3), row.score, row.test_accuracy]
+            writer.writerow(cells)
     replace_text(path, text.getvalue())
 
 

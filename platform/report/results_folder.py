@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded
+from platform.core.redaction import public, redact_command, scrub
 from platform.core.row import Row, SweepInfo
-from platform.core.uri import scrub
 from platform.report import pareto, trial_tables
 from platform.report.leaderboard import leaderboard
 
@@ -39,8 +39,10 @@ class ResultsListener:
 
     def handle(self, event: Event) -> None:
         match event:
-            case SweepStarted(info):
+            case SweepStarted(info, rows):
                 self._sweep_started(info)
+                for row in rows:  # as the ledger has them: the files may be damaged
+                    self._take(row)
             case TrialEnded(row):
                 self._trial_ended(row)
             case SweepEnded(rows):
@@ -51,10 +53,12 @@ class ResultsListener:
     def _sweep_started(self, info: SweepInfo) -> None:
         self._info = info
         self.folder.mkdir(parents=True, exist_ok=True)
-        resolved = json.loads(json.dumps(scrub(info.resolved), default=str))
-        head = f"# {scrub(info.command)}\n"
+        known = info.resolved | {"tracking": public(info.tracking)}
+        resolved = json.loads(json.dumps(scrub(known), default=str))
+        command = redact_command(info.command)
+        head = f"# {command}\n"
         trial_tables.replace_text(self.folder / "sweep.yaml", head + yaml.safe_dump(resolved, sort_keys=False))
-        facts = scrub(info.provenance | {"command": info.command})
+        facts = scrub(info.provenance) | {"command": command}
         text = json.dumps(facts, indent=2, default=str, ensure_ascii=False) + "\n"
         trial_tables.replace_text(self.folder / "provenance.json", text)
         for record in trial_tables.read_trials(self.folder / "trials.csv"):

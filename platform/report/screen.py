@@ -14,8 +14,8 @@ from rich.text import Text
 
 from platform.core.durations import clock
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
+from platform.core.redaction import redact
 from platform.core.row import Row, SweepInfo
-from platform.core.uri import redact
 from platform.report.last_screen import print_last_screen
 from platform.report.sweep_progress import SweepProgress, TrialProgress, amount
 from platform.report.trial_text import counted, first_line, settings, trial_name
@@ -105,7 +105,9 @@ class ScreenListener:
         with self._lock:
             self._progress.stopped(row)
         scores = "" if row.score is None else f", score {row.score:.4f}"
-        scores += "" if row.test_accuracy is None else f", test accuracy {row.test_accuracy:.4f}"
+        scores += (
+            "" if row.test_accuracy is None else f", {self._progress.info.test_accuracy_name} {row.test_accuracy:.4f}"
+        )
         self._event(f"{_name(row)} {row.outcome} after {row.steps} steps, {row.seconds:.1f} s{scores}; {self._left()}")
         if row.error:
             self._line(f"{_name(row)} {row.outcome}: {first_line(row.error)}", style="red")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -10,9 +11,24 @@ from typing import Generic, Literal, TypeVar
 import rich.table
 from rich.text import Text
 
-__all__ = ["Column", "Table"]
+__all__ = ["Column", "Table", "code", "escaped"]
 
 Item = TypeVar("Item")
+
+
+def escaped(text: str) -> str:
+    """Text of the user's (names of files, classes, methods) as Markdown that shows it: no HTML, no code, no link."""
+    text = " ".join(text.split("\n")).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*])", r"\\\1", text)
+    return re.sub(r"\[([^\[\]]*)\](?=[(\[:])", r"\[\1\]", text)  # an interval's brackets make no link
+
+
+def code(text: str) -> str:
+    """The same as a code span, its fence longer than any run of backticks inside."""
+    text = " ".join(text.split("\n"))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 @dataclass(frozen=True)
@@ -37,8 +53,8 @@ class Table(Generic[Item]):
     items: Sequence[Item]
 
     def markdown(self) -> str:
-        """Without a newline at the end."""
-        lines = [[column.name for column in self.columns]]
+        """Without a newline at the end; every text is escaped."""
+        lines = [[escaped(column.name) for column in self.columns]]
         lines.append(["---:" if column.align == "right" else "---" for column in self.columns])
         lines += [[_markdown(column, item) for column in self.columns] for item in self.items]
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
@@ -62,7 +78,7 @@ class Table(Generic[Item]):
 
 def _markdown(column: Column[Item], item: Item) -> str:
     cell = column.cell(item)
-    return f"`{cell}`" if column.code and cell else cell
+    return code(cell) if column.code and cell else escaped(cell)
 
 
 def _html(column: Column[Item], item: Item) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -71,14 +72,41 @@ def trial_record(row: Row) -> dict[str, Any]:
     return record | {f"hp.{name}": value for name, value in row.params.items()}
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def to_cell(value: Any) -> Any:
+    """A value as a cell of a CSV file: text that a spreadsheet would run as a formula (=, +, -, @) gets an apostrophe.
+
+    Numbers stay numbers, also those that are text. `from_cell` gives the text back.
+    """
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
+
+
+def from_cell(text: Any) -> Any:
+    """The value whose cell this is."""
+    return text[1:] if isinstance(text, str) and text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def write_trials(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Columns as TRIAL_COLUMNS, then hp.NAME of every searched value; an empty cell where a trial has none."""
+    """Columns as TRIAL_COLUMNS, then hp.NAME of every searched value; an empty cell where a trial has none.
+
+    Text as `to_cell` writes it.
+    """
     records = list(records)
     searched = dict.fromkeys(name for record in records for name in record if name.startswith("hp."))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*TRIAL_COLUMNS, *searched], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows({name: to_cell(value) for name, value in record.items()} for record in records)
     replace_text(path, text.getvalue())
 
 
@@ -86,7 +114,11 @@ def read_trials(path: Path) -> list[dict[str, Any]]:
     """Records of an earlier session as text, without empty cells and unknown columns; none of any other file."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            records = [{k: v for k, v in record.items() if _known(k) and v != ""} for record in csv.DictReader(file)]
+            records = [
+                {k: from_cell(v) for k, v in record.items() if _known(k) and v != ""}
+                for record in csv.DictReader(file)
+                if record
+            ]
     except (OSError, csv.Error, UnicodeDecodeError):
         return []
     return [record for record in records if "key" in record and "study" in record]
@@ -128,9 +160,10 @@ def read_curves(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException):
+        records = pq.read_table(path).to_pylist()
+    except (OSError, ValueError, pa.ArrowException):
         return []
+    return [record for record in records if "key" in record and "study" in record]
 
 
 def _number(value: Any) -> float:

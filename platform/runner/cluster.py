@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import socket
 import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from platform.core.errors import Problem, UserError
+from platform.runner import private_ray
+from platform.runner.cluster_address import check_address, no_cluster
 from platform.training.environment import ROOT, python_path, worker_environment
-from platform.training.slots import Slots, share
+from platform.training.slots import Slots, demand, fits, here, share, supply
 
 _PREPARED = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -24,35 +29,37 @@ _PREPARED = {
 }
 
 
+JOIN_SECONDS = 30.0
+"""How long machines that were started together with the head may take to join it."""
+
+
 class RayLost(BaseException):
     """A process of the private Ray is gone. No Exception: Tune would wait for its actors before passing it on."""
 
 
-def prepare() -> None:
-    """Set what Ray reads when it is imported. Call before its first import."""
-    for name, value in _PREPARED.items():
+def prepare(private: bool) -> None:
+    """Set what Ray reads when it is imported. Call before its first import. private: no address is given."""
+    for name, value in (_PREPARED | (private_ray.LOOPBACK if private else {})).items():
         os.environ.setdefault(name, value)
 
 
 def check(address: str | None) -> str | None:
     """The address to connect to (also $RAY_ADDRESS, as in a Ray job); None = a private Ray on this machine.
 
-    Raises UserError where nothing answers there: Ray itself would wait long for a head that is not up.
+    Raises UserError where Ray does not answer there within seconds or refuses the token.
     """
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address and address != "auto":
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        if not host or not port.isdigit():
-            raise _no_cluster(address, "an address is HOST:PORT, ray://HOST:PORT or auto")
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except OSError as error:
-            raise _no_cluster(address, str(error)) from error
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is not None:
+        prepare(private=False)
+        check_address(address)
     return address
 
 
-def start(address: str | None, resources: Any) -> None:
-    """Connect to a cluster by its (checked) address, or start a private Ray on this machine."""
+def start(address: str | None, resources: Any, scratch: Path) -> None:
+    """Connect to a cluster by its (checked) address, or start a private Ray on this machine, with its files in scratch.
+
+    Raises UserError where no cluster answers, or it can never have what a trial asks for.
+    """
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -61,7 +68,11 @@ def start(address: str | None, resources: Any) -> None:
     if not address:
         # The raylet and the workers it starts ahead inherit this process's environment: no worker starts twice.
         os.environ.update(environment, PYTHONPATH=python_path())
-        ray.init(address="local", include_dashboard=False, object_store_memory=256 * 2**20, **quiet)
+        quiet |= {"include_dashboard": False, "object_store_memory": 256 * 2**20, "_temp_dir": str(scratch)}
+        with private_ray.processes_apart():
+            ray.init(address="local", **quiet)
+        private_ray.kill_at_once()
+        _refuse(resources, _machines(), "this machine has, by Ray's count,")
         return
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # a submitted job has its working directory already
     runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": python_path()} if in_job else {})}
@@ -70,16 +81,22 @@ def start(address: str | None, resources: Any) -> None:
     try:
         ray.init(address=address, runtime_env=runtime, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(address, str(error)) from error
+        raise no_cluster(address, str(error)) from error
+    _wait_for_room(resources)
 
 
 def stop() -> None:
-    """End the private Ray, or leave the cluster; nothing where neither was begun."""
+    """End the private Ray, also where it was only half started, or leave the cluster; else nothing."""
     if "ray" in sys.modules:
         import ray
 
+        below = private_ray.running()
         if ray.is_initialized():
             ray.shutdown()
+        private_ray.end(below)
+
+
+# -- resources ---------------------------------------------------------------------------------------------------------
 
 
 def slots(resources: Any, rows_to_run: int) -> Slots:
@@ -89,11 +106,66 @@ def slots(resources: Any, rows_to_run: int) -> Slots:
     return share(resources, ray.cluster_resources(), rows_to_run)
 
 
-def _no_cluster(address: str, reason: str) -> UserError:
-    return UserError(
-        Problem(
-            f"no Ray cluster answers at {address}: {reason.splitlines()[0] if reason else ''}",
-            key="--address",
-            hint=f"is it up?        ray status --address {address}\nwithout --address the sweep runs on this machine",
-        )
-    )
+def supply_of_cluster() -> str:
+    """What each machine of the cluster has, as text, every kind once."""
+    return _supplies(_machines())
+
+
+def _machines() -> list[dict[str, float]]:
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _supplies(machines: list[dict[str, float]]) -> str:
+    return "; ".join(sorted({supply(machine) for machine in machines})) or "no machine"
+
+
+def check_machine(resources: Any) -> None:
+    """Raises UserError where no trial fits on this machine."""
+    _refuse(resources, [here()], "this machine has", "; a cluster has more: --address HOST:PORT")
+
+
+def _wait_for_room(resources: Any) -> None:
+    """Raises UserError where a trial fits on no machine of a cluster that stays as it is, also after JOIN_SECONDS."""
+    until = time.monotonic() + JOIN_SECONDS
+    said = False
+    while not any(fits(resources, machine) for machine in _machines()):
+        report = _scaler_report()
+        if report is not None and may_grow(report):  # once trials wait
+            return
+        if time.monotonic() > until:
+            break
+        if not said:
+            there = supply_of_cluster()
+            print(f"waiting for a machine to join that has {demand(resources)}; there is {there}", flush=True)
+            said = True
+        time.sleep(0.5)
+    if not may_grow(_scaler_report()):
+        _refuse(resources, _machines(), "no machine of this cluster has that: there is")
+
+
+def _refuse(resources: Any, have: list[dict[str, float]], what: str, hint: str = "") -> None:
+    if any(fits(resources, machine) for machine in have):
+        return
+    hint = f"ask for less: resources.cpu=1 resources.gpu=auto{hint}"
+    message = f"a trial asks for {demand(resources)}; {what} {_supplies(have)}"
+    raise UserError(Problem(message, key="resources", hint=hint))
+
+
+def may_grow(report: bytes | None) -> bool:
+    """Whether a cluster may get further machines. report: the status that its autoscaler left, if it has one.
+
+    Where no autoscaler was configured, Ray's own reports each node as a type of its own, node_ID. True where unknown.
+    """
+    try:
+        nodes: Mapping[str, Any] = json.loads(report or b"{}")["autoscaler_report"]["active_nodes"]
+    except (ValueError, KeyError, TypeError):
+        return True
+    return not nodes or any(not name.startswith("node_") for name in nodes)
+
+
+def _scaler_report() -> bytes | None:
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return _internal_kv_get("__autoscaling_status")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import platform.core.spec as spec
 import platform.training.selection as selection
+from platform.core.code_hash import code_hash, file_hash
 from platform.core.errors import Problem, UserError
-from platform.core.registry import RULES
+from platform.core.fingerprints import Fingerprints, labels_name
+from platform.core.registry import MODELS, RULES
 from platform.data import open_dataset
 from platform.data.dataset import Dataset, LabelPlan
 from platform.data.label_plan import make_plan, save_plan
+from platform.report.provenance import versions
 from platform.sweepfile import Sweep
 from platform.training.selection import Rule
 from platform.training.trial import Trial, check_truth
@@ -35,6 +39,22 @@ class Inputs:
     def label_hashes(self) -> dict[tuple[int, int], str]:
         return {pair: plan.sha256 for pair, plan in self.plans.items()}
 
+    def fingerprints(self, sweep: Sweep) -> Fingerprints:
+        """What the results of the sweep depend on besides its settings."""
+        code = {f"method {entry.name}": code_hash(entry.cls, entry.plugin_source) for entry in sweep.methods}
+        code[f"model {sweep.model}"] = file_hash(MODELS, sweep.model)
+        code[f"selection rule {sweep.select}"] = file_hash(RULES, sweep.select)
+        decide = ("torch", "numpy", *(["timm"] if sweep.model.startswith("timm:") else []))
+        installed = versions()
+        return Fingerprints(
+            training_version=spec.TRAINING_VERSION,
+            code=code,
+            data=self.dataset.fingerprint,
+            images={"training images": len(self.dataset.train), "test images": len(self.dataset.test)},
+            labels={labels_name(*pair): labels for pair, labels in self.label_hashes.items()},
+            versions={name: installed[name] for name in decide if name in installed},
+        )
+
     def save_plans(self, folder: Path) -> None:
         """Write every label plan: study-0.npz, study-0-repeat-1.npz."""
         for (index, repeat), plan in self.plans.items():
@@ -47,11 +67,11 @@ def open_inputs(sweep: Sweep) -> Inputs:
     inputs = Inputs(rule, *_open_data(sweep))
     if rule.needs_truth and any(plan.true is None for plan in inputs.search_plans.values()):
         names = ", ".join(name for name in RULES.names() if not selection.get(name).needs_truth)
-        hint = f"rules without need of it: {names}"
+        hint = f"rules without need of it: {names}\n{inputs.dataset.truth_hint}"
         raise UserError(Problem(f"'{rule.name}' needs true labels; this data has none", "select", hint=hint))
     for entry in sweep.methods:
         with sweep.locate():
-            check_truth(entry.name, entry.cls, inputs.plans[0, 0])
+            check_truth(entry.name, entry.cls, inputs.plans[0, 0], hint=inputs.dataset.truth_hint)
     _check_fit(sweep, inputs)
     return inputs
 

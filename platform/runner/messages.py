@@ -10,16 +10,9 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from platform.core.spec import Settings, TrialSpec
+from platform.core.spec import PlugIn, Settings, TrialSpec
 
 __all__ = ["Assignment", "PlugIn", "Progress", "WorkerProcess", "Workplace", "assignment_of", "progress_of"]
-
-
-class PlugIn(Settings):
-    """A method's file by its text: the worker needs no copy of the file."""
-
-    source: str
-    path: str
 
 
 class Workplace(Settings):
@@ -34,6 +27,7 @@ class Workplace(Settings):
     device: str
     disk_floor: int  # bytes that stay free
     disk_wait: float  # seconds that a worker waits for them
+    plug_ins: tuple[PlugIn, ...] = ()  # but for those of methods
 
     @property
     def token_file(self) -> Path:
@@ -106,7 +100,7 @@ class WorkerProcess:
 
     node: str
     pid: int
-    stacks: str  # file that it writes its Python stacks to (guards/stack_dump.py)
+    stacks: str  # where its Python stacks can be read once they are asked for (guards/stack_dump.py)
     kernel_kills: int  # guards/out_of_memory.py
 
 

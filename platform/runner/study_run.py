@@ -78,7 +78,8 @@ class StudyRun:
             milestone = int(row.reports[-1]["evaluation"]) if row.reports else 0
             if row.outcome == "pruned" and population.is_worst(row.key, milestone):
                 population.ended[row.key] = milestone
-                self.succeed(row)
+                if row.key in self.queue.succeeded or not self.queue.succeeded_by_orphan(row.key, milestone):
+                    self.succeed(row)
 
     def _runs_again(self, row: Row) -> bool:
         """Whether a row of an earlier run runs: it did not end, or `retry:` leaves it an attempt."""

@@ -10,6 +10,7 @@ from typing import Any
 from platform.core.events import Proposal, TrialEnded, TrialProposed, TrialStarted
 from platform.core.ledger import StudyHistory
 from platform.core.row import Row
+from platform.core.spec import branch_point
 from platform.search.proposer import Proposer
 from platform.sweepfile import Study
 
@@ -35,6 +36,7 @@ class StudyQueue:
         self.succeeded: set[str] = set()  # rows that have a child as their successor
         self.waited = 0.0  # seconds in which a slot was idle for want of a proposal
         self._make_row, self._record = make_row, record
+        self._orphans: list[Row] = []  # children without the line that says whose successor they are
         self._made = 0
         self._pending: Future[list[Proposal]] | None = None
 
@@ -51,7 +53,7 @@ class StudyQueue:
     def recall(self, history: StudyHistory, runs_again: Callable[[Row], bool]) -> list[Row]:
         """Rebuild queue and search from an earlier run. The rows that are over; the others wait, in their order.
 
-        runs_again: whether a row runs (again). A ledger without proposals (of an older version) has starts instead.
+        runs_again: whether a row runs (again). Where a proposal's line was damaged, the start of its row counts.
         """
         recalled: dict[str, Row] = {}
         for event in history.events:
@@ -59,7 +61,8 @@ class StudyQueue:
                 case TrialProposed(_, proposal):
                     self._recall_proposal(proposal, recalled, history.rows, runs_again)
                 case TrialStarted(row) if not row.repeat:
-                    self._recall_proposal(Proposal(row.params, row.key), recalled, history.rows, runs_again)
+                    proposal = Proposal(row.params, row.key, parent=row.spec.parent)
+                    self._recall_proposal(proposal, recalled, history.rows, runs_again)
                 case TrialEnded(row) if (known := recalled.get(row.key)) is not None:
                     if not runs_again(known) and row.outcome == known.outcome:
                         self.proposer.tell(known)
@@ -79,15 +82,27 @@ class StudyQueue:
         if proposal.known:
             self.proposer.replay(proposal, over=True)
             return
-        if key in recalled or (replaces not in recalled if parent else self.proposer.asked >= self.study.trials):
+        beyond = bool(replaces) and replaces not in recalled if parent else self.proposer.asked >= self.study.trials
+        if key in recalled or beyond:
             return  # known already, or of the study when it was larger
         row = rows.get(key) or self._make_row(proposal.params, self._made, parent)
-        if parent:
+        if not parent:
+            self.proposer.replay(proposal._replace(key=row.key), over=not runs_again(row))
+        elif replaces:
             self.succeeded.add(replaces)
         else:
-            self.proposer.replay(proposal, over=not runs_again(row))
-        recalled[key] = row
-        self._made += 1
+            self._orphans.append(row)
+        recalled[row.key] = row
+        self._made = max(self._made, row.number) + 1
+
+    def succeeded_by_orphan(self, key: str, milestone: int) -> bool:
+        """Whether a child that starts at this milestone is there, of which the line that says whose successor it is was
+        damaged: it is taken for that of row `key`."""
+        orphan = next((row for row in self._orphans if branch_point(row.spec.parent)[1] == milestone), None)
+        if orphan is not None:
+            self._orphans.remove(orphan)
+            self.succeeded.add(key)
+        return orphan is not None
 
     def adopt(self, params: dict[str, Any], parent: str, replaces: str, known: Mapping[str, Row]) -> Row | None:
         """Put a child of `parent` (KEY@EVALUATION), the successor of `replaces`, at the head of the queue.

@@ -11,7 +11,8 @@ from typing import Any
 
 from platform.core.code_hash import code_hash
 from platform.core.errors import Problem, UserError
-from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec, derive_seed
+from platform.core.spec import AXES, DataSettings, LabelSettings, PlugIn, TrainSettings, TrialSpec, derive_seed
+from platform.core.uri import SecretUri
 from platform.sweepfile.error_text import parse, show
 from platform.sweepfile.resolved_space import resolve_space, with_defaults_where_inert
 from platform.sweepfile.schema import Budget, Resources, Retry, WatchSettings
@@ -70,7 +71,10 @@ class Study:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep file that passed every check. `given` is `search` and `fixed` by method, ranges of `auto` written out."""
+    """A sweep file that passed every check. `given` is `search` and `fixed` by method, ranges of `auto` written out.
+
+    plug_ins: files that it names by path, but for those of methods.
+    """
 
     path: str = field(compare=False)
     name: str
@@ -88,6 +92,8 @@ class Sweep:
     seed: int
     seeds: dict[str, int]
     given: dict[str, Given]
+    connection: SecretUri = field(compare=False, repr=False)  # `tracking` as it was typed, with its secrets
+    plug_ins: tuple[PlugIn, ...] = ()
     lines: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @contextlib.contextmanager
@@ -187,7 +193,7 @@ class Sweep:
             data=self.data,
             labels=self.labels,
             seeds=seeds,
-            code=code_hash(entry.cls, entry.plugin_source),
+            code=code_hash(entry.cls, entry.plugin_source, self.plug_ins),
         )
 
 

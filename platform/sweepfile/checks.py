@@ -14,7 +14,8 @@ from platform.core.registry import METHODS, RULES, SOURCES, noise_kinds
 from platform.core.spec import DataSettings, LabelSettings
 from platform.sweepfile.checked_sweep import FRESH
 from platform.sweepfile.error_text import errors_of, field_schema, show, wrong
-from platform.sweepfile.schema import SweepFile
+from platform.sweepfile.plug_in_files import find_file, portable_path, report_broken
+from platform.sweepfile.schema import MOST_PLANS, MOST_ROWS, SweepFile
 from platform.sweepfile.space import MethodEntry
 from platform.sweepfile.yaml_tree import Document
 
@@ -47,27 +48,14 @@ def _method(document: Document, path: tuple[str | int, ...], name: str, folder: 
     try:
         if not name.endswith(".py"):
             return MethodEntry(name, METHODS.get(name))
-        beside = folder / name
-        file = beside if beside.is_file() else Path(name)  # else from the current folder
+        file = find_file(name, folder)
         cls = METHODS.from_file(file)
-        return MethodEntry(file.stem, cls, file.read_text(), _portable_path(file))
+        return MethodEntry(file.stem, cls, file.read_text(), portable_path(file))
     except UnknownPlugin:
         document.report(path, f"no such method: '{name}'", did_you_mean(name, METHODS.names(), CATALOG))
     except BrokenPlugin as error:
-        hint = error.trace
-        if error.reason == "no such file":
-            hint = f"looked for {folder / name} and {Path(name).absolute()}"
-        document.report(path, f"{name}: {error.reason}", hint)
+        report_broken(document, path, name, error, folder)
     return None
-
-
-def _portable_path(file: Path) -> str:
-    """The path as a resolved file names it: from the current folder where it lies below, so that it can be moved."""
-    absolute = file.absolute()
-    try:
-        return "./" + str(absolute.relative_to(Path.cwd()))
-    except ValueError:
-        return str(absolute)
 
 
 def check_names(document: Document, file: SweepFile) -> None:
@@ -78,7 +66,8 @@ def check_names(document: Document, file: SweepFile) -> None:
     problem = None if document.has_problem("model") else models.check(file.model)
     if problem:
         document.report(("model",), problem.message, problem.hint)
-    if not document.has_problem("select") and file.select not in RULES.names():
+    known = file.select.endswith(".py") or file.select in RULES.names()
+    if not document.has_problem("select") and not known:
         hint = did_you_mean(file.select, RULES.names(), CATALOG)
         document.report(("select",), f"no such selection rule: '{file.select}'", hint)
     problem = None if document.has_problem("tracking") or file.tracking == "none" else uri.problem(file.tracking)
@@ -157,6 +146,7 @@ def check_budget(document: Document, file: SweepFile) -> None:
     if document.has_problem("train") or document.has_problem("budget"):
         return
     train, budget = file.train, file.budget
+    _check_amount(document, file)
     if budget.trials is None and budget.seconds is None:
         document.report(("budget", "trials"), "no number, and no seconds either", "write trials: 16, or seconds: 3600")
     if budget.repeats and not document.has_problem("seeds") and set(FRESH) <= set(file.seeds):
@@ -167,6 +157,19 @@ def check_budget(document: Document, file: SweepFile) -> None:
         document.report(("budget", "grace"), message, "lower it, or write scheduler: none")
     if train.warmup >= train.steps and train.warmup:
         document.report(("train", "warmup"), f"{train.warmup} steps of warm-up leave none of {train.steps} steps")
+
+
+def _check_amount(document: Document, file: SweepFile) -> None:
+    """More rows or label plans than memory and patience hold."""
+    budget, many = file.budget, max(1, len(file.methods))
+    plans = budget.studies * (1 + budget.repeats)
+    rows = many * budget.studies * ((budget.trials or 0) + budget.repeats)
+    key = ("budget", "repeats" if budget.repeats > budget.studies else "studies")
+    if plans > MOST_PLANS:
+        message = f"{budget.studies:,} studies with {budget.repeats:,} repeats are {plans:,} label plans"
+        document.report(key, message, f"at most {MOST_PLANS:,} are made")
+    elif rows > MOST_ROWS:
+        document.report(("budget", "trials"), f"this makes {rows:,} trials", f"at most {MOST_ROWS:,} in a sweep")
 
 
 def report_combination(document: Document, entry: MethodEntry, error: Any) -> None:

@@ -10,9 +10,17 @@ from pydantic import BaseModel, ValidationError
 
 from platform.core.errors import nearest
 
+LARGE = 10_000
+"""A maximum from here on guards memory and time, and is named to those only who exceed it."""
+
 
 def show(value: Any) -> str:
-    """A value as it is written in a sweep file."""
+    """A value as it is written in a sweep file, the middle of a long one left out."""
+    text = _show(value)
+    return text if len(text) <= 200 else f"{text[:120]} ... {text[-40:]}"
+
+
+def _show(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -20,7 +28,7 @@ def show(value: Any) -> str:
     if isinstance(value, dict):
         return "a set of `key: value` pairs"
     if isinstance(value, (list, tuple)):
-        return f"the list [{', '.join(map(show, value))}]"
+        return f"the list [{', '.join(map(show, value[:20]))}{', ...' * (len(value) > 20)}]"
     return f"'{value}'" if isinstance(value, str) else repr(value)
 
 
@@ -47,6 +55,7 @@ def expectation(schema: dict[str, Any], definitions: dict[str, Any] | None = Non
 def _number(noun: str, schema: dict[str, Any]) -> str:
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    high = None if high is not None and high >= LARGE else high
     if low is not None and high is not None:
         return f"a {noun} from {low:g} to {high:g}"
     if above == 0 or (low == 1 and noun == "whole number"):
@@ -73,6 +82,9 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 def wrong(value: Any, schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> tuple[str, str]:
     """Message and hint for a value that a field does not take."""
     message = f"{show(value)} is not {expectation(schema, definitions)}"
+    most = [part["maximum"] for part in (schema, *schema.get("anyOf", [])) if part.get("maximum", 0) >= LARGE]
+    if most and isinstance(value, (int, float)) and value > max(most):
+        return f"{show(value)} is more than {max(most):,.0f}, the most that is taken", ""
     hint = ""
     choices = [str(c) for part in (schema, *schema.get("anyOf", [])) for c in part.get("enum", [])]
     if isinstance(value, str) and choices and (near := nearest(value, choices)):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from platform.core.errors import did_you_mean
+from platform.core.redaction import redact
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings
+from platform.core.uri import SecretUri
 from platform.sweepfile import checks, compatibility, presets
 from platform.sweepfile.checked_sweep import Sweep
 from platform.sweepfile.error_text import errors_of, field_schema, parse, wrong
+from platform.sweepfile.plug_in_files import read_plug_ins
 from platform.sweepfile.schema import Budget, Resources, Retry, SweepFile, WatchSettings
 from platform.sweepfile.search_section import read_spaces
 from platform.sweepfile.yaml_tree import Document, KeyPath, Node, from_plain, read
@@ -44,9 +48,11 @@ def load_plain(data: dict[str, Any], path: str | Path = "sweep.yaml") -> Sweep:
 
 def _load(document: Document, path: Path) -> Sweep:
     _fill_in(document, path)
+    connection = _take_secrets(document)
     presets.fill(document)
     file = _schema(document)
     entries, all_known = checks.check_methods(document, file.methods, path.parent)
+    file, plug_ins = read_plug_ins(document, file, path.parent)
     given = read_spaces(document, entries, all_known)
     checks.check_names(document, file)
     checks.check_data(document, file.data)
@@ -68,9 +74,11 @@ def _load(document: Document, path: Path) -> Sweep:
         retry=file.retry,
         watch=file.watch,
         tracking=file.tracking,
+        connection=connection or SecretUri(file.tracking),
         seed=file.seed,
         seeds={str(axis): seed for axis, seed in file.seeds.items()},
         given=given,
+        plug_ins=plug_ins,
         lines=document.lines(),
     )
     _check_combinations(document, sweep)
@@ -89,6 +97,32 @@ def _fill_in(document: Document, path: Path) -> None:
             sections[name].data = {}
     if "name" not in sections:
         sections["name"] = from_plain({"name": path.stem}, document.file).root.data["name"]
+
+
+def _take_secrets(document: Document) -> SecretUri | None:
+    """Leave the tracking URI in the tree without its secrets, so that nothing that is shown or written holds them.
+
+    Returns it as it was typed. A password in another URI is a problem: what is searched or trained on is recorded.
+    """
+    node = document.root.data.get("tracking")
+    found = SecretUri(node.data) if node is not None and isinstance(node.data, str) else None
+    if node is not None and found is not None:
+        node.data = found.public
+
+    def look(node: Node, path: KeyPath) -> None:
+        if isinstance(node.data, (dict, list)):
+            children = node.data.items() if isinstance(node.data, dict) else enumerate(node.data)
+            for key, child in children:
+                look(child, (*path, key))
+        elif isinstance(node.data, str) and _LOGIN.match(node.data):
+            hint = "let the data source read it from the environment, or from a file of yours"
+            document.report(path, f"'{redact(node.data)}' holds a password, and settings are recorded", hint)
+
+    look(document.root, ())
+    return found
+
+
+_LOGIN = re.compile(r"[a-zA-Z][\w+.-]*://[^\s/:@]*:[^@]*@")
 
 
 def _schema(document: Document) -> SweepFile:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from platform.core.spec import AXES, DataSettings, LabelSettings, Settings, TrainSettings
+from platform.core.spec import AXES, LARGEST_SEED, DataSettings, LabelSettings, Settings, TrainSettings
 
 Axis = Literal["data", "noise", "split", "init", "order", "search"]
 assert Axis.__args__ == AXES  # a Literal cannot be built from a variable
@@ -14,6 +14,12 @@ assert Axis.__args__ == AXES  # a Literal cannot be built from a variable
 TRACKING = "sqlite:///results/mlflow.db"
 UNLIMITED = 1_000_000
 """Trials of a study that only its seconds end."""
+
+MOST_ROWS = 1_000_000
+"""Trials and repeats of a sweep: its table is in memory."""
+
+MOST_PLANS = 1_000
+"""Label plans of a sweep, one for each study and for each repeat of it: all are made before it starts."""
 
 
 class Budget(Settings):
@@ -24,7 +30,7 @@ class Budget(Settings):
         description="trials, studies and repeats where this file leaves them out: quick = 5, 1, 0; "
         "standard = 16, 1, 3; paper = 20, 3, 3. On the command line it beats the file's values",
     )
-    trials: Annotated[int, Field(ge=1)] | None = Field(
+    trials: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         16, description="trials per study, the defaults included; as many as fit where only seconds are written"
     )
     seconds: float | None = Field(
@@ -34,9 +40,9 @@ class Budget(Settings):
         "stopped, diverged and failed trials included; beside trials, whichever ends first",
     )
     repeats: int = Field(
-        0, ge=0, description="re-trainings of each study's winner on fresh seeds, the same for every method"
+        0, ge=0, le=10_000, description="re-trainings of each study's winner on fresh seeds, the same for every method"
     )
-    studies: int = Field(1, ge=1, description="independent searches per method, each with seeds of its own")
+    studies: int = Field(1, ge=1, le=10_000, description="independent searches per method, each with seeds of its own")
     scheduler: Literal["asha", "hyperband", "median", "pbt", "none"] = Field(
         "asha",
         description="stops bad trials early; pbt instead goes on from a good trial's state with other values of what "
@@ -50,9 +56,12 @@ class Budget(Settings):
         min_length=1,
         description="[score], or [score, seconds]: also few seconds of a trial, with the Pareto front as a result",
     )
-    reduction_factor: int = Field(3, ge=2, description="a rung lets the best 1/reduction_factor go on")
+    reduction_factor: int = Field(3, ge=2, le=10_000, description="a rung lets the best 1/reduction_factor go on")
     grace: int = Field(
-        1, ge=1, description="evaluations before a trial may be stopped; with pbt also between two such moments"
+        1,
+        ge=1,
+        le=10_000,
+        description="evaluations before a trial may be stopped; with pbt also between two such moments",
     )
 
     @property
@@ -74,7 +83,7 @@ class Resources(Settings):
     gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="GPUs per trial, fractions allowed; auto = one where there are any"
     )
-    concurrent: Annotated[int, Field(ge=1)] | Literal["auto"] = Field("auto", description="trials at once")
+    concurrent: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field("auto", description="trials at once")
 
 
 class Retry(Settings):
@@ -107,10 +116,12 @@ class SweepFile(Settings):
     labels: LabelSettings = Field(
         LabelSettings.model_validate({}), description="which labels a trial sees, and how they are damaged"
     )
-    model: str = Field("small_cnn", description="a model, or timm:NAME")
+    model: str = Field("small_cnn", description="a model, timm:NAME, or the path of a plug-in file (./my_model.py)")
     train: TrainSettings = Field(TrainSettings.model_validate({}), description="how one trial is trained")
-    seed: int = Field(0, ge=0, description="study k uses seed + k on every axis but data")
-    seeds: dict[Axis, Annotated[int, Field(ge=0)]] = Field({}, description="seeds of single axes, in all studies")
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="study k uses seed + k on every axis but data")
+    seeds: dict[Axis, Annotated[int, Field(ge=0, le=LARGEST_SEED)]] = Field(
+        {}, description="seeds of single axes, in all studies"
+    )
     fixed: dict[str, Any] = Field(
         {},
         description="hyper-parameters held at a value: HYPER, METHOD.HYPER, train.FIELD. One that acts only at some "
@@ -123,7 +134,7 @@ class SweepFile(Settings):
         "act",
     )
     budget: Budget = Field(Budget.model_validate({}), description="how much is tried")
-    select: str = Field("noisy_val_accuracy", description="the rule that picks a winner")
+    select: str = Field("noisy_val_accuracy", description="the rule that picks a winner, or a plug-in file")
     resources: Resources = Field(Resources.model_validate({}), description="what a trial occupies")
     retry: Retry = Field(Retry.model_validate({}), description="what is tried again")
     watch: WatchSettings = Field(WatchSettings.model_validate({}), description="when the sweep steps in")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from platform.sweepfile.checked_sweep import Sweep
@@ -17,14 +18,16 @@ EMBEDDED = "digits"
 
 
 def smoke(sweep: Sweep) -> Sweep:
-    """The sweep with the same methods and search, a small model, 6 steps, and embedded images (the user's own where the
-    source is local)."""
+    """The sweep with the same methods and search, a small model, 6 steps, and embedded images.
+
+    The user's own images, and plug-in files, stay in it.
+    """
     file = sweep.resolved()
-    local = _is_local(sweep.data.source)
+    local = sweep.data.source.endswith(".py") or _is_local(sweep.data.source)
     file["name"] = f"{sweep.name[:58]}-smoke"
     file["data"] = {**file["data"], "limit": 256} if local else {"source": EMBEDDED}
     file["labels"] = _labels(file["labels"], local)
-    file["model"] = "small_cnn"
+    file["model"] = sweep.model if sweep.model.endswith(".py") else "small_cnn"
     file["train"] |= {"steps": 6, "evaluations": 2, "warmup": 0, "eval_batch_size": 256, "compile": "off"}
     file["train"] |= {"accumulate": 1}
     repeats = min(1, sweep.budget.repeats)
@@ -34,7 +37,7 @@ def smoke(sweep: Sweep) -> Sweep:
     limits |= {f"{entry.name}.{key}": value for entry in sweep.methods for key, value in _limits(sweep, entry).items()}
     file["search"] = {key: value for key, value in file["search"].items() if key not in limits}
     file["fixed"] |= limits
-    return load_plain(file, sweep.path)
+    return replace(load_plain(file, sweep.path), connection=sweep.connection)
 
 
 def _is_local(source: str) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.redaction import redact, redact_word
 
 FREE_KEYS = ("search", "fixed")
 """Sections whose keys contain dots themselves: `search.train.lr` is the key `train.lr` of `search`."""
@@ -26,6 +27,11 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF|nan|NaN|NAN)\Z")
 _TAGS = {"null", "bool", "int", "float", "str", "timestamp", "value", "merge", "seq", "map"}
 _TYPED = 1_000_000_000  # order of the first override: after every line of a file
 _MOST_NODES = 20_000  # aliases can unfold a small file without end
+_MOST_BYTES = 100_000  # the shipped files have 2,000
+_DEEPEST = 20
+_MOST_DIGITS = 300
+_BRACKET, _MOST_OPEN = re.compile(r"[\[\]{}]"), 200  # those in text and comments are counted, too
+_LONGEST_KEY = 200
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ class Document:
 
     def override(self, text: str, position: int) -> None:
         """Apply `key=value`; the value is YAML, problems carry the override instead of a line."""
-        location = Location(_TYPED + position, f"command line: {text}")
+        location = Location(_TYPED + position, f"command line: {redact_word(text)}")
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:
@@ -131,11 +137,14 @@ class Document:
             self.add(location, "not of the form key=value", f"examples: {example}")
             return
         try:
-            tree = yaml.compose(value, Loader=yaml.SafeLoader)
+            tree = _compose(value)
         except yaml.YAMLError as error:
-            words = getattr(error, "problem", None) or str(error)
+            words = getattr(error, "problem", None) or str(error).partition("\n")[0]
             hint = "use the shell's quotes around values with spaces or brackets"
             self.add(location, f"not valid YAML: {words}", hint, key)
+            return
+        except (RecursionError, ValueError, OverflowError) as error:
+            self.add(location, _unbuilt(error), key=key)
             return
         builder = _TreeBuilder(self, lambda _: location)
         node = Node(None, location) if tree is None else builder.node(tree, location, key)
@@ -161,9 +170,11 @@ def read(path: str | Path) -> Document:
     file = str(path)
     text = _text(Path(path))
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = _compose(text)
     except yaml.YAMLError as error:
         raise UserError(_syntax(error, file)) from error
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise UserError(Problem(_unbuilt(error), where=file)) from error
     example = "copy one of search_spaces/*.yaml; `methods: [fixmatch]` is the least a sweep file says"
     if tree is None:
         raise UserError(Problem("the file is empty", where=file, hint=example))
@@ -190,9 +201,37 @@ def from_plain(data: dict[str, Any], file: str) -> Document:
     return Document(build(data), file)
 
 
+def _compose(text: str) -> yaml.Node | None:
+    """PyYAML's tree; RecursionError for many open brackets: the time it takes grows with the square of their number."""
+    depth = 0
+    for bracket in _BRACKET.findall(text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        if depth > _MOST_OPEN:
+            raise RecursionError
+    return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
+def _unbuilt(error: Exception) -> str:
+    """Why PyYAML made no tree where it gives no reason: an escape beyond Unicode, or brackets in brackets."""
+    return f"nested more than {_DEEPEST} deep" if isinstance(error, RecursionError) else f"not valid YAML: {error}"
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        if path.is_block_device() or (
+            path.is_fifo() and not path.is_relative_to("/dev")
+        ):  # <(...) of a shell is a pipe
+            raise UserError(Problem("not a regular file", where=str(path)))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise UserError(Problem(f"more than {_MOST_BYTES:,} bytes: not a sweep file", where=str(path)))
+        return content.decode("utf-8-sig")
+    except ValueError as error:
+        if not isinstance(error, UnicodeDecodeError):
+            raise UserError(Problem(f"cannot be read: {error}", where=str(path))) from None
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(Problem("not UTF-8 text", where=f"{path}:{line}")) from None
     except FileNotFoundError:
         folder = path.parent if path.parent.is_dir() else Path("search_spaces")
         there = sorted(str(f) for f in folder.glob("*.yaml")) if folder.is_dir() else []
@@ -201,9 +240,6 @@ def _text(path: Path) -> str:
     except IsADirectoryError:
         there = sorted(str(f) for f in path.glob("*.yaml"))
         raise UserError(Problem("a folder, not a sweep file", "", str(path), "\n".join(there))) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UserError(Problem("not UTF-8 text", where=f"{path}:{line}")) from None
     except OSError as error:
         raise UserError(Problem(f"cannot be read: {error.strerror}", where=str(path))) from None
 
@@ -212,12 +248,18 @@ def _syntax(error: yaml.YAMLError, file: str) -> Problem:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     words = ", ".join(w for w in (getattr(error, "context", None), getattr(error, "problem", None)) if w)
     where = f"{file}:{mark.line + 1}" if mark else file
-    hint = (mark.get_snippet(indent=0) or "") if mark else ""
+    hint = _snippet(mark) if mark else ""
     if "\\t" in words:
         hint = "indent with spaces, YAML takes no tabs"
     elif not words:
         words = str(error).splitlines()[0]
     return Problem(f"not valid YAML: {words}", "", where, hint)
+
+
+def _snippet(mark: Any) -> str:
+    """The line of a syntax error, and below it where in the line; without that where the line holds a secret."""
+    line = mark.buffer[mark.buffer.rfind("\n", 0, mark.pointer) + 1 :].partition("\n")[0] if mark.buffer else ""
+    return (mark.get_snippet(indent=0) or "") if redact(line) == line else redact(line).strip()[:75]
 
 
 class _TreeBuilder:
@@ -227,12 +269,19 @@ class _TreeBuilder:
         self.document, self.location_of = document, location_of
         self.open: set[int] = set()
         self.count = 0
+        self.deep = False
 
     def node(self, node: yaml.Node, location: Location, prefix: str = "") -> Node:
         self.count += 1
         if id(node) in self.open or self.count > _MOST_NODES:
             if self.count <= _MOST_NODES + 1:
                 self.document.add(location, "refers to itself, or unfolds without end", key=prefix)
+            return Node(None, location)
+        if len(self.open) >= _DEEPEST:
+            if not self.deep:
+                self.document.add(location, f"nested more than {_DEEPEST} deep", key=prefix)
+            self.deep = True
+            self.document.unreadable.add(prefix)
             return Node(None, location)
         if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             self.document.add(location, f"YAML tags have no meaning here: {node.tag}", key=prefix)
@@ -254,6 +303,10 @@ class _TreeBuilder:
                 self.document.add(here, "a key is a word, not a list or a mapping", key=prefix)
                 continue
             key = key_node.value
+            if len(key) > _LONGEST_KEY or not _is_text(key):
+                reason = f"a key of {len(key):,} characters" if len(key) > _LONGEST_KEY else "a key that is no text"
+                self.document.add(here, reason, key=prefix)
+                continue
             name = f"{prefix}.{key}" if prefix else key
             if key in entries:
                 self.document.add(here, f"written twice, first at {entries[key].location.text}", key=name)
@@ -263,18 +316,30 @@ class _TreeBuilder:
 
     def scalar(self, node: yaml.Node, location: Location, prefix: str) -> Any:
         text = node.value
+        if not _is_text(text):
+            self.document.add(location, "half of a character (a surrogate), no text", key=prefix)
+            self.document.unreadable.add(prefix)
+            return None
         if getattr(node, "style", None) is not None:  # quoted or a block: text
             return text
         value = value_of(text)
         if _NOT_FINITE.match(text) or (isinstance(value, float) and not math.isfinite(value)):
-            self.document.add(location, f"{text} is not a finite number", key=prefix)
+            self.document.add(location, f"{text[:40]}{'...' * (len(text) > 40)} is not a finite number", key=prefix)
             self.document.unreadable.add(prefix)
             return None
         return value
 
 
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def value_of(text: str) -> Any:
-    """The value of a plain (unquoted) scalar."""
+    """The value of a plain (unquoted) scalar. A number of more digits than a float can hold is infinite."""
     if text in ("", "~", "null", "Null", "NULL"):
         return None
     if text in ("true", "True", "TRUE"):
@@ -282,7 +347,7 @@ def value_of(text: str) -> Any:
     if text in ("false", "False", "FALSE"):
         return False
     if _WHOLE.match(text):
-        return int(text)
+        return int(text) if len(text) <= _MOST_DIGITS else math.copysign(math.inf, -1 if text[0] == "-" else 1)
     if _NUMBER.match(text):
         number = float(text)
         exponent_only = "." not in text and number.is_integer() if math.isfinite(number) else False

@@ -18,7 +18,7 @@ from pathlib import Path
 from platform.core.errors import UserError
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
 from platform.core.row import Row, SweepInfo, winner
-from platform.core.uri import DEFAULT, absolute, problem, redact, sqlite_path
+from platform.core.uri import DEFAULT, SecretUri, problem, sqlite_path
 from platform.tracking import connection
 from platform.tracking.delivery import Delivery, passes, wait_seconds
 from platform.tracking.run_content import Artifact, StudyContent, settings_files
@@ -40,10 +40,14 @@ class MlflowListener:
     """
 
     def __init__(
-        self, uri: str = DEFAULT, folder: Path | str = "results", notify: Callable[[str], None] | None = None
+        self,
+        uri: str | SecretUri = DEFAULT,
+        folder: Path | str = "results",
+        notify: Callable[[str], None] | None = None,
     ) -> None:
-        self.shown = redact(uri)
-        self.uri = absolute(uri)
+        self._uri = SecretUri(uri) if isinstance(uri, str) else uri
+        self.shown = self._uri.public
+        self._address = self._uri.reveal()
         self.folder = Path(folder)
         self.notify = notify or _log.warning
         self._undelivered = Undelivered()
@@ -57,17 +61,22 @@ class MlflowListener:
         self._reported_undelivered = False
         self._settings: tuple[Artifact, ...] = ()
         self._info: SweepInfo | None = None
-        if wrong := problem(uri):
+        self._login: dict[str, str | None] | None = None  # the environment as it was before
+        self._away = ""  # why the store could not be reached before the sweep
+        if wrong := problem(self.shown):
             raise UserError(wrong)
 
     def prepare(self, timeout: float = 8.0) -> None:
-        """Before anything starts: make or migrate the database, or see that the server answers. Raises UserError."""
-        connection.prepare(self.uri, timeout)
+        """Before anything starts: make or migrate the database, or see that the server answers.
+
+        One that is away delays nothing: what it misses is delivered later. Raises UserError where no waiting helps.
+        """
+        self._away = connection.prepare(self._uri, timeout)
 
     def links(self) -> list[str]:
         """Where a browser finds this sweep's runs, sorted by score; nothing before MLflow has it."""
         page = self._delivery.page if self._delivery is not None else ""
-        server = self.shown.replace("***@", "") if self.shown.startswith("http") else "http://127.0.0.1:5000"
+        server = self.shown if self._uri.is_server else "http://127.0.0.1:5000"
         return [f"{server.rstrip('/')}/{page}"] if page else []
 
     # -- what the runner calls ---------------------------------------------------------------------------------------
@@ -90,15 +99,17 @@ class MlflowListener:
 
     def _sweep_started(self, info: SweepInfo, rows: list[Row]) -> None:
         """Begin with the studies and the rows that have ended; a row that goes on is delivered once it has started."""
-        file = sqlite_path(self.uri)
+        file = sqlite_path(self._address)
         artifacts = file.parent / "mlflow_artifacts" / info.name if file is not None else None
         self._info = info
-        self._delivery = Delivery(self.uri, info, artifacts)
+        self._delivery = Delivery(self._address, info, artifacts)
         self._settings = settings_files(info)
         for study in info.studies:
             self._undelivered.note_study(StudyContent(info, study, self._settings))
         for row in rows:
             self._undelivered.note_row(row, waits=row.outcome is not None)
+        self._say_at_start()
+        self._login = connection.log_in(self._uri.login())
         self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
         self._thread.start()
         atexit.register(self._report_undelivered)
@@ -130,8 +141,22 @@ class MlflowListener:
         if self._thread is not None:
             self._thread.join(GIVE_UP_SECONDS)
         self._report_undelivered()
-        if (file := sqlite_path(self.uri)) is not None and file.exists():
+        if self._login is not None:
+            connection.log_out(self._login)
+        self._login = None
+        if (file := sqlite_path(self._address)) is not None and file.exists():
             connection.fold_log(file)
+
+    def _say_at_start(self) -> None:
+        if self._uri.has_secret:
+            how = connection.LOGIN if self._uri.is_server else "give it as the database's driver reads one"
+            self.notify(
+                f"The login of {self.shown} is kept in no file and no printed command. To go on with one of these, "
+                f"{how}; or type the whole tracking=URI again."
+            )
+        if self._away:
+            self._failures = 1
+            self._report_failure(self._away)
 
     def _close_study(self, info: SweepInfo, study: str, rows: list[Row]) -> None:
         method = study.rpartition("/")[0] or study
@@ -159,7 +184,7 @@ class MlflowListener:
                 if closing and not len(self._undelivered):
                     return
                 continue
-            self._report_failure(error)
+            self._report_failure(self._reason(error))
             if closing and time.monotonic() - self._closed_at > GIVE_UP_SECONDS:
                 return
             self._pause(wait_seconds(self._failures))
@@ -196,12 +221,15 @@ class MlflowListener:
             return
         self._refused.add(key)
         self._undelivered.give_back(key)
-        self.notify(f"MLflow refused entries of {key}: {_reason(error)}")
+        self.notify(f"MLflow refused entries of {key}: {self._reason(error)}")
 
-    def _report_failure(self, error: BaseException) -> None:
+    def _reason(self, error: BaseException) -> str:
+        return connection.reason_of(error, self._uri)
+
+    def _report_failure(self, reason: str) -> None:
         if self._failures == 1:
             self.notify(
-                f"MLflow at {self.shown} does not take entries ({_reason(error)[:200]}). "
+                f"MLflow at {self.shown} does not take entries ({reason[:200]}). "
                 "Training goes on; they are kept and delivered later."
             )
 
@@ -225,8 +253,3 @@ class MlflowListener:
                 f"{count} runs in MLflow at {self.shown} lack something; all of it is kept in {self.folder} and is "
                 "delivered when the same command runs again."
             )
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return redact(lines[0]) if lines else type(error).__name__

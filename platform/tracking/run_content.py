@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from platform.core.redaction import redact, redact_command, scrub
 from platform.core.row import Row, SweepInfo
-from platform.core.uri import redact, scrub
 
 # MLflow's own limits (mlflow/utils/validation.py); a test compares the numbers with the installed version
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000
@@ -209,18 +209,19 @@ class StudyContent(RunContent):
         return study_key(self.study)
 
     def opening(self) -> Opening:
-        info = self.info
+        info, command = self.info, redact_command(self.info.command)
         git = info.provenance.get("git") or {}
         tags = {
             "kurabe.kind": "study",
             "kurabe.study": self.study,
             "kurabe.method": self.study.rpartition("/")[0] or self.study,
             "kurabe.select": info.select,
+            "kurabe.test_labels": info.test_labels,
             OUTCOME: "running",
-            "mlflow.source.name": info.command,
+            "mlflow.source.name": command,
             "mlflow.source.type": "LOCAL",
-            NOTE: f"`{info.command}`\n\n{info.budget} of {info.steps} steps, "
-            f"winner by {info.select}. Results: `{info.folder}`",
+            NOTE: f"`{command}`\n\n{info.budget} of {info.steps} steps, "
+            f"winner by {info.select}.{_test_labels(info)} Results: `{info.folder}`",
         }
         if git.get("commit"):
             tags["mlflow.source.git.commit"] = git["commit"]
@@ -292,13 +293,19 @@ def page(info: SweepInfo, experiment_id: str) -> dict[str, str]:
     """
     link = f"#/experiments/{experiment_id}/runs?viewStateShareKey="
     trial = "tags.`kurabe.kind` = 'trial' and attributes.status"
+    command = redact_command(info.command)
     return {
         "mlflow.experimentKind": "custom_model_development",  # else the page opens on traces of language models
-        NOTE: f"`{redact(info.command)}`\n\nOne run per study, below it one per trial, winner by {info.select}. "
-        f"[Trials by score]({link}{VIEW}), [failed and diverged trials]({link}{FAILED_VIEW})",
+        NOTE: f"`{command}`\n\nOne run per study, below it one per trial, winner by {info.select}."
+        f"{_test_labels(info)} [Trials by score]({link}{VIEW}), [failed and diverged trials]({link}{FAILED_VIEW})",
         f"mlflow.sharedViewState.{VIEW}": json.dumps(_view(info, f"{trial} != 'FAILED'")),
         f"mlflow.sharedViewState.{FAILED_VIEW}": json.dumps(_view(info, f"{trial} = 'FAILED'")),
     }
+
+
+def _test_labels(info: SweepInfo) -> str:
+    """A sentence on the metric `test_accuracy`, where it is not what its name says."""
+    return "" if info.test_labels == "true" else f" test_accuracy is {info.test_accuracy_name}, which may be wrong."
 
 
 def _view(info: SweepInfo, search_filter: str) -> dict[str, Any]:

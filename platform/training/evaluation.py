@@ -28,8 +28,8 @@ class Evaluator:
     """Evaluates a model on the validation images, the fixed CLID batch of them, and the test images.
 
     Noisy labels are the plan's given ones, as noisy as the training labels; clean ones those before the noise. Images
-    whose label is unknown (-1) count nowhere. The test labels are the true ones where the source knows them. The state
-    holds what later evaluations need of earlier ones.
+    whose label is unknown (-1) count nowhere. The test labels are those of Dataset.test_labels. The state holds what
+    later evaluations need of earlier ones.
     """
 
     def __init__(
@@ -40,8 +40,7 @@ class Evaluator:
         self.val = np.asarray(plan.val, dtype=np.int64)
         self.noisy = self._labels(plan.given[self.val])
         self.clean = None if plan.true is None else self._labels(plan.true[self.val])
-        truth = dataset.test.true_labels
-        self.test_labels = self._labels(dataset.test.labels if truth is None else truth)
+        self.test_labels = self._labels(dataset.test_labels)
         self.ensemble = ClidEnsemble()
         self._test_labels_cpu = self.test_labels.cpu()
         self._recent: list[float] = []  # noisy_val_accuracy of the last evaluations

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Slots", "share", "slots_here"]
+__all__ = ["Slots", "demand", "fits", "fitting", "here", "share", "slots_here", "supply", "surplus"]
 
 
 @dataclass(frozen=True)
@@ -23,21 +23,67 @@ class Slots:
         return "cuda" if self.gpu else "cpu"
 
 
-def slots_here(resources: Any, rows_to_run: int) -> Slots:
-    """Slots of this machine, counted without Ray. resources: of the sweep file (cpu, gpu, concurrent)."""
+def here() -> dict[str, float]:
+    """CPU cores and GPUs of this machine by Ray's names, counted without Ray."""
     import torch
 
-    have = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
-    return share(resources, have, rows_to_run)
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+
+
+def slots_here(resources: Any, rows_to_run: int) -> Slots:
+    """Slots of this machine, counted without Ray. resources: of the sweep file (cpu, gpu, concurrent)."""
+    return share(resources, here(), rows_to_run)
 
 
 def share(resources: Any, have: Mapping[str, float], rows_to_run: int) -> Slots:
     """Slots that fit at once into `have` (amounts by Ray's names of resources); at least one."""
-    gpu = resources.gpu if resources.gpu != "auto" else float(have.get("GPU", 0) >= 1)
+    fit = fitting(resources, have) if resources.concurrent == "auto" else resources.concurrent
+    # A cluster that grows on demand may have nothing yet: pending trials are what makes it grow.
+    return Slots(max(1, min(fit, rows_to_run)), resources.cpu, _gpu(resources, have))
+
+
+def fitting(resources: Any, have: Mapping[str, float]) -> int:
+    """How many trials the resources of `have` are enough for, whatever resources.concurrent says."""
+    gpu = _gpu(resources, have)
     fit = have.get("CPU", 0) // resources.cpu
     if gpu:
         fit = min(fit, have.get("GPU", 0) // gpu)
-    if resources.concurrent != "auto":
-        fit = resources.concurrent
-    # A cluster that grows on demand may have nothing yet: pending trials are what makes it grow.
-    return Slots(max(1, min(int(fit), rows_to_run)), resources.cpu, gpu)
+    return int(fit)
+
+
+def fits(resources: Any, machine: Mapping[str, float]) -> bool:
+    """Whether a trial fits on a machine."""
+    return fitting(resources, machine) >= 1
+
+
+def _gpu(resources: Any, have: Mapping[str, float]) -> float:
+    return resources.gpu if resources.gpu != "auto" else float(have.get("GPU", 0) >= 1)
+
+
+def demand(resources: Any) -> str:
+    """What a trial asks for, as text: 1 CPU core and 0.5 GPUs."""
+    gpu = 0 if resources.gpu == "auto" else resources.gpu
+    return _cores(resources.cpu) + (f" and {_gpus(gpu)}" if gpu else "")
+
+
+def supply(machine: Mapping[str, float]) -> str:
+    """What a machine has, as text: 4 CPU cores and no GPU."""
+    gpu = machine.get("GPU", 0)
+    return f"{_cores(machine.get('CPU', 0))} and {_gpus(gpu) if gpu else 'no GPU'}"
+
+
+def surplus(resources: Any, have: Mapping[str, float]) -> str:
+    """A sentence where resources.concurrent is more than what fits at once; else nothing."""
+    fit = fitting(resources, have)
+    if resources.concurrent == "auto" or resources.concurrent <= fit:
+        return ""
+    more = f"resources.concurrent is {resources.concurrent}, but only {fit} fit{'s' * (fit == 1)} at once into "
+    return f"{more}{supply(have)}, at {demand(resources)} a trial; the others wait"
+
+
+def _cores(count: float) -> str:
+    return f"{count:g} CPU core{'s' * (count != 1)}"
+
+
+def _gpus(count: float) -> str:
+    return f"{count:g} GPU{'s' * (count != 1)}"

@@ -72,7 +72,7 @@ class Trial:
             torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
         self._random = _seeded_states(self.device, derive_seed(spec.seeds["order"], "global"))
         hyper = method_class.Hyper(**spec.hyper)
-        check_truth(spec.method, method_class, plan, hyper)
+        check_truth(spec.method, method_class, plan, hyper, dataset.truth_hint)
         self.accumulate = accumulate or spec.train.accumulate
         check_parts(spec.method, method_class, hyper, spec.train.batch_size, self.accumulate)
         sizes = method_class.stream_sizes(hyper, spec.train.batch_size)
@@ -289,12 +289,15 @@ class Trial:
             _set_states(self.device, outer)
 
 
-def check_truth(name: str, method_class: type[Method], plan: LabelPlan, hyper: Any = None) -> None:
-    """Check that true labels are known where the method, or its hyper-parameters, learn from them; else UserError."""
+def check_truth(name: str, method_class: type[Method], plan: LabelPlan, hyper: Any = None, hint: str = "") -> None:
+    """Check that true labels are known where the method, or its hyper-parameters, learn from them; else UserError.
+
+    hint: how a user of the data's source names them.
+    """
     oracle = getattr(method_class, "uses_truth", False) or getattr(hyper, "uses_truth", False)
     if oracle and (plan.true is None or not (plan.true[plan.labelled] >= 0).any()):
         message = f"'{name}' learns from true labels; of the labelled images none has a known one"
-        raise UserError(Problem(message, "methods", hint="leave it out, or name them: data.true_label_column"))
+        raise UserError(Problem(message, "methods", hint="leave it out" + (f"; {hint}" if hint else "")))
 
 
 def _seeded_states(device: torch.device, seed: int) -> dict[str, torch.Tensor]:

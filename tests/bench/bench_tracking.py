@@ -16,6 +16,7 @@ from pathlib import Path
 
 from platform.core.events import SweepEnded, SweepStarted
 from platform.core.row import Row
+from platform.core.uri import SecretUri
 from platform.report.provenance import provenance, sentence
 from platform.tracking import connection
 from platform.tracking.mlflow_writer import MlflowListener
@@ -71,7 +72,7 @@ def measure_ray(trials: int, reports: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/mlflow.db"
         sweep = FakeSweep(Path(folder) / "bench", trials=trials, evaluations=reports, outcomes=("completed",))
-        connection.prepare(uri)
+        connection.prepare(SecretUri(uri))
         rows = [(_TuneTrial(row), sweep.reports(row)) for row in sweep.rows()]
         callback = MLflowLoggerCallback(uri, experiment_name="ray")
         callback.setup()

@@ -13,6 +13,7 @@ import pytest
 from platform.core.errors import UserError
 from platform.core.events import TrialEnded, TrialReported, TrialStarted
 from platform.core.ledger import FORMAT, Ledger
+from platform.core.ledger_lines import seal
 from platform.core.row import Row
 from platform.core.spec import DataSettings, LabelSettings, TrainSettings, TrialSpec
 from platform.sweepfile.schema import with_defaults
@@ -124,14 +125,14 @@ def test_a_header_without_a_newer_setting_goes_on(tmp_path):
     from platform import sweepfile
 
     header = json.loads(OLD_HEADER) | {"format": FORMAT}
-    (tmp_path / "ledger.jsonl").write_text(json.dumps(header) + "\n")
+    (tmp_path / "ledger.jsonl").write_text(seal(header).decode())
     (tmp_path / "limit.yaml").write_text(OLD_FILE)
     old = set(json.loads(OLD_HEADER)["resolved"]["budget"])
     sweep = sweepfile.load(tmp_path / "limit.yaml")
     assert set(sweep.resolved()["budget"]) >= old
     Ledger(tmp_path, sweep.resolved(), with_defaults).close()
     del header["resolved"]["train"]["momentum"], header["resolved"]["select"], header["resolved"]["labels"]
-    (tmp_path / "ledger.jsonl").write_text(json.dumps(header) + "\n")
+    (tmp_path / "ledger.jsonl").write_text(seal(header).decode())
     with pytest.raises(UserError, match=r"labels.per_class: None -> 4\n"):  # the default was not 4
         Ledger(tmp_path, sweep.resolved(), with_defaults)
     with pytest.raises(UserError, match="train.momentum: 0.9 -> 0.8") as caught:
@@ -190,17 +191,21 @@ def test_a_header_that_was_never_whole_is_written_again(tmp_path, half):
     assert set(Ledger(tmp_path, RESOLVED).rows) == {row().key}
 
 
-def test_damage_further_up_keeps_what_stands_before_it_and_a_copy_of_all(tmp_path):
+def test_a_damaged_line_further_up_is_taken_out_and_a_copy_of_all_is_kept(tmp_path):
     trial = filled(tmp_path)
     path = tmp_path / "ledger.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     lines[3] = b"\x00" * (len(lines[3]) - 1) + b"\n"
     path.write_bytes(b"".join(lines))
     ledger = Ledger(tmp_path, RESOLVED)
-    assert ledger.rows[trial.key].outcome is None and len(ledger.rows[trial.key].reports) == 1
-    assert "ledger.jsonl:4: damaged" in ledger.repaired and "ledger.damaged-1.jsonl" in ledger.repaired
+    assert ledger.rows[trial.key].outcome == "completed" and ledger.rows[trial.key].reports == trial.reports[:1]
+    assert "ledger.jsonl:4: " in ledger.repaired and "ledger.damaged-1.jsonl" in ledger.repaired
     assert (tmp_path / "ledger.damaged-1.jsonl").read_bytes() == b"".join(lines)
-    assert path.read_bytes() == b"".join(lines[:3])
+    assert path.read_bytes() == b"".join([*lines[:3], lines[4]])
+    with pytest.raises(UserError, match="another sweep is running"):  # the file in its place is locked, too
+        Ledger(tmp_path, RESOLVED)
+    ledger.close()
+    assert not (again := Ledger(tmp_path, RESOLVED)).repaired and again.rows == ledger.rows
 
 
 def test_a_damaged_header_over_rows_is_refused_and_nothing_is_lost(tmp_path):
@@ -219,3 +224,26 @@ def test_a_sweep_has_one_id_however_often_it_is_continued(tmp_path):
     first.close()
     assert len(first.id) == 12 and Ledger(tmp_path, RESOLVED).id == first.id
     assert Ledger(tmp_path / "other", RESOLVED).id != first.id
+
+
+def test_the_header_holds_no_login_and_a_sweep_goes_on_with_or_without_it(tmp_path: Path) -> None:
+    def opened(tracking: str) -> Ledger:
+        return Ledger(tmp_path, {"name": "x", "tracking": tracking})
+
+    opened("http://me:hunter2@host:5000").close()
+    assert b"hunter2" not in (tmp_path / "ledger.jsonl").read_bytes()
+    for tracking in ("http://host:5000", "http://me:other@host:5000", "none"):
+        ledger = opened(tracking)
+        assert ledger.repaired == ""
+        ledger.close()
+
+
+def test_a_ledger_that_an_older_version_wrote_with_a_login_is_closed_to_others(tmp_path: Path) -> None:
+    resolved = {"name": "x", "tracking": "http://me:hunter2@host:5000"}
+    path = tmp_path / "ledger.jsonl"
+    path.write_bytes(seal({"event": "sweep", "format": FORMAT, "id": "a" * 12, "resolved": resolved}))
+    path.chmod(0o644)
+    ledger = Ledger(tmp_path, resolved)
+    ledger.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "change the password" in ledger.repaired and "hunter2" not in ledger.repaired

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from platform.core.uri import SecretUri
 from platform.tracking import connection
 from tests.faults.scene import Scene, scene_table
 
@@ -28,7 +29,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated MLflow database: making one takes seconds, copying one does not."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    connection.prepare(f"sqlite:///{path}")
+    connection.prepare(SecretUri(f"sqlite:///{path}"))
     return path
 
 

@@ -37,6 +37,7 @@ class FakeSweep:
     name: str = ""
     repeats: int = 0
     seconds: float | None = None
+    test_labels: Any = "true"
 
     @property
     def info(self) -> SweepInfo:
@@ -76,6 +77,7 @@ class FakeSweep:
             seconds_per_study=self.seconds,
             repeats=self.repeats,
             complete=set(studies),
+            test_labels=self.test_labels,
         )
 
     def rows(self) -> list[Row]:

@@ -19,7 +19,7 @@ TABLE = Table(
 
 def test_markdown_escapes_bars_and_marks_code_where_there_is_some():
     assert TABLE.markdown().splitlines() == [
-        "| name | <value> |",
+        "| name | &lt;value&gt; |",
         "| --- | ---: |",
         "| `a\\|b` | 1.0 |",
         "|  | 22.5 |",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -70,6 +71,16 @@ tracking: none
 """
 
 
+def listening(processes: list[psutil.Process]) -> set[str]:
+    """Addresses that they wait for connections at."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            connections = process.net_connections("inet")
+            found |= {c.laddr.ip.removeprefix("::ffff:") for c in connections if c.status == psutil.CONN_LISTEN}
+    return found
+
+
 def carrying(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
@@ -83,16 +94,19 @@ def carrying(folder: Path) -> list[psutil.Process]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(400)
-def test_after_a_kill_9_the_next_start_leaves_none_of_the_old_processes_and_all_of_another_sweeps(tmp_path):
+def test_after_a_kill_9_the_next_start_leaves_none_of_the_old_processes_and_all_of_another_sweeps(tmp_path, short_tmp):
+    """And none of its files. Until the kill everything listens on this machine only."""
     path = tmp_path / "small.yaml"
     path.write_text(SPACE)
-    killed, other = (start(path, "--results", tmp_path / name) for name in ("killed", "other"))
+    temporary = {"TMPDIR": str(short_tmp)}
+    killed, other = (start(path, "--results", tmp_path / name, **temporary) for name in ("killed", "other"))
     ledgers = [tmp_path / name / "small" / "ledger.jsonl" for name in ("killed", "other")]
     try:
         for ledger in ledgers:
             wait_for(lambda ledger=ledger: count(ledger, "reported"))
         old, theirs = below(killed.pid), below(other.pid)
         assert len(old) >= 5, old  # servers, workers and agents
+        assert listening([psutil.Process(killed.pid), *old]) == {"127.0.0.1"}
         assert {p.pid for p in alive(old)} <= {p.pid for p in carrying(ledgers[0].parent)}
         stray = subprocess.Popen(  # what survives: started by a worker, in a session of its own
             SLEEP,
@@ -102,14 +116,20 @@ def test_after_a_kill_9_the_next_start_leaves_none_of_the_old_processes_and_all_
         )
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()
-        again = sweep(path, "--results", tmp_path / "killed")
+        half = ledgers[0].parent / "checkpoints" / ".KEY.pt.0a1b2c3d.new"
+        half.touch()
+        left = {note.parent for note in short_tmp.glob("*/OWNER") if str(ledgers[0].parent) in note.read_text()}
+        assert len(left) == 1
+        again = sweep(path, "--results", tmp_path / "killed", **temporary)
         assert again.returncode == 0, again.stdout + again.stderr
         assert "that an earlier run, killed, had left behind" in again.stdout
         assert stray.wait(5) == -signal.SIGKILL and not alive(old)
         assert carrying(ledgers[0].parent) == []
+        assert not half.exists() and not any(place.exists() for place in left)
         assert other.poll() is not None or len(alive(theirs)) >= 3
     finally:
         for driver in (killed, other):
             if driver.poll() is None:
                 os.kill(driver.pid, signal.SIGTERM)
         other.communicate(timeout=60)
+    assert not list(short_tmp.glob("kurabe-*"))  # torch keeps a cache of its own there

@@ -290,3 +290,23 @@ def test_the_last_line_that_was_not_written_any_more_is_made_up_for(
     book = driver(cut, sweep)
     drive(book, cut)
     assert facts(list(book.rows.values())) == undisturbed
+
+
+def test_a_child_whose_proposal_was_damaged_stays_the_successor_of_its_row(tmp_path: Path) -> None:
+    """Killed when everything was over; one line that says whose successor a child is was damaged meanwhile."""
+    sweep = load(tmp_path, SPACE, "budget={trials: 14, scheduler: pbt, grace: 2, sampler: random}")
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    undisturbed = facts(drive(driver(whole, sweep), whole))
+    lines = (whole / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    children = [i for i, line in enumerate(lines) if json.loads(line).get("replaces")]
+    assert len(children) > 2
+    for number in children:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        damaged = [*lines[:number], lines[number].replace(b'"asked"', b'"asket"'), *lines[number + 1 :]]
+        (folder / "ledger.jsonl").write_bytes(b"".join(damaged))
+        book = driver(folder, sweep)
+        assert f"ledger.jsonl:{number + 1}: " in book.ledger.repaired
+        assert book.next_row() is None and facts(list(book.rows.values())) == undisturbed
+        book.ledger.close()

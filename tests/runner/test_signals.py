@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -38,16 +39,45 @@ def space(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=long)])
-def test_the_first_signal_saves_between_evaluations_and_the_same_command_goes_on_there(tmp_path, space, number, code):
+def to_driver(driver: psutil.Process, number: int) -> None:
+    driver.send_signal(number)
+
+
+def to_driver_and_group(driver: psutil.Process, number: int) -> None:
+    """As `timeout` does, and a shell's Ctrl-C but for the first of the two."""
+    driver.send_signal(number)
+    os.killpg(driver.pid, number)
+
+
+def to_all(driver: psutil.Process, number: int) -> None:
+    """As systemd and Slurm do: to every process of the job."""
+    for process in [*driver.children(recursive=True), driver]:
+        process.send_signal(number)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "send"),
+    [
+        (signal.SIGINT, 130, to_driver),
+        pytest.param(signal.SIGTERM, 143, to_driver, marks=long),
+        (signal.SIGTERM, 143, to_driver_and_group),
+        pytest.param(signal.SIGINT, 130, to_driver_and_group, marks=long),
+        pytest.param(signal.SIGTERM, 143, to_all, marks=long),
+    ],
+)
+def test_the_first_signal_saves_between_evaluations_and_the_same_command_goes_on_there(
+    tmp_path, space, number, code, send
+):
     driver = start(space, "--results", tmp_path / "r")
     ledger = tmp_path / "r" / "small" / "ledger.jsonl"
     wait_for(lambda: count(ledger, "reported"))
     time.sleep(0.1)
     mine = below(driver.pid)
-    os.kill(driver.pid, number)
+    begin = time.monotonic()
+    send(psutil.Process(driver.pid), number)
     output, _ = driver.communicate(timeout=60)
     assert driver.returncode == code, output
+    assert send is to_driver or time.monotonic() - begin < 20
     assert "trials save where they are" in output and "once more ends it at once" in output
     assert "preempted" in output and "Traceback" not in output
     wait_for(lambda: not alive(mine), 20)

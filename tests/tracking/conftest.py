@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from platform.core.uri import SecretUri
 from platform.tracking import connection
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    connection.prepare(f"sqlite:///{path}")
+    connection.prepare(SecretUri(f"sqlite:///{path}"))
     return path
 
 

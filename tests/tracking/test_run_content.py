@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from platform.core import uri
+from platform.core import redaction, uri
 from platform.core.row import Row
 from platform.tracking import delivery, run_content
 from platform.tracking.run_content import TrialContent
@@ -88,13 +88,13 @@ def test_long_values_are_cut_with_notice(tmp_path: Path) -> None:
     ],
 )
 def test_secrets_are_not_shown(shown: str, secret: str) -> None:
-    assert secret not in uri.redact(shown)
-    assert secret not in str(uri.scrub({"a": [shown], "b": {"c": shown}}))
+    assert secret not in redaction.redact(shown)
+    assert secret not in str(redaction.scrub({"a": [shown], "b": {"c": shown}}))
 
 
 @pytest.mark.parametrize("plain", ["sqlite:///results/mlflow.db", "http://127.0.0.1:5000", "mail me@home.org"])
 def test_what_holds_no_secret_stays_as_it_is(plain: str) -> None:
-    assert uri.redact(plain) == plain
+    assert redaction.redact(plain) == plain
     assert uri.problem("sqlite:////abs/mlflow.db") is None
 
 

@@ -18,7 +18,7 @@ from platform.core.events import SweepEnded, SweepStarted
 from platform.tracking import mlflow_writer
 from platform.tracking.mlflow_writer import MlflowListener
 from tests.report.fake_sweep import FakeSweep
-from tests.tracking.test_mlflow_writer import client, trials
+from tests.tracking.test_mlflow_writer import client, runs, trials
 
 
 class Server:
@@ -103,3 +103,54 @@ def test_a_server_that_is_killed_and_comes_back(
     for row in rows:
         history = client(server.uri).get_metric_history(found[row.key].info.run_id, "seconds")
         assert sorted(m.step for m in history) == [r["step"] for r in row.reports]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_status_that_a_kill_kept_back_is_made_good_at_the_next_start(server: Server, tmp_path: Path) -> None:
+    """The driver died after the outcomes had arrived and before the statuses: nothing stays RUNNING for ever."""
+    sweep = FakeSweep(tmp_path / "digits", trials=4, tracking=server.uri)
+    first = MlflowListener(server.uri, sweep.folder)
+    first.prepare(timeout=60)
+    rows = sweep.run(first)
+    before = trials(server.uri, "digits")
+    found = runs(server.uri, "digits")
+    for run in found:
+        client(server.uri).update_run(run.info.run_id, status="RUNNING")
+    assert {run.info.status for run in runs(server.uri, "digits")} == {"RUNNING"}
+    second = MlflowListener(server.uri, sweep.folder)
+    second.prepare(timeout=60)
+    second.handle(SweepStarted(sweep.info, rows))
+    second.handle(SweepEnded(rows))
+    after = trials(server.uri, "digits")
+    assert {key: run.info.status for key, run in after.items()} == {key: r.info.status for key, r in before.items()}
+    assert {run.info.run_id: run.info.status for run in runs(server.uri, "digits")} == {
+        run.info.run_id: run.info.status for run in found
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_server_that_is_away_at_the_start_and_comes(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_writer, "wait_seconds", lambda failures: 0.5)
+    server.kill()
+    sweep = FakeSweep(tmp_path / "digits", trials=3, tracking=server.uri)
+    said: list[str] = []
+    tracker = MlflowListener(server.uri, sweep.folder, said.append)
+    tracker.prepare(timeout=5)
+    tracker.handle(SweepStarted(sweep.info))
+    rows = sweep.rows()
+    for number, row in enumerate(rows):
+        sweep.start(row, tracker)
+        for report in sweep.reports(row):
+            sweep.report(row, report, tracker)
+        if number == 1:
+            server.start()
+        sweep.end(row, tracker)
+    tracker.handle(SweepEnded(rows))
+    assert "does not take entries" in said[0] and "answers again" in said[1] and len(said) == 2
+    found = trials(server.uri, "digits")
+    assert {k: r.data.tags["kurabe.outcome"] for k, r in found.items()} == {r.key: r.outcome for r in rows}
+    assert {run.info.status for run in runs(server.uri, "digits")} & {"RUNNING"} == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,19 @@ def test_its_seconds_are_its_own_and_a_foreign_state_is_refused(
         child.branch(tmp_path / "parent.pt", child.spec.key)
     child.branch(tmp_path / "parent.pt", before.key)
     assert child.seconds == 0 and child.step == 6
+
+
+def test_a_damaged_state_is_refused(dataset: Dataset, plan: LabelPlan, tmp_path: Path) -> None:
+    before = make_spec("supervised", steps=12)
+    parent = Trial(before, dataset, plan, METHODS.get("supervised"))
+    parent.save(tmp_path / "parent.pt")
+    os.link(tmp_path / "parent.pt", tmp_path / f"{before.key}@1.pt")
+    content = bytearray((tmp_path / "parent.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "parent.pt").write_bytes(content)
+    child = Trial(make_spec("supervised", steps=12, lr=0.1), dataset, plan, METHODS.get("supervised"))
+    with pytest.raises(UserError, match="its checksum does not match"):
+        child.branch(tmp_path / f"{before.key}@1.pt", before.key)
 
 
 def test_a_parent_is_part_of_the_key_and_its_absence_is_not() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,33 @@ def test_half_a_file(tmp_path: Path, share: float):
     with pytest.raises(UserError, match="only half of one") as caught:
         checkpoint.read(path, "key", CPU)
     assert str(path) in str(caught.value) and "delete it" in str(caught.value)
+
+
+def test_one_flipped_bit_is_refused(tmp_path: Path):
+    """torch.load takes most of them: it does not check the sums that its format has."""
+    path, chance = tmp_path / "a.pt", random.Random(0)
+    checkpoint.write(path, "key", {"weights": torch.arange(3000.0), "beside": {"reports": [{"score": 0.5}] * 40}})
+    whole = path.read_bytes()
+    for _ in range(200):
+        place = chance.randrange(len(whole))
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :])
+        with pytest.raises(UserError, match="checksum|not a checkpoint") as caught:
+            checkpoint.read(path, "key", CPU)
+        assert str(path) in str(caught.value) and "delete it" in str(caught.value)
+
+
+def test_the_checksum_goes_with_a_second_name_and_a_copy(tmp_path: Path):
+    checkpoint.write(tmp_path / "a.pt", "key", {"weights": torch.zeros(10)})
+    os.link(tmp_path / "a.pt", tmp_path / "a@3.pt")
+    (tmp_path / "b.pt").write_bytes((tmp_path / "a.pt").read_bytes())
+    for name in ("a@3.pt", "b.pt"):
+        assert checkpoint.read(tmp_path / name, "key", CPU)["weights"].tolist() == [0.0] * 10
+
+
+def test_a_checkpoint_without_a_checksum_is_refused(tmp_path: Path):
+    torch.save({"kurabe": checkpoint.FORMAT, "key": "key", "step": 1}, tmp_path / "a.pt")
+    with pytest.raises(UserError, match="it has no checksum"):
+        checkpoint.read(tmp_path / "a.pt", "key", CPU)
 
 
 @pytest.mark.parametrize(

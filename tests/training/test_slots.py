@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from platform.sweepfile.schema import Resources
-from platform.training.slots import Slots, share, slots_here
+from platform.training.slots import Slots, demand, fits, share, slots_here, supply, surplus
 
 FOUR_CPUS = {"CPU": 4.0}
 WITH_GPUS = {"CPU": 16.0, "GPU": 2.0}
@@ -45,3 +45,33 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch):
     assert slots_here(Resources(cpu=2), 99) == Slots(3, 2, 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert slots_here(Resources(cpu=2), 99) == Slots(1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("resources", "machine", "expected"),
+    [
+        ({}, FOUR_CPUS, True),
+        ({"cpu": 4}, FOUR_CPUS, True),
+        ({"cpu": 4.5}, FOUR_CPUS, False),
+        ({"gpu": 1}, FOUR_CPUS, False),
+        ({"gpu": 0.5}, WITH_GPUS, True),
+        ({"gpu": 3}, WITH_GPUS, False),
+        ({}, {}, False),
+    ],
+)
+def test_whether_a_trial_fits_on_a_machine(resources: dict, machine: dict[str, float], expected: bool):
+    assert fits(Resources(**resources), machine) is expected
+
+
+def test_in_words():
+    assert demand(Resources(cpu=64)) == "64 CPU cores"
+    assert demand(Resources(gpu=1)) == "1 CPU core and 1 GPU"
+    assert supply(FOUR_CPUS) == "4 CPU cores and no GPU" and supply(WITH_GPUS) == "16 CPU cores and 2 GPUs"
+
+
+def test_more_at_once_than_fits_is_said():
+    assert surplus(Resources(concurrent=4), FOUR_CPUS) == surplus(Resources(), FOUR_CPUS) == ""
+    assert surplus(Resources(concurrent=5, cpu=2), FOUR_CPUS) == (
+        "resources.concurrent is 5, but only 2 fit at once into 4 CPU cores and no GPU, at 2 CPU cores a trial; "
+        "the others wait"
+    )

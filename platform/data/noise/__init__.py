@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from platform.core.errors import Problem, UserError, did_you_mean
-from platform.core.plugins import BrokenPlugin, UnknownPlugin
+from platform.core.plugins import BrokenPlugin, UnknownPlugin, own_trace
 from platform.core.registry import NOISE, noise_kinds
 from platform.data.noise.noise_model import Noise
 
@@ -45,8 +48,28 @@ def corrupt(
             raise UserError(Problem(f"noise '{kind}' looks at the images: pass one per label", "labels.noise"))
         images = images if len(rows) == len(images) else images[rows]
     rng = np.random.default_rng(seed)
-    noisy[rows] = noise.corrupt(noisy[rows], rate, num_classes, rng, images, class_names)
+    noisy[rows] = _corrupted(noise, kind, (noisy[rows], rate, num_classes, rng, images, class_names))
     return noisy
+
+
+def _corrupted(noise: Noise, kind: str, arguments: tuple[Any, ...]) -> np.ndarray:
+    """What `noise.corrupt` gives, checked. UserError where a plug-in fails or gives something else than labels."""
+    labels, _, num_classes, *_ = arguments
+    try:
+        found: Any = noise.corrupt(*arguments)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        trace = own_trace(error, Path(inspect.getfile(type(noise))))
+        raise UserError(Problem(f"the noise '{kind}' fails", "labels.noise", hint=trace)) from error
+    form = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
+    if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu" or found.shape != labels.shape:
+        text = f"the noise '{kind}' gives {form}, not whole numbers [{len(labels)}]"
+        raise UserError(Problem(text, "labels.noise"))
+    if len(found) and not 0 <= found.min() <= found.max() < num_classes:
+        text = f"the noise '{kind}' gives labels from {found.min()} to {found.max()}: there are {num_classes} classes"
+        raise UserError(Problem(text, "labels.noise"))
+    return found
 
 
 def _noise(kind: str) -> Noise:

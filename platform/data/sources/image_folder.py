@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from platform.core.errors import Problem, UserError
+from platform.data.classes import check_count
 from platform.data.sources.source import Images, LocalOptions, Reading, Source, Split
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -22,6 +23,7 @@ class ImageFolder(Source):
     """
 
     local: ClassVar[bool] = True
+    truth_hint: ClassVar[str] = "a table can name them: data.source=csv, with a column true_label"
 
     class Options(LocalOptions):
         image_size: int | None = Field(
@@ -60,6 +62,8 @@ class ImageFolder(Source):
         if unknown:
             text = f"classes in test/ that train/ does not have: {', '.join(unknown[:10])}"
             raise UserError(Problem(text, "data.path", hint=f"train/ has: {', '.join(class_names[:20])}"))
+        where = str(self._folder("train"))
+        check_count(class_names, len(listing["train"]), self.options.classes, "class folders", "data.path", where)
         parts = {split: self._to_split(images, class_names) for split, images in listing.items()}
         return Reading(
             parts["train"], parts.get("test"), tuple(class_names), extra=self._extra() or None, notes=self._notes()

@@ -7,6 +7,7 @@ source is one file in this folder with one subclass of `Source` that defines `re
 from __future__ import annotations
 
 import inspect
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -38,6 +39,7 @@ class Source:
 
     local: ClassVar[bool] = False  # reads the user's own files, whose labels may be wrong
     flip: ClassVar[bool] = True  # a mirrored image still belongs to its class
+    truth_hint: ClassVar[str] = "the source gives none"  # how a user names true labels, where they can
 
     def __init__(self, options: Any, downloads: Path, seed: int) -> None:
         self.options = options
@@ -77,14 +79,20 @@ class LocalOptions(Source.Options):
         None, ge=1, le=4096, description="resize the shorter side to this many pixels and cut the centre square"
     )
     channels: Literal["auto", "rgb", "gray"] = Field("auto", description="auto: gray where every image is")
+    classes: int | None = Field(
+        None, ge=1, description="how many classes there are; asked for where they are more than a tenth of the images"
+    )
     flip: bool = Field(True, description="a mirrored image still belongs to its class")
     test_fraction: float = Field(0.2, gt=0, lt=1, description="test part, drawn where the files do not come with one")
 
     def existing(self) -> Path:
-        """The path, or a UserError that says what is missing."""
-        path = self.path.expanduser()
-        if not path.exists():
-            parent = next(p for p in path.absolute().parents if p.exists())
+        """The path, or a UserError that says what is missing. Of what kind it is remains to be seen."""
+        try:
+            path = self.path.expanduser()
+        except RuntimeError as error:
+            raise UserError(Problem(f"{self.path}: {error}", "data.path")) from error
+        if not os.path.exists(path):
+            parent = next(p for p in path.absolute().parents if os.path.exists(p))
             hint = f"the nearest folder that exists is {parent}"
             raise UserError(Problem(f"no such file or folder: {path}", "data.path", hint=hint))
         return path

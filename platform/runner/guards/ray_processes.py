@@ -12,13 +12,24 @@ import contextlib
 import ctypes
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-__all__ = ["SWEEP_VARIABLE", "die_with_parent", "end_orphans", "lost_processes", "owned_by_sweep", "start_time"]
+__all__ = [
+    "SWEEP_VARIABLE",
+    "die_with_parent",
+    "end_orphans",
+    "ignore_sigterm",
+    "is_abandoned",
+    "lost_processes",
+    "owned_by_sweep",
+    "owner_value",
+    "start_time",
+]
 
 SWEEP_VARIABLE = "KURABE_SWEEP"
 """Environment variable of a sweep's processes: FOLDER|PID|START of its driver."""
@@ -51,10 +62,21 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
+def ignore_sigterm() -> None:
+    """For a worker of a private Ray, which starts with SIGTERM blocked (private_ray.py): unblock it, and ignore it.
+
+    Processes that a trial starts can be ended by it then: they inherit a block, and no handler.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 @contextlib.contextmanager
 def owned_by_sweep(folder: Path) -> Iterator[None]:
     """Processes started inside the block carry this driver and its sweep in `folder` in their environment."""
-    added = {SWEEP_VARIABLE: f"{folder.resolve()}|{os.getpid()}|{start_time(os.getpid())}", "SPT_NOENV": "1"}
+    added = {SWEEP_VARIABLE: owner_value(folder), "SPT_NOENV": "1"}
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)
     try:
@@ -71,7 +93,7 @@ def end_orphans(folder: Path, seconds: float = 10.0) -> int:
     """End what an earlier driver of this sweep left behind; returns how many processes that were."""
     until = time.monotonic() + seconds
     ended = 0
-    while killed := _kill_orphans(f"{folder.resolve()}|"):  # again, for what one of them started meanwhile
+    while killed := _kill_orphans(folder):  # again, for what one of them started meanwhile
         ended += len(killed)
         for process in killed:
             while time.monotonic() < until and _runs(process):
@@ -81,22 +103,27 @@ def end_orphans(folder: Path, seconds: float = 10.0) -> int:
     return ended
 
 
-def _kill_orphans(owner: str) -> list[psutil.Process]:
-    """Every process of this owner whose driver is gone, after SIGKILL."""
+def _kill_orphans(folder: Path) -> list[psutil.Process]:
+    """Every process of this sweep whose driver is gone, after SIGKILL."""
     killed = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and _is_orphan(process, owner):
+            if process.pid != os.getpid() and is_abandoned(process.environ().get(SWEEP_VARIABLE, ""), folder):
                 process.kill()  # not where the process id has come to mean another process: psutil looks
                 killed.append(process)
     return killed
 
 
-def _is_orphan(process: psutil.Process, owner: str) -> bool:
-    value = process.environ().get(SWEEP_VARIABLE, "")
-    if not value.startswith(owner):
+def owner_value(folder: Path) -> str:
+    """FOLDER|PID|START of this process as the driver of a sweep in `folder`."""
+    return f"{folder.resolve()}|{os.getpid()}|{start_time(os.getpid())}"
+
+
+def is_abandoned(owner: str, folder: Path) -> bool:
+    """Whether an `owner_value` is that of a driver of this sweep that no longer runs."""
+    if not owner.startswith(f"{folder.resolve()}|"):
         return False
-    _, pid, started = value.rsplit("|", 2)
+    _, pid, started = owner.rsplit("|", 2)
     return start_time(int(pid)) != started
 
 

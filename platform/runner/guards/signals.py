@@ -30,6 +30,9 @@ __all__ = [
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+SAME_SECONDS = 0.2
+"""`timeout` sends its signal to the command and to the command's group: what comes twice within this time is one."""
+
 
 class Interrupted(BaseException):
     """The first signal, where no trial runs. No Exception: nobody is to take it for a failure and go on."""
@@ -107,6 +110,8 @@ def while_running() -> Iterator[None]:
 
 def _handle(number: int, frame: FrameType | None) -> None:
     if _state.signal:
+        if number == _state.signal and waited() < SAME_SECONDS:
+            return
         _kill(number)
     _state.signal, _state.at = number, time.monotonic()
     if not _state.running:

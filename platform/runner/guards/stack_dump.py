@@ -5,28 +5,27 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
-import tempfile
 import time
 from pathlib import Path
-from typing import IO
 
 import psutil
 
 __all__ = ["ask", "register"]
 
-_file: IO[str] | None = None  # stays open: the signal handler writes to its descriptor
+_descriptor: int | None = None  # stays open: the signal handler writes to it
 
 
 def register() -> str:
-    """From now on SIGUSR1 makes this process append its stacks to a file of its own; returns the file's path.
+    """From now on SIGUSR1 makes this process write its stacks into memory of its own; returns a path to read it by.
 
-    The handler is C: it answers a loop inside an extension that never gives the interpreter back, too.
+    The handler is C: it answers a loop inside an extension that never gives the interpreter back, too. No file: one
+    would be left behind by a process that is killed.
     """
-    global _file
-    if _file is None:
-        _file = tempfile.NamedTemporaryFile("w", prefix=f"kurabe-stack-{os.getpid()}-", suffix=".txt", delete=False)
-        faulthandler.register(signal.SIGUSR1, file=_file, all_threads=True, chain=False)
-    return _file.name
+    global _descriptor
+    if _descriptor is None:
+        _descriptor = os.memfd_create("kurabe-stack")
+        faulthandler.register(signal.SIGUSR1, file=_descriptor, all_threads=True, chain=False)
+    return f"/proc/{os.getpid()}/fd/{_descriptor}"
 
 
 def ask(pid: int, path: str, seconds: float = 3.0) -> str:

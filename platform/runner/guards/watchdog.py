@@ -83,9 +83,11 @@ class Watchdog(Callback):
         """A process died and the trial waits for another one."""
         assignment = assignment_of(trial)
         running, row = self._running.pop(assignment.key, None), self._driver.rows[assignment.key]
-        if running is None or running.replaced:
+        if running is not None and running.replaced:
             return
-        if not self._short_of_memory(trial, running):
+        if running is None:  # lost between two trials: Tune had given it this one already
+            notice = "its process was lost before it began; it starts in another one"
+        elif not self._short_of_memory(trial, running):
             notice = "its process was lost; it goes on from its last evaluation"
         elif parts := self._more_parts(assignment):
             trial.config.update(assignment.model_copy(update={"parts": parts}).to_config())

@@ -17,10 +17,11 @@ import ray
 from ray import tune
 
 from platform.core.errors import UserError
-from platform.core.registry import METHODS
+from platform.core.redaction import redact
+from platform.core.registry import FINDERS, METHODS
 from platform.core.spec import TrialSpec, branch_point, derive_seed
 from platform.runner.guards import out_of_memory, stack_dump
-from platform.runner.guards.ray_processes import die_with_parent
+from platform.runner.guards.ray_processes import die_with_parent, ignore_sigterm
 from platform.runner.messages import Assignment, Progress, WorkerProcess
 from platform.runner.tune.checkpoint_store import Checkpoints
 from platform.training import accumulation, trial_data
@@ -39,6 +40,7 @@ class TrialTrainable(tune.Trainable):
         from platform.runner.guards.worker_state import ProcessState
 
         die_with_parent()
+        ignore_sigterm()
         self._begin(config)
         torch.set_num_threads(max(1, int(self._assignment.workplace.threads)))
         self._stacks = stack_dump.register()
@@ -93,7 +95,7 @@ class TrialTrainable(tune.Trainable):
             return None, ""
         except (Exception, SystemExit) as error:
             self._failed_at = max(self._failed_at, self._trial.seconds if self._trial is not None else 0.0)
-            return traceback.format_exc().strip(), out_of_memory.of_exception(error)
+            return redact(traceback.format_exc().strip()), out_of_memory.of_exception(error)
 
     def _split_further(self) -> str:
         """Go back to the checkpoint, the batches in twice as many parts; why not, where that cannot be."""
@@ -125,6 +127,8 @@ class TrialTrainable(tune.Trainable):
         self._process.restore(derive_seed(spec.seeds["order"], "process"))
         if Path(workplace.folder).is_dir():
             os.chdir(workplace.folder)  # relative paths of the sweep file mean the driver's folder
+        for plug_in in workplace.plug_ins:
+            FINDERS[plug_in.kind].receive(plug_in.source, plug_in.path)
         self._rule = get_rule(workplace.rule)
         cls = self._method(spec)
         data = trial_data.PROCESS_DATA
@@ -170,7 +174,7 @@ class TrialTrainable(tune.Trainable):
         if self._in_parts() > 1:
             metrics["accumulate"] = float(self._in_parts())
         self._reports.append(row | metrics)
-        row["score"] = self._rule.score([_selectable(r) for r in self._reports])
+        row["score"] = float(self._rule.score([_selectable(r) for r in self._reports]))
         self._reports[-1] = row | metrics
         self._outcome = report.outcome
         self._save()

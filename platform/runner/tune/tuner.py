@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,27 +15,32 @@ from ray.tune.execution.placement_groups import PlacementGroupFactory
 from ray.tune.stopper import CombinedStopper
 
 from platform.core.row import Row
-from platform.runner.cluster import RayLost
+from platform.runner.cluster import RayLost, supply_of_cluster
 from platform.runner.driver import Driver
 from platform.runner.guards import signals
 from platform.runner.guards.disk_guard import DiskGuard, FreeSpace
 from platform.runner.guards.ray_processes import lost_processes
 from platform.runner.guards.shutdown import Shutdown
+from platform.runner.guards.waiting import WaitingNotice
 from platform.runner.guards.watchdog import Watchdog
 from platform.runner.messages import Assignment, PlugIn, Workplace, assignment_of
 from platform.runner.tune import schedulers
 from platform.runner.tune.branch_states import BranchStates
 from platform.runner.tune.callbacks import EventCallback, RayProcessCheck, SpendingStopper
 from platform.runner.tune.checkpoint_store import CheckpointStore
+from platform.runner.tune.lost_actors import recover_before_start
 from platform.runner.tune.searcher import RowSearcher
 from platform.runner.tune.trainable import TrialTrainable
-from platform.training.slots import Slots
+from platform.training.slots import Slots, demand
 
 __all__ = ["run"]
 
 
-def run(driver: Driver, folder: Path, slots: Slots) -> list[Row]:
-    """Run every missing row; all rows in the end. Asked to end (signals.py), trials save where they are."""
+def run(driver: Driver, folder: Path, slots: Slots, scratch: Path) -> list[Row]:
+    """Run every missing row; all rows in the end. Asked to end (signals.py), trials save where they are.
+
+    scratch: a folder for Tune's own records, which nobody reads.
+    """
     checkpoints = (folder / "checkpoints").resolve()
     checkpoints.mkdir(exist_ok=True)
     workplace = _workplace(driver, checkpoints, slots)
@@ -47,9 +50,10 @@ def run(driver: Driver, folder: Path, slots: Slots) -> list[Row]:
     guard = DiskGuard(FreeSpace(folder, workplace.disk_floor, workplace.disk_wait), _notify(driver))
     driver.ledger.wait_for_room = guard.pause
     callbacks = _callbacks(driver, folder, workplace, guard)
-    scratch = tempfile.mkdtemp(prefix="kurabe-tune-")  # Tune's own records: ours are in the ledger
+    tuner = _tuner(driver, slots, RowSearcher(driver, _assign(driver, workplace)), callbacks, states, str(scratch))
     try:
-        _tuner(driver, slots, RowSearcher(driver, _assign(driver, workplace)), callbacks, states, scratch).fit()
+        with recover_before_start():
+            tuner.fit()
     except RayLost:
         if not signals.requested():  # a SIGTERM to all processes of a job ends Ray's, too
             raise
@@ -61,7 +65,6 @@ def run(driver: Driver, folder: Path, slots: Slots) -> list[Row]:
     finally:
         if not lost_processes():
             ray.kill(store)
-        shutil.rmtree(scratch, ignore_errors=True)
     guard.on_end()
     rows = driver.close()
     if not any(row.outcome == "preempted" for row in rows):
@@ -79,7 +82,8 @@ def _callbacks(driver: Driver, folder: Path, workplace: Workplace, guard: DiskGu
     watchdog = Watchdog(driver, folder / "errors")
     shutdown = Shutdown(workplace.stop_file, _notify(driver))
     events = EventCallback(driver, _LoserCheckpoints(driver, workplace.checkpoints).ended, watchdog.cause)
-    return [RayProcessCheck(), shutdown, guard, watchdog, events]
+    waiting = WaitingNotice(demand(driver.sweep.resources), supply_of_cluster, _notify(driver))
+    return [RayProcessCheck(), shutdown, guard, watchdog, waiting, events]
 
 
 def _workplace(driver: Driver, checkpoints: Path, slots: Slots) -> Workplace:
@@ -89,11 +93,12 @@ def _workplace(driver: Driver, checkpoints: Path, slots: Slots) -> Workplace:
         token=token,
         store=f"kurabe-checkpoints-{token}",
         folder=os.getcwd(),
-        rule=driver.rule.name,
+        rule=driver.sweep.select,
         threads=slots.cpu,
         device=slots.device,
         disk_floor=watch.disk_floor << 20,
         disk_wait=watch.disk_wait,
+        plug_ins=driver.sweep.plug_ins,
     )
 
 
