@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from platform.core.uri import SecretUri
 from platform.tracking import connection
 from tests.chaos.storm import MORE, Storm, make_images, shorten
 from tests.faults.scene import Scene, scene_table
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         make_images(base / "images")
         database = base / "empty.db"
-        connection.prepare(f"sqlite:///{database}")
+        connection.prepare(SecretUri(f"sqlite:///{database}"))
         undisturbed = _undisturbed(base, database)
         for seed in range(options.seed, options.seed + options.storms):
             if time.monotonic() > end:

@@ -71,7 +71,7 @@ class Storm:
             self.server.start()
             tracking = self.server.uri
         data = f"{{source: image_folder, path: {self.images}}}"
-        scene = Scene(self.folder, self.empty_database, step_seconds=0.02, tracking=tracking, data=data, more=MORE)
+        scene = Scene(self.folder, self.empty_database, step_seconds=0.06, tracking=tracking, data=data, more=MORE)
         place = scene.results.parent
         place.mkdir()
         self.mounted = self.generator.random() < 0.5 and _mount(place)
@@ -81,7 +81,7 @@ class Storm:
         """One run of the command under accidents; whether it came to its end."""
         driver = scene.start()
         of_ray = 0
-        for _ in range(self.generator.randint(2, 12)):
+        for _ in range(self.generator.randint(6, 24)):
             if not _moment(scene, self.generator):
                 break
             name = self._choose(of_ray)
@@ -105,7 +105,7 @@ class Storm:
         return scene.wait() == 0
 
     def _choose(self, of_ray: int) -> str:
-        weights = {name: 1.0 for name in WHILE_IT_RUNS} | {"worker killed": 5.0, "driver killed": 2.0}
+        weights = {name: 1.0 for name in WHILE_IT_RUNS} | {"worker killed": 9.0}
         if of_ray >= 3:  # a private Ray that dies again and again ends the run, as it should
             weights |= dict.fromkeys(("raylet killed", "GCS killed", "node killed"), 0.0)
         if not self.mounted:
@@ -199,7 +199,7 @@ class Storm:
 def _moment(scene: Scene, generator: random.Random) -> bool:
     """Wait for a random moment of the run. False where it has ended."""
     try:
-        scene.some_moment(generator, at_most=2 * INTERVAL)
+        scene.some_moment(generator, at_most=INTERVAL)
     except BaseException:
         if scene.drivers[-1].poll() is None:
             raise
