@@ -7,7 +7,7 @@ SPACE ?= search_spaces/layermatch.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test unit lint format bench fuzz ui clean
+.PHONY: help install sweep test unit lint format bench fuzz chaos ui clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10 | sed 's/^/  make /'
@@ -37,6 +37,9 @@ format: $(STAMP) ## let ruff mend what it can
 
 bench: $(STAMP) ## measure this machine (ARGS="name" for one of tests/bench/)
 	$(PY) -m tests.bench $(ARGS)
+
+chaos: $(STAMP) ## sweeps under kills, full disks, flipped bits, changed code (ARGS="--minutes 30 --seed 7")
+	$(PY) -m tests.chaos $(ARGS)
 
 fuzz: $(STAMP) ## bad sweep files and data sets by the thousand (ARGS="--files 5000 --data 500 --seed 7")
 	$(PY) -m tests.fuzz $(ARGS)

@@ -47,7 +47,7 @@ class Logged(Method):
 SPACE = """
 name: faulty
 methods: [./logged.py]
-data: {{source: digits, limit: 100}}
+data: {data}
 labels: {{per_class: 2}}
 train: {{steps: {steps}, evaluations: {evaluations}, batch_size: 8}}
 search:
@@ -55,6 +55,7 @@ search:
   train.lr: {{log_uniform: [1e-3, 0.3]}}
 budget: {{trials: {trials}, {budget}}}
 resources: {{concurrent: {slots}}}
+{more}
 """
 
 BUDGETS = {1: "scheduler: asha", 2: "scheduler: none, sampler: random"}
@@ -70,15 +71,16 @@ class Scene:
     slots: int = 1
     step_seconds: float = 0.03
     tracking: str = ""
+    data: str = "{source: digits, limit: 100}"
+    more: str = ""  # further lines of the sweep file
     environment: dict[str, str] = field(default_factory=dict)
     kills: int = 0
     record: Callable[[str, Any], None] = lambda name, value: None
     drivers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        text = SPACE.format(
-            steps=STEPS, evaluations=EVALUATIONS, trials=TRIALS, budget=BUDGETS[self.slots], slots=self.slots
-        )
+        numbers = {"steps": STEPS, "evaluations": EVALUATIONS, "trials": TRIALS, "slots": self.slots}
+        text = SPACE.format(**numbers, budget=BUDGETS[self.slots], data=self.data, more=self.more)
         (self.folder / "logged.py").write_text(PLUGIN)
         (self.folder / "faulty.yaml").write_text(text)
         if not self.tracking:
@@ -169,6 +171,13 @@ class Scene:
 
     def kill(self, name: str, driver: psutil.Process) -> None:
         """kill -9: the `driver`, or a process below it by a part of the program's name."""
+        (driver if name == "driver" else self.find(name, driver)).kill()
+        self.kills += 1
+        if name == "driver":
+            self.wait()
+
+    def find(self, name: str, driver: psutil.Process) -> psutil.Process:
+        """The process below the driver with `name` in its title, waited for."""
 
         def one() -> psutil.Process | None:
             for process in driver.children(recursive=True):
@@ -177,10 +186,7 @@ class Scene:
                         return process
             return None
 
-        (driver if name == "driver" else self.until(one)).kill()
-        self.kills += 1
-        if name == "driver":
-            self.wait()
+        return self.until(one)
 
     # -- what has to be true -------------------------------------------------------------------------------------------
 
