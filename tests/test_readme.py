@@ -168,3 +168,14 @@ def test_every_sweep_file_opens_with_the_command_that_runs_it(space: Path):
 
 def test_there_is_a_sweep_file_for_the_default_command():
     assert ROOT / "search_spaces" / "layermatch.yaml" in SPACES
+
+
+def test_every_promise_names_tests_that_exist():
+    text = (ROOT / "README.md").read_text()
+    table = text[text.index("## What can go wrong") : text.index("## Your own images")]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| what")]
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    assert len(rows) >= 12
+    for row in rows:
+        named = re.findall(r"`[\w/]*?(test_\w+\.py)`", row.rsplit("|", 2)[1])
+        assert named and set(named) <= there, row
