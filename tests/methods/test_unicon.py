@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from methods.parts.mixing import mix_near
 from methods.parts.ranks import ranks_within
-from methods.unicon import contrast
+from methods.unicon.contrastive_loss import contrast
 from tests.methods.toy import ToyBatches, make_method, make_optimizer, train
 
 

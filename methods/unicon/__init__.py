@@ -18,6 +18,7 @@ from methods.parts.precision import at_least_float32
 from methods.parts.ranks import ranks_within
 from methods.parts.second_network import SecondNetwork
 from methods.ranges import log_uniform, uniform
+from methods.unicon.contrastive_loss import contrast
 
 
 class Unicon(Method):
@@ -162,13 +163,3 @@ class Unicon(Method):
     def load_extra_state(self, state: dict[str, Any]) -> None:
         super().load_extra_state(state)
         self.projection_optimizer.load_state_dict(state["projection_optimizer"])
-
-
-def contrast(embedding: Tensor, weight: Tensor, temperature: float = 0.05) -> Tensor:
-    """SimCLR's loss of embeddings [2 N, D], two views one after the other, over the rows of weight [2 N] 1 (else 0)."""
-    unit = F.normalize(at_least_float32(embedding), dim=1)
-    rows = torch.arange(len(unit), device=unit.device)
-    out = (weight == 0)[None, :] | (rows[:, None] == rows[None, :])
-    log_p = (unit @ unit.T / temperature).masked_fill(out, -1e9).log_softmax(dim=1)
-    positive = log_p.gather(1, rows.roll(len(rows) // 2)[:, None])[:, 0]
-    return -(weight * positive).sum() / weight.sum().clamp(min=1)
