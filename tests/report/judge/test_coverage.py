@@ -1,7 +1,8 @@
 """Simulated benchmarks with known truth: intervals cover it, and equal methods are not told apart.
 
 Scores as sweeps give them: accuracies whose spread over studies is common to the methods in part, rounded to what a
-test set of 360 images can give. `slow` runs the sizes that the numbers of platform/report/judge/estimate.py are from.
+test set of 360 images can give. KURABE_LONG=1 runs the sizes that the numbers of platform/report/judge/estimate.py
+are from.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 
 from platform.report.judge.differences import holm, paired_p
 from platform.report.judge.estimate import Estimate, interquartile_mean, mean_estimate, median_estimate
+from tests.long import long
 from tests.report.judge.ends import ends
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
@@ -65,7 +67,7 @@ def test_equal_methods_are_rarely_told_apart(n: int):
     assert false_differences(np.random.default_rng(n), k=4, n=n, benchmarks=300) <= 0.05
 
 
-@pytest.mark.slow
+@long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("n", [3, 5, 10, 20])
 @pytest.mark.parametrize("name", ACCURACIES)
@@ -77,7 +79,7 @@ def test_means_cover_the_truth_at_every_size(name: str, n: int):
     assert found >= 0.93
 
 
-@pytest.mark.slow
+@long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_interquartile_means_and_differences_cover_the_truth(n: int):
@@ -88,7 +90,7 @@ def test_interquartile_means_and_differences_cover_the_truth(n: int):
     assert found >= 0.93 and gaps >= 0.93
 
 
-@pytest.mark.slow
+@long
 @pytest.mark.parametrize("n", [6, 10, 20])
 def test_medians_cover_the_truth(n: int):
     found = coverage(normal, 0.9, n, 5_000, median_estimate)
@@ -96,7 +98,7 @@ def test_medians_cover_the_truth(n: int):
     assert found >= 0.945
 
 
-@pytest.mark.slow
+@long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("k", "n"), [(3, 3), (3, 5), (4, 5), (4, 10), (6, 3), (6, 5), (6, 10)])
 def test_of_equal_methods_at_most_one_benchmark_in_twenty_has_a_false_difference(k: int, n: int):
