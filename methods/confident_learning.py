@@ -92,7 +92,7 @@ class ConfidentLearning(Method):
 
 @torch.no_grad()
 def pruned(p: Tensor, y: Tensor, how: str) -> Tensor:
-    """Which labels [N] are pruned, from held-out predictions p [N, K] and given labels y [N]; y -1: none is."""
+    """The mask [N] of pruned labels, from held-out predictions p [N, K] and given labels y [N]; y -1: none is."""
     member = (y[:, None] == torch.arange(p.shape[1], device=y.device)).to(p.dtype)
     counts = member.sum(dim=0)
     threshold = torch.where(counts > 0, (member * p).sum(dim=0) / counts.clamp(min=1), torch.inf)

@@ -1,4 +1,4 @@
-"""What can be named in a sweep file: methods, sources, models, noise kinds, selection rules.
+"""Lists the names that a sweep file can use: methods, sources, models, noise kinds, selection rules.
 
 python -m platform.catalog              the names, one line each
 python -m platform.catalog fixmatch     its hyper-parameters or options: default, limits, range, help
@@ -58,7 +58,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Section:
-    """What can be named at one place of a sweep file.
+    """The names that one place of a sweep file can use.
 
     names: what is listed. kind: of the plug-ins that are named there (core/registry.py). has: whether `page` knows a
     name, which may be more than is listed.
@@ -121,7 +121,7 @@ def _summary_of(load: Callable[[str], Any]) -> Callable[[str], str]:
 
 
 def _first_line(doc: str | None) -> str:
-    """Of a docstring, without the name it may open with: the name stands beside it."""
+    """The first line of a docstring, without the name it may open with: the name stands beside it."""
     line = (doc or "").partition("\n")[0]
     head, colon, rest = line.partition(": ")
     return rest if colon and head.isidentifier() and head.islower() else line

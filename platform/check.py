@@ -1,4 +1,4 @@
-"""Does a plug-in keep to its contract? Methods, data sources, noise kinds, models and selection rules.
+"""Checks whether a plug-in keeps to its contract: methods, data sources, noise kinds, models and selection rules.
 
 python -m platform.check NAME
 python -m platform.check my_method.py

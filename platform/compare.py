@@ -1,4 +1,4 @@
-"""Which method is better, by how much, and how sure that is.
+"""Compares methods: which one is better, by how much, and how sure that is.
 
 python -m platform.compare results/A [results/B ...] [--out DIR]
 """

@@ -1,4 +1,4 @@
-"""How alike are the representations that a sweep's winners found? Linear CKA, stage by stage, on fixed test images.
+"""Compares the representations that a sweep's winners found: linear CKA, stage by stage, on fixed test images.
 
 Of each winner the model is looked at that was evaluated (an average of weights, say); where that is an ensemble of
 several networks, the first of them.
@@ -172,7 +172,7 @@ def _check_data(winners: list[Winner]) -> None:
 
 
 def _features(winners: list[Winner]) -> tuple[dict[Path, dict[str, np.ndarray]], int]:
-    """By checkpoint and stage, [N, channels]; and N."""
+    """The features by checkpoint and stage, [N, channels]; and N."""
     found: dict[Path, dict[str, np.ndarray]] = {}
     first = winners[0]
     for winner in winners:

@@ -103,7 +103,7 @@ class Unicon(Method):
 
     @torch.no_grad()
     def divide(self) -> Tensor:
-        """Which labels are clean [num_train], the same number of each class; what was not seen is."""
+        """The clean labels [num_train], as many of each class; those of images that were not seen are clean."""
         d, seen = self.divergence, self.divergence >= 0
         count = seen.sum().clamp(min=1)
         mean, least = d.clamp(min=0).sum() / count, d.masked_fill(~seen, math.inf).amin()

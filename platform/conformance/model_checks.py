@@ -21,7 +21,7 @@ TRAINED = (1, 8, 8)
 
 
 def _models(subject: Subject) -> dict[tuple[int, int, int], nn.Module]:
-    """By shape of the images, those that it refuses in words left out."""
+    """The built models by shape of the images, without the shapes that it refuses in words."""
     found, refused = {}, []
     for shape, classes in SHAPES.items():
         try:

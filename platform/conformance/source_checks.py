@@ -140,7 +140,7 @@ def _digest(reading: Reading) -> str:
 
 
 def _bytes(images: Images) -> bytes:
-    """Of the first images and their number."""
+    """The bytes of the first images and of their number."""
     first = [images[i] for i in range(min(len(images), 20))]
     texts = [image.tobytes() if isinstance(image, np.ndarray) else repr(image).encode() for image in first]
     return b"\0".join([str(len(images)).encode(), *texts])

@@ -1,1 +1,1 @@
-"""What rows are, how they are kept and how errors are said: what every room above builds on."""
+"""Rows, their storage and the form of errors: the base of every other package."""

@@ -1,4 +1,4 @@
-"""What happens in a sweep, as the driver sends it to its listeners: ledger, MLflow, screen, results folder."""
+"""The events of a sweep, as the driver sends them to its listeners: ledger, MLflow, screen, results folder."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ _BIDIRECTIONAL = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 
 def unreadable(path: Path | str) -> str:
-    """Why `path` is no file on a disk with something in it, in words; "" where it is one.
+    """The reason why `path` is no file on a disk with something in it, in words; "" where it is one.
 
     Nothing is opened: a named pipe, and some files of the kernel, which say that they are empty, would wait for ever.
     """

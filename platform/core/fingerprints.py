@@ -1,4 +1,4 @@
-"""What the results of a sweep depend on besides its settings, in hashes: code, data, labels; and library versions.
+"""Hashes of all that a sweep's results depend on besides its settings: code, data, labels; and library versions.
 
 Other code, data or labels are refused: rows that were made from them would stand in one table with rows that were not.
 Other versions of libraries are not, since most updates change no result or only its last digits: they are recorded, and
@@ -41,7 +41,7 @@ class Fingerprints:
         return TypeAdapter(cls).validate_json(json.dumps(value), strict=True)
 
     def differences(self, before: Fingerprints | None, rows: Sequence[Row]) -> list[str]:
-        """What is not as it was, a line each. before: of the run that began the ledger. rows: those it holds."""
+        """Lists the differences, a line each. before: of the run that began the ledger. rows: those it holds."""
         lines: list[str] = []
         if before and before.training_version != self.training_version:
             versions = f"{before.training_version} -> {self.training_version}"
@@ -87,7 +87,7 @@ class Fingerprints:
 
 
 def labels_name(study: int | str, repeat: int) -> str:
-    """What the labels of a study (by index) and a repeat are called in `Fingerprints.labels`."""
+    """The name of the labels of a study (by index) and a repeat in `Fingerprints.labels`."""
     return f"study {study}, repeat {repeat}" if repeat else f"study {study}"
 
 

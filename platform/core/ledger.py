@@ -42,7 +42,7 @@ on with other values of these."""
 
 @dataclass
 class StudyHistory:
-    """What earlier runs of a sweep left of one study: its rows by key, and its proposals, starts and ends in order."""
+    """The rows of one study from earlier runs of a sweep, by key, and its proposals, starts and ends in order."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -103,7 +103,7 @@ class Ledger:
         self._history = [event for event in content.events if not isinstance(event, TrialReported)]
 
     def by_study(self) -> dict[str, StudyHistory]:
-        """What earlier runs left, by study; an empty history of a study that is new."""
+        """The history that earlier runs left, by study; an empty one for a study that is new."""
         studies: dict[str, StudyHistory] = defaultdict(StudyHistory)
         for event in self._history:
             match event:
@@ -181,7 +181,7 @@ class Ledger:
             self._append({"event": "versions", "versions": self._made_from.versions})
 
     def _close_to_others(self) -> None:
-        """Of a ledger of an older version, which wrote the tracking URI as it was typed: readable by its owner only."""
+        """Make a ledger with a login readable by its owner only: older versions wrote the tracking URI as typed."""
         self.path.chmod(0o600)
         warning = f"{self.path} holds the login of a tracking URI: only you can read it now; better change the password"
         self.repaired = "\n".join(part for part in (self.repaired, warning) if part)

@@ -64,7 +64,7 @@ def _parsed(text: bytes) -> dict[str, Any] | None:
 
 @dataclass
 class LedgerContent:
-    """What a ledger holds. rows: by key, as the events left them. versions: of libraries, in the order of their use.
+    """Content of a ledger. rows: by key, as the events left them. versions: of libraries, in the order of their use.
 
     header: the first line; None in an empty file, or where it was never written whole. header_counts: whether its
     checksum holds. lines: those that count, with their events. damage: of the others, "LINE: what is wrong".

@@ -38,7 +38,7 @@ def did_you_mean(name: str, valid: Iterable[str], command: str = "") -> str:
 
 
 class UnknownPlugin(LookupError):
-    """Nothing of that name. `near` is the closest name, or None."""
+    """A name that no plug-in has. `near` is the closest name, or None."""
 
     def __init__(self, what: str, name: str, valid: list[str]) -> None:
         self.name, self.near, self.valid = name, nearest(name, valid), valid
@@ -83,7 +83,7 @@ class Finder(Generic[T]):
         return sorted(places | {e.name for e in importlib.metadata.entry_points(group=self.group)})
 
     def has(self, name: str) -> bool:
-        """As `name in names()`. Installed packages are only looked through (10 ms) for what is not in the folder."""
+        """Whether `names()` has `name`. Installed packages are only searched (10 ms) for what is not in the folder."""
         return self._place(name) is not None or name in self.names()
 
     def _place(self, name: str) -> Path | None:
@@ -126,7 +126,7 @@ class Finder(Generic[T]):
         return self.from_source(path.read_text(encoding="utf-8"), str(path))
 
     def from_source(self, source: str, path: str) -> Any:
-        """As from_file, from the text: how a plug-in reaches a worker that does not have the file."""
+        """The same as from_file, from the text: a worker that does not have the file gets a plug-in so."""
         return self._only(import_text(source, path), path)
 
     def fits(self, module: ModuleType) -> bool:
@@ -135,7 +135,7 @@ class Finder(Generic[T]):
 
     @property
     def form(self) -> str:
-        """What a file of this kind defines, for people."""
+        """The definition that a file of this kind must hold, for people."""
         return f"one subclass of {self._base.replace(':', '.')}" if self._base else " and ".join(self._defines)
 
     def _only(self, module: ModuleType, name: str) -> Any:

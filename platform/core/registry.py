@@ -44,5 +44,5 @@ def finder_of(path: Path) -> Finder[Any]:
 
 
 def noise_kinds() -> list[str]:
-    """What `labels.noise` may be: the synthetic kinds, `none`, and `column:NAME`, a label column of the data."""
+    """Values of `labels.noise`: the synthetic kinds, `none`, and `column:NAME`, a label column of the data."""
     return ["none", *NOISE.names(), "column:NAME"]

@@ -45,7 +45,7 @@ class Row:
 
     @property
     def reason(self) -> str:
-        """Why it has no result: one of REASONS, with which `error` begins, or "error" for an exception of its own."""
+        """Reason for no result: one of REASONS, with which `error` begins, or "error" for an exception of its own."""
         if not self.error:
             return ""
         return next((reason for reason in REASONS if self.error.startswith(reason)), "error")
@@ -75,7 +75,7 @@ def steps_made(row: Row) -> int:
 
 @dataclass
 class SweepInfo:
-    """What listeners know of the sweep. `folder` is results/NAME."""
+    """The facts of a sweep that its listeners get. `folder` is results/NAME."""
 
     name: str
     folder: Path
@@ -100,7 +100,7 @@ class SweepInfo:
 
     @property
     def test_accuracy_name(self) -> str:
-        """What a row's `test_accuracy` is, for people: against doubtful labels it is not called test accuracy alone."""
+        """The name of `test_accuracy` for people: against doubtful labels it is not called test accuracy alone."""
         return "test accuracy" if self.test_labels == "true" else "test accuracy (labels as given)"
 
     @property
@@ -110,7 +110,7 @@ class SweepInfo:
 
     @property
     def budget(self) -> str:
-        """What every study gets: 16 trials or 600 device-seconds."""
+        """The budget of every study: 16 trials or 600 device-seconds."""
         trials = [] if self.trials_per_study is None else [f"{self.trials_per_study} trials"]
         seconds = [] if self.seconds_per_study is None else [f"{self.seconds_per_study:,g} device-seconds"]
         return " or ".join([*trials, *seconds])

@@ -1,4 +1,4 @@
-"""Where a trial is evaluated, and where a scheduler may stop it."""
+"""The steps at which a trial is evaluated, and the evaluations at which a scheduler may stop it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decides a trial's outcome, as plain data. The hash of a `TrialSpec` is the key of its row in the table."""
+"""All that decides a trial's outcome, as plain data. The hash of a `TrialSpec` is the key of its row in the table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PlugIn(Settings):
 
 
 class DataSettings(Settings):
-    """Where images come from. Further keys are the source's own options (python -m platform.catalog SOURCE)."""
+    """The source of the images. Further keys are the source's own options (python -m platform.catalog SOURCE)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)  # the source's Options model forbids what it does not know
 
@@ -65,7 +65,7 @@ class DataSettings(Settings):
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As LabelSettings': the keys of rows made before there was a choice stay as they are."""
+        """Leave out keys of later versions, as LabelSettings does: hashes of rows made before stay as they are."""
         return {key: value for key, value in serialise(self).items() if value or key not in LATER_DATA_KEYS}
 
     @property
@@ -74,7 +74,7 @@ class DataSettings(Settings):
 
 
 class LabelSettings(Settings):
-    """Which training images keep their label, how those labels are damaged, what is held out to select on."""
+    """The training images that keep their label, the damage to those labels, the part held out to select on."""
 
     per_class: int | None = Field(None, ge=1, le=MOST_IMAGES, description="labelled images per class")
     total: int | None = Field(
@@ -110,7 +110,7 @@ class LabelSettings(Settings):
 
 
 class TrainSettings(Settings):
-    """How one trial is trained."""
+    """The settings of training one trial."""
 
     steps: int = Field(1000, ge=1, le=100_000_000, description="optimisation steps")
     batch_size: int = Field(64, ge=1, le=100_000, description="labelled images per step")

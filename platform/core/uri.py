@@ -71,7 +71,7 @@ class SecretUri:
         return self.public.startswith(("http://", "https://"))
 
     def login(self) -> Login:
-        """What a server is to be given beside its address; empty for a database, which takes it in its URI."""
+        """The login to give a server beside its address; empty for a database, which takes it in its URI."""
         user, _, password = split(self._typed)[1].partition(":") if self.is_server else ("", "", "")
         return Login(unquote(user), unquote(password))
 
@@ -123,7 +123,7 @@ def absolute(uri: str) -> str:
 
 
 def problem(uri: str) -> Problem | None:
-    """What is wrong with the form of a tracking URI, or None. Nothing is contacted."""
+    """The error in the form of a tracking URI, or None. Nothing is contacted."""
     uri = public(uri)
     try:
         parts = urlsplit(uri)

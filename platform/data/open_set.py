@@ -65,7 +65,7 @@ def known_labels(split: Split[Images]) -> np.ndarray:
 
 
 def _chosen(outside: np.ndarray, rate: float | None, rng: np.random.Generator) -> np.ndarray:
-    """Which of the images outside [N] are kept."""
+    """The mask [N] of the images that are kept, out of the mask `outside` [N]."""
     if rate is None:
         return outside
     inside, available = int((~outside).sum()), int(outside.sum())

@@ -58,7 +58,7 @@ def test_fraction(source: Source) -> float:
 
 
 def _problem(source: Source, reading: Any) -> str:
-    """What is wrong with a reading, after the words "read()"; or nothing."""
+    """The error in a reading, to stand after the words "read()"; "" where there is none."""
     if not isinstance(reading, Reading):
         return f"returns a {type(reading).__name__}, not a Reading"
     names: Any = reading.class_names

@@ -1,1 +1,1 @@
-"""What a sweep would do and cost: the plan, what its scheduler would stop, measured costs, the forecast."""
+"""The forecast of a sweep: the plan, the trials that its scheduler would stop, measured costs, the cost of it all."""

@@ -129,7 +129,7 @@ def _share(budget: Budget, trials: int, evaluations: int) -> tuple[float, float]
 
 
 def _disk(sweep: Sweep, studies: list[StudyForecast], known: dict[str, Cost], slots: int) -> dict[str, float]:
-    """What results/NAME and MLflow grow by, at the most."""
+    """The most bytes that results/NAME and MLflow grow by."""
     rows = {m: sum(s.trials + s.repeats for s in studies if s.method == m) for m in known}
     reports = {m: sum(s.trials * s.share + s.repeats for s in studies if s.method == m) for m in known}
     reports = {m: count * sweep.train.evaluations for m, count in reports.items()}

@@ -33,7 +33,7 @@ PHASES = (0.1, 0.5, 0.9)
 
 @dataclass
 class Cost:
-    """Of one method, in seconds and bytes. steps and evaluations: one mean per configuration tried."""
+    """The cost of one method, in seconds and bytes. steps and evaluations: one mean per configuration tried."""
 
     method: str
     error: str = ""  # why nothing could be measured

@@ -1,4 +1,4 @@
-"""What a scheduler does to a study, by simulation with its own stopping rules on trials that come one by one."""
+"""The effect of a scheduler on a study, by simulation with its own stopping rules on trials that come one by one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Forecast:
 
 
 def forecast(trials: int, evaluations: int, reduction_factor: int, grace: int, hyperband: bool = False) -> Forecast:
-    """What becomes of `trials` whose scores come in random order and rank alike at every rung.
+    """The forecast for `trials` whose scores come in random order and rank alike at every rung.
 
     A trial is compared with those that were at a rung before it, so the means do not depend on how many run at once.
     With hyperband each trial falls into one of the brackets and is compared within it.
@@ -75,5 +75,5 @@ def _means(study: Callable[[], list[int]], milestones: list[int], trials: int, e
 def _last_evaluation(
     rule: SuccessiveHalving | MedianStopping, key: str, score: float, places: Iterable[int], evaluations: int
 ) -> int:
-    """Where a trial with the same score at every evaluation ends."""
+    """The evaluation at which a trial with the same score at every evaluation ends."""
     return next((place for place in places if rule.stops(key, place, score)), evaluations)

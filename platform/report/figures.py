@@ -78,7 +78,7 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def label_of(name: str, info: SweepInfo) -> str:
-    """What a metric is, for people."""
+    """The name of a metric, for people."""
     return info.test_accuracy_name if name == "test_accuracy" else LABELS.get(name, name.replace("_", " "))
 
 
@@ -217,7 +217,7 @@ def _legend(rows: Sequence[Row], best: Row | None) -> list[Line2D]:
 
 
 def methods_side_by_side(info: SweepInfo, ranked: Sequence[Standing]) -> Figure:
-    """What is compared (repeats, else winners) as points, the mean with its 95 % interval as a bar."""
+    """The compared trials (repeats, else winners) as points, the mean with its 95 % interval as a bar."""
     shown = [standing for standing in ranked if standing.winners][::-1]
     figure = Figure(figsize=(9.6, 1.6 + 0.5 * len(shown)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)

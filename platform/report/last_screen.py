@@ -74,7 +74,7 @@ def _scores(info: SweepInfo, ranked: Sequence[Standing]) -> rich.table.Table:
 
 
 def _mean(value: object) -> str:
-    """As in the leaderboard, but without "n = 1, no interval"."""
+    """The mean as in the leaderboard, but without "n = 1, no interval"."""
     return "not known" if value is None else str(value).replace(" (n = 1, no interval)", "")
 
 

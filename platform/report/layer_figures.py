@@ -41,8 +41,8 @@ def has_trust(rows: Sequence[Row]) -> bool:
 
 
 def layers(info: SweepInfo, rows: Sequence[Row], colours: Sequence[str]) -> Figure:
-    """By stage of the network, at the last evaluation: a line per method, mean over its winners, band from the lowest
-    to the highest of them."""
+    """Diagnostics by stage of the network, at the last evaluation: a line per method, mean over its winners, band from
+    the lowest to the highest of them."""
     figure = Figure(figsize=(12.6, 4.6), layout="constrained")
     axes = figure.subplots(1, len(BY_STAGE))
     for place, method in enumerate(info.methods):

@@ -149,13 +149,13 @@ _GRANTED = (
 
 
 def seconds_spent(info: SweepInfo, standing: Standing) -> str:
-    """What a method's searches were charged, and granted where seconds are."""
+    """The seconds that a method's searches were charged, and those granted where the budget is in seconds."""
     granted = f" of {info.seconds_per_study * standing.studies:,.0f}" if info.seconds_per_study else ""
     return f"{standing.searched_seconds:,.0f}{granted}"
 
 
 def no_score(standing: Standing) -> str:
-    """Why a method has no score."""
+    """The reason why a method has no score."""
     return f"no completed {'repeat' if standing.on_repeats else 'trial'}"
 
 

@@ -39,7 +39,7 @@ def front(rows: Sequence[Row], maximise: bool) -> list[Row]:
 
 
 def fronts(info: SweepInfo, rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """By study."""
+    """The trials of each study's front, by study."""
     return {study: front([row for row in rows if row.study == study], info.maximise) for study in info.studies}
 
 

@@ -204,7 +204,7 @@ class ScreenListener:
         return Text(f"{clock(gone)} gone, about {clock(left)} left")
 
     def _name(self, row: Row) -> str:
-        """As short as this sweep allows: #3, fixmatch #3, fixmatch/1 #3."""
+        """The shortest name of a trial that this sweep allows: #3, fixmatch #3, fixmatch/1 #3."""
         info = self._progress.info
         if len(info.studies) == 1:
             return trial_name(row)

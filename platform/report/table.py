@@ -60,7 +60,7 @@ class Table(Generic[Item]):
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
     def terminal(self) -> rich.table.Table:
-        """For a console of Rich: no lines, two spaces between columns."""
+        """The table for a console of Rich: no lines, two spaces between columns."""
         table = rich.table.Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for column in self.columns:
             table.add_column(column.name, justify=column.align)

@@ -100,14 +100,14 @@ def stop() -> None:
 
 
 def slots(resources: Any, rows_to_run: int) -> Slots:
-    """What fits at once. `gpu: auto` is one GPU per trial where the cluster has any."""
+    """The trials that fit at once. `gpu: auto` is one GPU per trial where the cluster has any."""
     import ray
 
     return share(resources, ray.cluster_resources(), rows_to_run)
 
 
 def supply_of_cluster() -> str:
-    """What each machine of the cluster has, as text, every kind once."""
+    """The resources of each machine of the cluster, as text, every kind once."""
     return _supplies(_machines())
 
 

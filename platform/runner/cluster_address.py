@@ -88,7 +88,7 @@ def _question(channel: Any, client: bool) -> Any:
 
 
 def _token_header() -> list[tuple[str, str]]:
-    """What Ray's own requests carry; empty where RAY_AUTH_MODE does not ask for a token."""
+    """The header with the token that Ray's own requests carry; empty where RAY_AUTH_MODE does not ask for a token."""
     from ray import _raylet
     from ray.exceptions import AuthenticationError
 

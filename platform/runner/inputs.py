@@ -1,4 +1,4 @@
-"""What a sweep needs before anything starts: its data, its label plans, its selection rule; all checked."""
+"""The inputs that a sweep needs before anything starts: its data, its label plans, its selection rule; all checked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Inputs:
         return {pair: plan.sha256 for pair, plan in self.plans.items()}
 
     def fingerprints(self, sweep: Sweep) -> Fingerprints:
-        """What the results of the sweep depend on besides its settings."""
+        """Hashes of all that the results of the sweep depend on besides its settings."""
         code = {f"method {entry.name}": code_hash(entry.cls, entry.plugin_source) for entry in sweep.methods}
         code[f"model {sweep.model}"] = file_hash(MODELS, sweep.model)
         code[f"selection rule {sweep.select}"] = file_hash(RULES, sweep.select)

@@ -16,7 +16,7 @@ __all__ = ["Assignment", "PlugIn", "Progress", "WorkerProcess", "Workplace", "as
 
 
 class Workplace(Settings):
-    """What is the same for every trial of a sweep: where states are kept, and what a slot consists of."""
+    """The facts that are the same for every trial of a sweep: where states are kept, and what a slot consists of."""
 
     checkpoints: Path  # the driver's folder; a worker that sees `token` in it writes there itself
     token: str
@@ -35,7 +35,7 @@ class Workplace(Settings):
 
     @property
     def stop_file(self) -> Path:
-        """Where it exists, trials save where they are and stop."""
+        """The file on whose existence trials save their state and stop."""
         return self.checkpoints / "STOP"
 
 

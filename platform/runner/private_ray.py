@@ -64,7 +64,7 @@ def kill_at_once() -> None:
 
 
 def running() -> list[psutil.Process]:
-    """What was started so, and everything below it."""
+    """The processes started so, and all their descendants."""
     found: list[psutil.Process] = []
     for server in _started:
         with contextlib.suppress(psutil.Error):

@@ -153,7 +153,7 @@ class Session:
         return 0 if any(row.outcome == "completed" for row in ended) else 1
 
     def _versions(self, driver: Driver) -> list[dict[str, str]]:
-        """Of the libraries that made the trials there, and that make those which are missing."""
+        """The versions of the libraries that made the trials there, and of those that make the missing ones."""
         return [*driver.ledger.versions, *([self.made_from.versions] if driver.left() else [])]
 
     def _rows(self, driver: Driver, slots: Slots, scratch: Path) -> list[Row]:

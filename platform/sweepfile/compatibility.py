@@ -1,4 +1,4 @@
-"""Which samplers, objectives and schedulers go together with a space, with notes on those that do so in part."""
+"""Samplers, objectives and schedulers that go together with a space, with notes on those that do so in part."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def _show(value: Any) -> str:
 
 
 def expectation(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> str:
-    """What a JSON schema of a field takes, as the end of a sentence: "a positive whole number"."""
+    """The values that a JSON schema of a field takes, as the end of a sentence: "a positive whole number"."""
     if "$ref" in schema:
         return expectation((definitions or {}).get(schema["$ref"].rpartition("/")[2], {"type": "object"}), definitions)
     if "anyOf" in schema:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Why a hyper-parameter cannot act in a sweep: `other` has, or is drawn from, no value at which it would."""
+    """The reason that a hyper-parameter cannot act: `other` has, or is drawn from, no value at which it would."""
 
     other: str
     state: str
@@ -78,7 +78,7 @@ def resolve_space(entry: MethodEntry, given: Given) -> ResolvedSpace:
 def _remaining(
     key: str, declared: Conditions, space: Space, known: Mapping[str, Any]
 ) -> tuple[list[Condition], list[Exclusion]]:
-    """What is left of the declared conditions: those on searched parameters, and what excludes `key` for good.
+    """The declared conditions that are left: those on searched parameters, and what excludes `key` for good.
 
     known: values of what is not searched.
     """

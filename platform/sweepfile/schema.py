@@ -23,7 +23,7 @@ MOST_PLANS = 1_000
 
 
 class Budget(Settings):
-    """How much is tried. Every method of a sweep gets the same."""
+    """The budget of a study. Every method of a sweep gets the same."""
 
     preset: Literal["quick", "standard", "paper"] | None = Field(
         None,
@@ -77,7 +77,7 @@ class Budget(Settings):
 
 
 class Resources(Settings):
-    """What one trial occupies, and how many run at once."""
+    """The resources that one trial occupies, and the number of trials that run at once."""
 
     cpu: float = Field(1, gt=0, description="CPU cores per trial")
     gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
@@ -87,7 +87,7 @@ class Resources(Settings):
 
 
 class Retry(Settings):
-    """What is tried again. A trial that has no attempt left keeps its outcome."""
+    """The outcomes after which a trial is tried again. A trial that has no attempt left keeps its outcome."""
 
     failed: int = Field(1, ge=0, description="how often a failed trial is run again, when the sweep is run again")
     diverged: int = Field(0, ge=0, description="the same for a diverged one")

@@ -1,4 +1,4 @@
-"""What is searched: parameters of a method, their ranges, and the conditions between them."""
+"""The search space: parameters of a method, their ranges, and the conditions between them."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ Space = dict[str, SpaceEntry]
 
 @dataclass(frozen=True)
 class Given:
-    """What a file says of one method's parameters; keys are relative to the method.
+    """The part of a file on one method's parameters; keys are relative to the method.
 
     notes: what the file says for several methods and is left out for this one, because it cannot act there.
     """

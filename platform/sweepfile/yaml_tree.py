@@ -115,7 +115,7 @@ class Document:
             raise UserError(*(problem for _, problem in sorted(self.problems, key=lambda entry: entry[0])))
 
     def lines(self) -> dict[str, str]:
-        """Where each key stands, by its dotted name."""
+        """The place of each key, by its dotted name."""
         places: dict[str, str] = {}
 
         def walk(node: Node, prefix: str) -> None:
@@ -212,7 +212,7 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 def _unbuilt(error: Exception) -> str:
-    """Why PyYAML made no tree where it gives no reason: an escape beyond Unicode, or brackets in brackets."""
+    """The reason for no tree where PyYAML gives none: an escape beyond Unicode, or brackets in brackets."""
     return f"nested more than {_DEEPEST} deep" if isinstance(error, RecursionError) else f"not valid YAML: {error}"
 
 

@@ -109,7 +109,7 @@ def _file_system(file: Path) -> str:
 
 
 def silence() -> None:
-    """No migration log, no ambient run of another MLflow user, no minutes of retries inside one request.
+    """Turn off the migration log, another MLflow user's ambient run and minutes of retries inside one request.
 
     The writer retries by itself; ours are defaults, what the user sets in the environment stays.
     """
@@ -123,7 +123,7 @@ def silence() -> None:
 
 
 def _answers(uri: SecretUri, timeout: float) -> str:
-    """Why no server answers, or nothing; a refusal, of a missing password say, is left to `_opens`."""
+    """The reason why no server answers, or ""; a refusal, of a missing password say, is left to `_opens`."""
     try:
         urllib.request.urlopen(f"{uri.public.rstrip('/')}/health", timeout=timeout).close()
     except urllib.error.HTTPError:
@@ -187,7 +187,7 @@ def reason_of(error: BaseException, uri: SecretUri) -> str:
 
 
 def _hint(error: BaseException, uri: SecretUri) -> str:
-    """What to do about an error that will not pass; empty for any other."""
+    """Advice on an error that will not pass; empty for any other."""
     reason = str(error).lower()
     if isinstance(error, ModuleNotFoundError):
         return f"pip install {error.name}"

@@ -59,7 +59,7 @@ def passes(error: BaseException) -> bool:
 
 @dataclass
 class RunState:
-    """What is known of a run in MLflow. steps: of its evaluations; None = MLflow was not asked.
+    """The known state of a run in MLflow. steps: of its evaluations; None = MLflow was not asked.
 
     opened: this session has compared its parameters. sent: artefacts that this session has delivered.
     """
@@ -141,7 +141,7 @@ class Delivery:
         self._experiment_id = found.experiment_id
 
     def _find_experiment(self) -> Any:
-        """This sweep's experiment, under whatever name; None where there is none, and the name is free then."""
+        """The experiment of this sweep, under whatever name; None where there is none, and the name is free then."""
         from mlflow.entities import ViewType
 
         name, id = self.info.name, self.info.id
@@ -268,7 +268,7 @@ class Delivery:
 
 
 def _state(run: Any) -> RunState:
-    """Of a run as MLflow returns it."""
+    """The state of a run that MLflow returned."""
     data, info = run.data, run.info
     return RunState(info.run_id, info.status, dict(data.tags), set(data.params), dict(data.metrics))
 
@@ -299,7 +299,7 @@ class LogBatch:
 
 
 def _whole_evaluations(metrics: list[MetricPoint], room: int) -> int:
-    """How many of the first `room` metrics end with an evaluation; all of them where one alone is longer."""
+    """The number of the first `room` metrics that end with an evaluation; all of them where one alone is longer."""
     count = min(room, len(metrics))
     while 0 < count < len(metrics) and metrics[count - 1][3] == metrics[count][3]:
         count -= 1

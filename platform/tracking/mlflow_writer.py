@@ -74,7 +74,7 @@ class MlflowListener:
         self._away = connection.prepare(self._uri, timeout)
 
     def links(self) -> list[str]:
-        """Where a browser finds this sweep's runs, sorted by score; nothing before MLflow has it."""
+        """The address of this sweep's runs for a browser, sorted by score; empty before MLflow has it."""
         page = self._delivery.page if self._delivery is not None else ""
         server = self.shown if self._uri.is_server else "http://127.0.0.1:5000"
         return [f"{server.rstrip('/')}/{page}"] if page else []

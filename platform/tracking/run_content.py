@@ -1,4 +1,4 @@
-"""What a run in MLflow holds: tags, parameters, metrics and artefacts of a trial or a study; and the experiment's page.
+"""The content of a run in MLflow: tags, parameters, metrics and artefacts of a trial or study; the experiment's page.
 
 A content is the whole of a run as it should be. `Delivery` compares it with what MLflow has, and sends the difference.
 """
@@ -51,7 +51,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def cut_middle(text: str, limit: int) -> str:
-    """As `cut`, for tracebacks: the last lines say what happened."""
+    """Cut the middle out of a traceback: the last lines say what happened."""
     if len(text) <= limit:
         return text
     notice = f"... [cut: {len(text)} characters in all]\n"
@@ -65,7 +65,7 @@ def metric_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class Opening:
-    """What a run has from its beginning. start: in ms."""
+    """The content that a run has from its beginning. start: in ms."""
 
     name: str
     start: int
@@ -75,7 +75,7 @@ class Opening:
 
 @dataclass(frozen=True)
 class Closing:
-    """What a run gets at its end. end: in ms.
+    """The content that a run gets at its end. end: in ms.
 
     proof: a run that has these tags holds the whole content already; empty = none is taken to.
     """
@@ -116,7 +116,7 @@ class RunContent(ABC):
         """Status and final values; None while it runs."""
 
     def steps(self) -> set[int]:
-        """Of the evaluations it holds."""
+        """The steps of the evaluations it holds."""
         return set()
 
     def metrics(self, steps: set[int]) -> list[MetricPoint]:
@@ -337,7 +337,7 @@ def _final(row: Row, at: int) -> list[MetricPoint]:
 
 
 def _tags(tags: dict[str, Any]) -> dict[str, str]:
-    """As MLflow keeps them: strings within its limits, without secrets."""
+    """The tags as MLflow keeps them: strings within its limits, without secrets."""
     return {cut(k, MAX_KEY): cut_middle(redact(str(v)), MAX_TAG) for k, v in tags.items()}
 
 

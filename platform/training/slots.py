@@ -43,7 +43,7 @@ def share(resources: Any, have: Mapping[str, float], rows_to_run: int) -> Slots:
 
 
 def fitting(resources: Any, have: Mapping[str, float]) -> int:
-    """How many trials the resources of `have` are enough for, whatever resources.concurrent says."""
+    """The number of trials that the resources of `have` are enough for, whatever resources.concurrent says."""
     gpu = _gpu(resources, have)
     fit = have.get("CPU", 0) // resources.cpu
     if gpu:
@@ -61,13 +61,13 @@ def _gpu(resources: Any, have: Mapping[str, float]) -> float:
 
 
 def demand(resources: Any) -> str:
-    """What a trial asks for, as text: 1 CPU core and 0.5 GPUs."""
+    """The resources that a trial asks for, as text: 1 CPU core and 0.5 GPUs."""
     gpu = 0 if resources.gpu == "auto" else resources.gpu
     return _cores(resources.cpu) + (f" and {_gpus(gpu)}" if gpu else "")
 
 
 def supply(machine: Mapping[str, float]) -> str:
-    """What a machine has, as text: 4 CPU cores and no GPU."""
+    """The resources of a machine, as text: 4 CPU cores and no GPU."""
     gpu = machine.get("GPU", 0)
     return f"{_cores(machine.get('CPU', 0))} and {_gpus(gpu) if gpu else 'no GPU'}"
 

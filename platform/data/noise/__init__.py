@@ -53,7 +53,7 @@ def corrupt(
 
 
 def _corrupted(noise: Noise, kind: str, arguments: tuple[Any, ...]) -> np.ndarray:
-    """What `noise.corrupt` gives, checked. UserError where a plug-in fails or gives something else than labels."""
+    """The result of `noise.corrupt`, checked. UserError where a plug-in fails or gives something else than labels."""
     labels, _, num_classes, *_ = arguments
     try:
         found: Any = noise.corrupt(*arguments)

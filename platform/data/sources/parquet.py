@@ -150,7 +150,7 @@ def _read(shard: Path) -> Any:
 
 
 def _unfit(metadata: Any) -> str:
-    """Why a file of this description is not read, or "" where it is."""
+    """The reason why a file of this description is not read, or "" where it is."""
     names = metadata.schema.to_arrow_schema().names
     twice = next((name for name, times in Counter(names).items() if times > 1), None)
     if twice is not None:

@@ -133,7 +133,7 @@ def expected_best_in_seconds(
 
 
 def assumption(method: ComparedMethod) -> str:
-    """What the curve of this method means, given how its trials were proposed and stopped."""
+    """The meaning of this method's curve, given how its trials were proposed and stopped."""
     budget: dict[str, Any] = (method.info.resolved.get("budget") or {}) if method.info else {}
     sampler, scheduler = str(budget.get("sampler", "tpe")), str(budget.get("scheduler", "asha"))
     reasons = []

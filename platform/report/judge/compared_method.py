@@ -14,7 +14,7 @@ from platform.report.standings import repeats
 
 
 class Block(NamedTuple):
-    """What a score was measured on: a study (its index, or a name in a CSV file) and the seed of the trial."""
+    """The block a score belongs to: a study (its index, or a name in a CSV file) and the seed of the trial."""
 
     study: str
     seed: str

@@ -1,4 +1,4 @@
-"""What is compared with what: results folders and CSV files brought together, and what keeps them apart."""
+"""Results folders and CSV files brought together for a comparison, and the reasons against comparing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from platform.report.judge.sweep_folder import LabelCounts, label_counts, read_s
 
 @dataclass(frozen=True)
 class Metric:
-    """What methods are compared by. accuracy: it lies in [0, 1]."""
+    """The metric that methods are compared by. accuracy: it lies in [0, 1]."""
 
     name: str
     maximise: bool
@@ -121,7 +121,7 @@ def _merge(origins: list[Origin], outside: dict[str, list[ComparedMethod]], allo
 
 
 def budget_words(info: SweepInfo) -> str:
-    """What every study of a sweep gets: 16 trials of at most 600 steps."""
+    """The budget of every study of a sweep: 16 trials of at most 600 steps."""
     return f"{info.budget or 'no limit'} of at most {info.steps:,} steps"
 
 

@@ -1,4 +1,4 @@
-"""How the numbers of a comparison came about: budget, studies, seeds, rule, labels, hashes; said by every table."""
+"""Facts on the origin of a comparison's numbers: budget, studies, seeds, rule, labels, hashes; given by every table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of two methods is better: paired differences, tests of all pairs together, probability of improvement."""
+"""The better of two methods: paired differences, tests of all pairs together, probability of improvement."""
 
 from __future__ import annotations
 

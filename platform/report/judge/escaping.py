@@ -28,17 +28,17 @@ def one_line(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """For a table's cell or a paragraph. An underscore within a word (pseudo_label) needs no escape and gets none."""
+    """Escape a table's cell or a paragraph. An underscore within a word (pseudo_label) needs no escape, gets none."""
     escaped = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = re.sub(r"([\\`*|~$])", r"\\\1", escaped).replace("](", "]\\(")  # [0.1, 0.2] alone is no link
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped)
 
 
 def latex(text: str) -> str:
-    """For running text and a table's cell."""
+    """Escape running text or a table's cell."""
     return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
 def html(text: str) -> str:
-    """For an element's text or a quoted attribute."""
+    """Escape an element's text or a quoted attribute."""
     return standard.escape(one_line(text), quote=True)

@@ -1,4 +1,4 @@
-"""How much each hyper-parameter mattered for the selection score, by Optuna's PED-ANOVA over completed trials."""
+"""The importance of each hyper-parameter for the selection score, by Optuna's PED-ANOVA over completed trials."""
 
 from __future__ import annotations
 

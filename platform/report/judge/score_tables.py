@@ -97,7 +97,7 @@ def leaderboard_table(judged: Judgement) -> TextTable:
 
 
 def paper_leaderboard(judged: Judgement) -> TextTable:
-    """What fits the width of a page."""
+    """The columns of the leaderboard that fit the width of a page."""
     full = leaderboard_table(judged)
     keep = [*range(full.head.index("score of winners")), full.head.index("seconds searched")]
     rows = [[row[place] for place in keep] for row in full.rows]
@@ -105,7 +105,7 @@ def paper_leaderboard(judged: Judgement) -> TextTable:
 
 
 def short_leaderboard(judged: Judgement) -> TextTable:
-    """What fits 80 columns."""
+    """The leaderboard in a form that fits 80 columns."""
     head = ["method", judged.comparison.metric.name, "median", "IQM", _block_word(judged), "seconds"]
     rows = []
     for place in judged.places:

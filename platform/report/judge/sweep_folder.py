@@ -44,7 +44,7 @@ def read_sweep(folder: Path) -> tuple[SweepInfo, list[Row]]:
 
 
 def sweep_info(folder: Path, resolved: dict[str, Any], rows: list[Row]) -> SweepInfo:
-    """What a ledger says of its sweep, in the form in which a running sweep tells its listeners."""
+    """The facts that a ledger holds of its sweep, in the form in which a running sweep tells its listeners."""
     budget, select = resolved.get("budget") or {}, str(resolved.get("select", ""))
     methods = list(dict.fromkeys(row.method for row in rows))
     written = [str(name) for name in resolved.get("methods") or methods]
@@ -97,7 +97,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """How many labels training and selection used; None where no label plan was kept. truth: whether it is known."""
+    """Numbers of labels for training and selection; None where no label plan was kept. truth: whether it is known."""
 
     training: int | None
     selection: int | None
@@ -105,7 +105,7 @@ class LabelCounts:
 
 
 def label_counts(info: SweepInfo) -> LabelCounts:
-    """From the label plan of the first study, else from what the sweep noted about it."""
+    """The counts from the label plan of the first study, else from what the sweep noted about it."""
     notes = [str(note) for note in info.provenance.get("data_notes") or []]
     truth = not any(DOUBT in note for note in notes) if notes else None
     for path in sorted((Path(info.folder) / "labels").glob("study-*.npz")):

@@ -1,4 +1,4 @@
-"""What was found, in sentences, with how sure it is."""
+"""The findings of a comparison, in sentences, with how sure they are."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _others(judged: Judgement) -> list[str]:
 
 
 def _limits(judged: Judgement) -> list[str]:
-    """What so few blocks cannot say."""
+    """The conclusions that so few blocks do not allow."""
     most = max(place.mean.n for place in judged.scored if place.mean is not None)
     if most >= FEWEST and not judged.comparison.by_study and judged.comparison.on_repeats:
         return [
@@ -152,7 +152,7 @@ def _without(judged: Judgement) -> list[str]:
 
 
 def _defaults(judged: Judgement) -> list[str]:
-    """How often the search found nothing better than the defaults."""
+    """The number of studies in which the search found nothing better than the defaults."""
     searched = [method for method in judged.comparison.methods if not method.outside and method.selection]
     studies = sum(len(method.selection) for method in searched)
     won = sum(method.defaults_won for method in searched)

@@ -22,7 +22,7 @@ class _Tolerant(io.FileIO):
 
 
 def outlive_readers() -> None:
-    """From now on neither output raises BrokenPipeError. Does nothing for what is no pipe."""
+    """Keep both outputs from raising BrokenPipeError from now on. Does nothing for what is no pipe."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         try:

@@ -55,7 +55,7 @@ def _end(code: int | None) -> str:
 
 
 def die_with_parent() -> None:
-    """For a worker: the kernel kills it when its raylet dies. It would go on and write over its successor's state."""
+    """Have the kernel kill this worker when its raylet dies. It would go on and write over its successor's state."""
     parent = os.getppid()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:  # it died just before
@@ -63,7 +63,7 @@ def die_with_parent() -> None:
 
 
 def ignore_sigterm() -> None:
-    """For a worker of a private Ray, which starts with SIGTERM blocked (private_ray.py): unblock it, and ignore it.
+    """Unblock and ignore SIGTERM in a worker of a private Ray, which starts with it blocked (private_ray.py).
 
     Processes that a trial starts can be ended by it then: they inherit a block, and no handler.
     """

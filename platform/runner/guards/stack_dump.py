@@ -16,7 +16,7 @@ _descriptor: int | None = None  # stays open: the signal handler writes to it
 
 
 def register() -> str:
-    """From now on SIGUSR1 makes this process write its stacks into memory of its own; returns a path to read it by.
+    """Have SIGUSR1 make this process write its stacks into memory of its own; returns a path to read it by.
 
     The handler is C: it answers a loop inside an extension that never gives the interpreter back, too. No file: one
     would be left behind by a process that is killed.

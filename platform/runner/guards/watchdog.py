@@ -97,7 +97,7 @@ class Watchdog(Callback):
         self._driver.notify(f"{row.study} #{row.number}: {notice}")
 
     def cause(self, trial: TuneTrial) -> str:
-        """Why a trial whose process ended has no result: for Row.error."""
+        """The reason why a trial whose process ended has no result: for Row.error."""
         key, error = assignment_of(trial).key, trial.get_error() or ""
         running = self._running.pop(key, None)
         if key in self._causes:
@@ -166,7 +166,7 @@ class Watchdog(Callback):
         return bool(out_of_memory.of_death(str(trial.get_error() or ""), before, now))
 
     def _more_parts(self, assignment: Assignment) -> int:
-        """In how many parts a trial's batches are split next; 0 where that is not asked for or cannot be."""
+        """The number of parts to split a trial's batches into next; 0 where that is not asked for or cannot be."""
         if not assignment.may_split:
             return 0
         spec = assignment.spec

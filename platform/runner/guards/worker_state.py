@@ -1,4 +1,4 @@
-"""What one trial must not leave to the next in the same process: global state, and memory."""
+"""Global state and memory, which one trial must not leave to the next in the same process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEVICE_GROWTH = 2**28
 
 
 class ProcessState:
-    """How this process was before its first trial. Made once torch is imported; not before, its import changes much.
+    """State of this process before its first trial. Made once torch is imported; not before, its import changes much.
 
     Restored: the switches of torch and numpy, warning filters, environment, folder, import path, recursion limit. The
     global generators are seeded anew for every trial. Not restored: a plug-in's signal handlers, threads, open files.

@@ -1,4 +1,4 @@
-"""Where trials keep their state between evaluations: results/NAME/checkpoints/KEY.pt, written by whoever can reach it.
+"""The store of trials' states between evaluations: results/NAME/checkpoints/KEY.pt, written by whoever can reach it.
 
 A worker that sees the sweep's folder (same machine, or shared storage) writes there itself. One that does not hands the
 bytes to a small actor beside the driver. So no shared storage is needed, and a trial that restarts anywhere goes on.
@@ -44,7 +44,7 @@ class CheckpointStore:
 
 
 class _RemoteFreeSpace(FreeSpace):
-    """Of the driver's disk, asked for through the store."""
+    """The free space of the driver's disk, asked for through the store."""
 
     def __init__(self, store: Any, *arguments: Any) -> None:
         super().__init__(*arguments)

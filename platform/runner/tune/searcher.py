@@ -35,6 +35,6 @@ class RowSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None: ...
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: no pickled searcher is ever restored, a sweep goes on from its ledger."""
+        """Save nothing: no pickled searcher is ever restored, a sweep goes on from its ledger."""
 
     def restore(self, checkpoint_path: str) -> None: ...

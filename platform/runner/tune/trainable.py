@@ -52,12 +52,12 @@ class TrialTrainable(tune.Trainable):
         return True
 
     def process(self) -> WorkerProcess:
-        """This process, for the driver's watchdog; asked as a trial starts."""
+        """Describe this process to the driver's watchdog, which asks as a trial starts."""
         node = ray.get_runtime_context().get_node_id()
         return WorkerProcess(node, os.getpid(), self._stacks, out_of_memory.kernel_kills())
 
     def _begin(self, config: dict[str, Any]) -> None:
-        """Nothing that can fail: a trial that cannot start must end as failed, not take the actor down."""
+        """Do nothing that can fail: a trial that cannot start must end as failed, not take the actor down."""
         self._assignment = Assignment.from_config(config)
         self._parts = self._assignment.parts
         self._outgrown = False  # this process holds too much memory: the driver takes another one
@@ -156,7 +156,7 @@ class TrialTrainable(tune.Trainable):
         return METHODS.from_source(plug_in.source, plug_in.path) if plug_in else METHODS.get(spec.method)
 
     def _load(self) -> dict[str, Any] | None:
-        """What was saved beside the trial. None where there is no checkpoint, or none that can be read."""
+        """Load the state saved beside the trial. None where there is no checkpoint, or none that can be read."""
         try:
             return self._checkpoints.load(self._assignment.key, self._trial)
         except UserError as error:
@@ -204,7 +204,7 @@ class TrialTrainable(tune.Trainable):
 
 
 def _selectable(report: dict[str, float]) -> dict[str, float]:
-    """What a selection rule may see: everything but what the test set gave."""
+    """The metrics that a selection rule may see: all but those of the test set."""
     return {name: value for name, value in report.items() if not name.startswith("test_")}
 
 

@@ -78,7 +78,7 @@ def _notify(driver: Driver) -> Callable[[str], None]:
 
 
 def _callbacks(driver: Driver, folder: Path, workplace: Workplace, guard: DiskGuard) -> list[Callback]:
-    """In the order in which Tune calls them; the guard is one of them."""
+    """The callbacks in the order in which Tune calls them; the guard is one of them."""
     watchdog = Watchdog(driver, folder / "errors")
     shutdown = Shutdown(workplace.stop_file, _notify(driver))
     events = EventCallback(driver, _LoserCheckpoints(driver, workplace.checkpoints).ended, watchdog.cause)

@@ -1,4 +1,4 @@
-"""Does a model know how sure it may be? (docs/layermatch.md, section 8, item 11.)"""
+"""Calibration: whether a model is as often right as it is sure (docs/layermatch.md, section 8, item 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the head and the class centres have moved since the evaluation before.
+"""The distance that the head and the class centres have moved since the evaluation before.
 
 docs/layermatch.md, section 8, item 8.
 """

@@ -1,4 +1,4 @@
-"""How well features separate the classes, and how much of that the head makes use of (docs/layermatch.md, section 8).
+"""The separation of the classes by features, and how much of it the head uses (docs/layermatch.md, section 8).
 
 Items 6, 7 and 10 there.
 
