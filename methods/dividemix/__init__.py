@@ -31,7 +31,9 @@ class DivideMix(Method):
     L_k = mean_X CE + lambda_u w(t) mean_U MSE + balance sum_c pi_c log(pi_c / mean p_c), pi_c = 1 / K.
     The paper's: the division, the targets, the losses; lambda_u 0 to 150 by noise. The released code's, by default: the
     mixture is stopped after 10 rounds or at a change below 1e-2 (converged it takes 0.29 instead of 0.47 of the images
-    for X at 60 % noise), the partner guesses in eval mode. Its mean of 5 epochs' losses, at 90 % noise, is loss_epochs.
+    for X at 60 % noise). Its mean of 5 epochs' losses, at 90 % noise, is loss_epochs; its partner, guessing in eval
+    mode, is partner: eval. Ours by default: the partner uses the batch's statistics; in 50 steps on an easy toy running
+    ones are not there yet, and the method does not learn with them.
     Ours: a batch is drawn from all images and divided by masks (the code draws as many of X as of U); losses are those
     of the last visit, from the guesses, not of a pass of their own; both networks step on the same batch, not one after
     the other for an epoch; guesses leave BN's running statistics alone. Evaluated: the mean logits of the two averaged
@@ -57,7 +59,7 @@ class DivideMix(Method):
             "release", help="rounds of the mixture: 10 at most, to a tolerance of 1e-2, or to convergence"
         )
         partner: Literal["eval", "train"] = hyper(
-            "eval", help="mode in which the partner guesses: eval as released; train: by the batch's own statistics"
+            "train", help="mode in which the partner guesses: eval as released; train: by the batch's own statistics"
         )
         loss_epochs: int = hyper(
             1, ge=1, help="epochs whose losses are averaged before the mixture; the release has 5 at 90 % noise"

@@ -52,7 +52,8 @@ class Campaign:
         from platform.core.registry import METHODS
 
         path = self.folder / "good.yaml"
-        path.write_text(dump({**BASE, "methods": METHODS.names(), "data": {"source": "digits", "limit": 200}}))
+        names = [name for name in METHODS.names() if name not in ("l2rw", "mw_net")]  # they need labels.clean
+        path.write_text(dump({**BASE, "methods": names, "data": {"source": "digits", "limit": 200}}))
         result = runs.here(path, self.folder / "results", limited=False)
         assert result.code == 0 and not result.complaint, result
 

@@ -216,7 +216,7 @@ def test_the_mixture_by_hand():
 
 def test_dividemix_partners_guess_in_eval_mode():
     """(p_k in train mode + p of the other in eval mode) / 2, for what is not kept."""
-    method = make_method("dividemix", temperature=1.0, clean_threshold=0.5)
+    method = make_method("dividemix", temperature=1.0, clean_threshold=0.5, partner="eval")
     batches, optimizer = ToyBatches(method, wrong=0.4), make_optimizer(method.model)
     train(method, batches, optimizer, 0, 6)
     method.clean[:] = 0.2

@@ -127,7 +127,10 @@ def test_a_performance_profile_by_hand():
 
 
 def test_a_performance_profile_is_rliables():
-    library = pytest.importorskip("rliable.library")
+    try:
+        from rliable import library
+    except Exception as error:  # its dependency arch 8 does not import beside pandas 3
+        pytest.skip(f"rliable does not import: {error}")
     x = RNG.uniform(size=(9, 1))
     limits = np.linspace(0, 1, 7)
     theirs = [library.run_score_deviation(x, limit) for limit in limits]
