@@ -62,16 +62,3 @@ def below(pid: int) -> list[psutil.Process]:
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that still run; psutil knows a process by its creation time, too."""
     return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
-
-def workers(pid: int) -> list[psutil.Process]:
-    """The actors that trials run in."""
-    found = []
-    for process in below(pid):
-        try:
-            words = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if "ray::" in words and "Trial" in words:
-            found.append(process)
-    return found
