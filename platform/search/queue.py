@@ -51,11 +51,13 @@ class StudyQueue:
         return bool(self.waiting) or self.asking or open_ended
 
     def recall(self, history: StudyHistory, runs_again: Callable[[Row], bool]) -> list[Row]:
-        """Rebuild queue and search from an earlier run. The rows that are over; the others wait, in their order.
+        """Rebuild queue and search from an earlier run. The rows that are over; the others wait, in the order in which
+        the earlier run would have gone on: those under way as they were started, then what waited there.
 
         runs_again: whether a row runs (again). Where a proposal's line was damaged, the start of its row counts.
         """
         recalled: dict[str, Row] = {}
+        started: dict[str, None] = {}
         for event in history.events:
             match event:
                 case TrialProposed(_, proposal):
@@ -63,12 +65,16 @@ class StudyQueue:
                 case TrialStarted(row) if not row.repeat:
                     proposal = Proposal(row.params, row.key, parent=row.spec.parent)
                     self._recall_proposal(proposal, recalled, history.rows, runs_again)
+                    started.setdefault(row.key)
                 case TrialEnded(row) if (known := recalled.get(row.key)) is not None:
                     if not runs_again(known) and row.outcome == known.outcome:
                         self.proposer.tell(known)
                 case _:
                     pass
-        self.waiting = [row for row in recalled.values() if runs_again(row)]
+        under_way = [recalled[key] for key in started if key in recalled and runs_again(recalled[key])]
+        waited = [row for row in recalled.values() if runs_again(row) and row.key not in started]
+        children = [row for row in reversed(waited) if row.spec.parent]  # `adopt` puts each at the head
+        self.waiting = [*under_way, *children, *(row for row in waited if not row.spec.parent)]
         return [row for row in recalled.values() if not runs_again(row)]
 
     def _recall_proposal(
