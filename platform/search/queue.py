@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -71,10 +71,7 @@ class StudyQueue:
                         self.proposer.tell(known)
                 case _:
                     pass
-        under_way = [recalled[key] for key in started if key in recalled and runs_again(recalled[key])]
-        waited = [row for row in recalled.values() if runs_again(row) and row.key not in started]
-        children = [row for row in reversed(waited) if row.spec.parent]  # `adopt` puts each at the head
-        self.waiting = [*under_way, *children, *(row for row in waited if not row.spec.parent)]
+        self.waiting = [row for row in _in_order(recalled, started) if runs_again(row)]
         return [row for row in recalled.values() if not runs_again(row)]
 
     def _recall_proposal(
@@ -144,6 +141,26 @@ class StudyQueue:
             return
         self.waiting.append(self._make_row(proposals[-1].params, self._made))
         self._made += 1
+
+
+def _in_order(recalled: Mapping[str, Row], started: Collection[str]) -> list[Row]:
+    """Rows in the order in which the earlier run started them, then the others as they waited: children first, the
+    latest at the head, as `adopt` puts them, then proposals.
+
+    Proposals are started in their order: one before another that was started has lost its line of that.
+    """
+    proposals = [row for row in recalled.values() if not row.spec.parent]
+    places = {row.key: place for place, row in enumerate(proposals)}
+    order: dict[str, Row] = {}
+    reached = 0
+    for key in started:
+        if key in places:
+            order |= {row.key: row for row in proposals[reached : places[key] + 1]}
+            reached = max(reached, places[key] + 1)
+        elif key in recalled:
+            order[key] = recalled[key]
+    children = [row for row in reversed(recalled.values()) if row.spec.parent]
+    return list(order.values()) + [row for row in [*children, *proposals] if row.key not in order]
 
 
 def cost_of_search(sampler: str, queues: Sequence[StudyQueue], wall: float) -> str:
