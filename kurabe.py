@@ -203,6 +203,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     The sub-commands are the files of platform/, with the same options as `python -m platform.NAME`. Paths are from the
     current folder.
     """
+    if "JPY_PARENT_PID" in os.environ:  # `!kurabe sweep` in a notebook: lines, not a screen that is drawn anew
+        os.environ["TTY_COMPATIBLE"] = "0"
     words = list(argv) if argv is not None else _typed()
     with called_by("command"):
         if not words or words[0] in ("-h", "--help"):

@@ -95,8 +95,8 @@ def _sweep_file(name: str) -> str:
 
 
 def _say_where(results: Path, folder: Path) -> None:
-    chosen = "" if results != Path("results") else " (of the folder you are in; another place: --results DIR)"
-    print(f"results go to {folder.absolute()}{chosen}", flush=True)
+    default = "./results of the folder you are in; another place: --results DIR"
+    print(f"results go to {folder.absolute()}" + (f" ({default})" if results == Path("results") else ""), flush=True)
 
 
 def _check_words(options: argparse.Namespace) -> None:

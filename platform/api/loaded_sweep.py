@@ -52,15 +52,14 @@ def _read(folder: Path) -> tuple[SweepInfo, list[Row]]:
 
 def _with_places(problem: Problem, folder: Path) -> Problem:
     """The problem of a folder that holds no sweep, with where it was looked for and which ones there are."""
-    looked = folder.absolute()
+    hint = "no sweep lies in it, beside it or in ./results; make one: kurabe sweep layermatch"
     for place in (folder, folder.parent, Path("results")):
         if found := sorted(path.parent for path in place.glob("*/ledger.jsonl")):
-            names = [str(path) for path in found]
-            near = nearest(str(folder), names)
-            words = f"did you mean: {near}" if near else f"sweeps there: {', '.join(names[:8])}"
-            return Problem(f"{problem.message} ({looked})", where=problem.where, hint=words)
-    hint = "no sweep lies in it, beside it or in ./results; make one: kurabe sweep layermatch"
-    return Problem(f"{problem.message} ({looked})", where=problem.where, hint=hint)
+            near = nearest(folder.name, [path.name for path in found])
+            some = [str(path) for path in found if path.name == near] or [str(path) for path in found[:8]]
+            hint = f"did you mean: {some[0]}" if near or len(found) == 1 else f"sweeps in {place}: {', '.join(some)}"
+            break
+    return Problem(f"{problem.message} ({folder.absolute()})", where=problem.where, hint=hint)
 
 
 def head(sweep: LoadedSweep, row: Row) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def intervals(judged: Judgement | Results | str | Path) -> Figure:
 @called_by("python")
 def differences(judged: Judgement | Results | str | Path) -> Figure:
     """The difference of every pair of methods with its 95 % interval; those that are sure in colour."""
-    return _compared(judged, "pairs", "it takes two methods with a score on the same study")
+    return _compared(judged, "differences", "it takes two methods with a score on the same study")
 
 
 @called_by("python")
@@ -169,10 +169,14 @@ def score_against_cost(judged: Judgement | Results | str | Path) -> Figure:
 @called_by("python")
 def importance(judged: Judgement | Results | str | Path) -> Figure:
     """The importance of each hyper-parameter for the selection score (PED-ANOVA)."""
-    return _compared(judged, "what_mattered", "")
+    return _compared(judged, "importance", "")
 
 
-def _compared(judged: Judgement | Results | str | Path, maker: str, why: str) -> Figure:
+_MAKERS = {"differences": "pairs", "importance": "what_mattered"}
+"""Functions of comparison_figures.py that are called otherwise than the files of what they draw."""
+
+
+def _compared(judged: Judgement | Results | str | Path, name: str, why: str) -> Figure:
     import matplotlib as mpl
 
     import platform.report.judge.comparison_figures as drawing
@@ -180,17 +184,17 @@ def _compared(judged: Judgement | Results | str | Path, maker: str, why: str) ->
     from platform.report.judge.judgement import Judgement
 
     found = judged if isinstance(judged, Judgement) else judge_results([judged])
-    make: Callable[[Judgement], Drawing | None] = getattr(drawing, maker)
+    make: Callable[[Judgement], Drawing | None] = getattr(drawing, _MAKERS.get(name, name))
     with mpl.rc_context(drawing.STYLE):
         made = make(found)
         if made is None:
-            raise UserError(Problem(f"nothing to draw: {maker.replace('_', ' ')}", hint=why or _why(found, maker)))
+            raise UserError(Problem(f"nothing to draw: {name}", hint=why or _why(found, name)))
         return _shown(made.figure, drawing.STYLE)
 
 
-def _why(judged: Judgement, maker: str) -> str:
+def _why(judged: Judgement, name: str) -> str:
     """The judge's own words for what is missing."""
-    if maker == "critical_difference":
+    if name == "critical_difference":
         return str(judged.ranks)
     from platform.report.judge.hyper_importance import importances
 
@@ -216,6 +220,6 @@ def _png(figure: Figure, style: Any) -> bytes:
     import matplotlib as mpl
 
     content = io.BytesIO()
-    with mpl.rc_context({**style, "savefig.dpi": 72}):
+    with mpl.rc_context({**style, "savefig.dpi": 80}):
         figure.savefig(content, format="png")
     return content.getvalue()

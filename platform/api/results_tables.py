@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from platform.api.loaded_sweep import HEAD, LoadedSweep, head, read_one
 from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.invocation import called_by
 from platform.core.row import Row
 from platform.report.trial_tables import curve_records, read_curves, trial_record
 
@@ -46,7 +47,8 @@ class Results:
         """
         from platform.api.predictions import predict_all
 
-        return predict_all(self.sweeps)
+        with called_by("python"):
+            return predict_all(self.sweeps)
 
     def one(self, sweep: str | None = None) -> LoadedSweep:
         """The sweep of that name, or the only one. Raises UserError."""
@@ -109,4 +111,6 @@ def _frame(frame: pd.DataFrame) -> pd.DataFrame:
     for name in ("score", "test_accuracy"):
         if name in frame:
             frame[name] = frame[name].astype(float)
+    if "step" in frame:
+        frame["step"] = frame["step"].astype(int)
     return frame if len(frame.columns) else frame.reindex(columns=list(HEAD))

@@ -74,7 +74,7 @@ def start(address: str | None, resources: Any, scratch: Path) -> None:
         # The raylet and the workers it starts ahead inherit this process's environment: no worker starts twice.
         os.environ.update(environment, PYTHONPATH=python_path())
         quiet |= {"include_dashboard": False, "object_store_memory": 256 * 2**20, "_temp_dir": str(scratch)}
-        # Workers get the driver's current folder as the first place to import from: a methods.py of a user's must not be.
+        # Workers import from the driver's current folder first: there a user's methods.py would be taken for ours.
         with private_ray.processes_apart(), contextlib.chdir(ROOT):
             ray.init(address="local", **quiet)
         private_ray.kill_at_once()
