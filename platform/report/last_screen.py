@@ -134,7 +134,7 @@ def _commands(info: SweepInfo, rows: Sequence[Row], ranked: Sequence[Standing], 
         sign = 1 if info.maximise else -1
         row = max(best, key=lambda row: sign * (row.score or 0.0))
         lines.append(_command(f"train the winner of {row.study} again", retrain(info, row)))
-    lines.append(_command("the tables in Python", f'platform.report.load("{info.folder}")'))
+    lines.append(_command("the tables in Python", f'import kurabe; results = kurabe.load("{info.folder}")'))
     return lines
 
 
