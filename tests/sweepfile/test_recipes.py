@@ -321,3 +321,33 @@ def test_each_setting_has_its_source(name: str) -> None:
     for line in settings:
         for short in re.findall(r"# ([a-z]) \d+", line):
             assert f"({short})" in head or f", {short})" in head, line
+
+
+SEARCHES = {
+    # cifar10/: its recipe, and what trial 0 has otherwise, but for validation images, precision and length
+    "clid_mu": ("clid_mu", {"rate", "model_ema"}),
+    "clid_mu_4000": ("clid_mu_fixmatch", set()),
+    "fixmatch_40": ("fixmatch", {"model"}),
+    "layermatch_40": ("layermatch", {"gate_mode"}),
+    "mixup": ("mixup", {"noise", "rate", "model_ema"}),
+    "pseudo_label_4000": ("pseudo_label", set()),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_on_cifar_starts_at_the_recipe(name: str) -> None:
+    """None and auto leave a value to the method, which has the release's (tests/methods/test_virtual_updates.py)."""
+
+    def first(path: Path) -> dict[str, Any]:
+        study = load(path).studies()[0]
+        spec = study.resolve(study.start)
+        return {"model": spec.model, **spec.labels.model_dump(), **spec.train.model_dump(), **spec.hyper}
+
+    recipe, expected = SEARCHES[name]
+    mine, theirs = first(FOLDER.parent / "cifar10" / f"{name}.yaml"), first(FOLDER / f"{recipe}.yaml")
+    found = {key for key in mine | theirs if mine.get(key) != theirs.get(key) and mine.get(key) not in ("auto", None)}
+    assert found - {"val", "amp", "steps", "evaluations"} == expected
+
+
+def test_there_is_no_other_search_on_cifar() -> None:
+    assert set(SEARCHES) == {path.stem for path in (FOLDER.parent / "cifar10").glob("*.yaml")}
