@@ -25,10 +25,11 @@ class ConfidentLearning(Method):
     other half: p(x). t_j = mean of p_j over images labelled j; C_ij = number of images labelled i whose largest p_k
     among those with p_k >= t_k is p_j; Q_ij = C_ij n_i / sum_k C_ik, n_i labels of class i. Pruned are, by class: the
     sum_j!=i Q_ij images labelled i of least p_i; by noise_rate: for each i and j the Q_ij of largest p_j - p_i; by
-    off_diagonal: all that C counts off its diagonal. Then L = sum_kept CE / number kept in the batch. The paper's: all
-    of it (PBC, PBNR, C), two folds. Ours: predictions of the last visit (the paper: of networks trained to the end) and
-    the first network goes on from its weights (the paper trains anew), without the paper's class weights. When: noise
-    that depends on the class, a model that is good by half of the steps; the pruned labels can be looked at.
+    off_diagonal: all that C counts off its diagonal. Then L = sum_kept CE / number kept in the batch. The paper's: t,
+    C, Q and these three prunings (PBC, PBNR, C; not both of the first two at once, nor its baseline). Ours: two folds
+    (its code: four), predictions of the last visit (its: of networks trained to the end), the first network goes on
+    from its weights (its: a new one), no class weights. When: noise that depends on the class, a model that is good by
+    half of the steps; the pruned labels can be looked at.
     """
 
     class Hyper(Method.Hyper):
