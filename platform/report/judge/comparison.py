@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from platform.core.errors import Problem, UserError
@@ -18,11 +18,12 @@ from platform.report.judge.sweep_folder import LabelCounts, label_counts, read_s
 
 @dataclass(frozen=True)
 class Metric:
-    """The metric that methods are compared by. accuracy: it lies in [0, 1]."""
+    """The metric that methods are compared by. accuracy: it lies in [0, 1]. doubtful: against labels as given."""
 
     name: str
     maximise: bool
     accuracy: bool
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,9 +220,19 @@ def _metric(origins: Sequence[Origin], found: Sequence[ComparedMethod], tests: b
     if not infos:
         return Metric("score", True, bounded)
     if tests:
-        doubtful = any(origin.labels.truth is False for origin in origins if origin.info is not None)
-        return Metric("accuracy against doubtful labels" if doubtful else "test accuracy", True, bounded)
+        doubtful = any(_is_doubtful(origin) for origin in origins)
+        name = replace(infos[0], test_labels="as given" if doubtful else "true").test_accuracy_name
+        return Metric(name, True, bounded, doubtful)
     return Metric(f"selection score ({infos[0].select})", infos[0].maximise, "accuracy" in infos[0].select and bounded)
+
+
+def _is_doubtful(origin: Origin) -> bool:
+    """Whether test images are judged by labels as given. A folder that does not say so may have a label plan."""
+    info = origin.info
+    if info is None:
+        return False
+    unsaid = "test_labels" not in info.provenance
+    return info.test_labels != "true" or (unsaid and origin.labels.truth is False)
 
 
 def _missing(found: Sequence[ComparedMethod]) -> list[str]:

@@ -138,7 +138,7 @@ def test_a_method_whose_trials_all_diverged_has_a_place_that_says_so(tmp_path: P
 
 def test_accuracy_against_doubtful_labels_is_called_that(tmp_path: Path):
     found = open_comparison([made_sweep(tmp_path / "a", A, truth=False)])
-    assert found.metric.name == "accuracy against doubtful labels"
+    assert found.metric.name == "test accuracy (labels as given)"
     assert open_comparison([made_sweep(tmp_path / "b", A, truth=None)]).metric.name == "test accuracy"
 
 
