@@ -38,6 +38,7 @@ LABELS = {
     "val_clid": "CLID on the validation images",
     "val_loss": "validation loss",
 }
+CURVES = ("score", "test_accuracy")
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -59,15 +60,15 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
     with mpl.rc_context(STYLE):
         for method in info.methods:
             trials = [row for row in rows if row.method == method and not row.repeat]
-            if any(row.reports for row in trials):
+            if any(math.isfinite(r.get(k, math.nan)) for t in trials for r in t.reports for k in CURVES):
                 made.append(_save(learning_curves(info, method, trials), folder / method / "learning_curves.png"))
             if any(row.score is not None for row in trials) and any(row.params for row in trials):
                 figure = score_by_hyperparameter(info, method, trials)
                 made.append(_save(figure, folder / method / "score_by_hyperparameter.png"))
-            if layer_figures.has_trust(trials):
+            if trials and layer_figures.has_trust(info, method, trials):
                 figure = layer_figures.label_trust(info, method, trials, STUDIES)
                 made.append(_save(figure, folder / method / "label_trust.png"))
-        if layer_figures.has_stages(rows):
+        if layer_figures.stages_known(info, rows):
             made.append(_save(layer_figures.layers(info, rows, STUDIES), folder / "layers.png"))
         if pareto.asked_for(info) and any(pareto.fronts(info, rows).values()):
             made.append(_save(pareto.figure(info, rows, STUDIES), folder / "pareto.png"))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 from rich.console import Console, RenderableType
+from rich.control import Control
 from rich.file_proxy import FileProxy
 from rich.live import Live
 from rich.text import Text
@@ -69,7 +70,8 @@ class FullScreen:
         atexit.unregister(self.stop)
         if not self._ended:
             self._ended = True
-            self._live.refresh()  # empty: tmux, made larger meanwhile, leaves some of the last frame in its history
+            self._live.refresh()  # an empty frame
+            self.console.control(Control.clear())  # tmux, resized meanwhile, keeps parts of frames in its history
         self._live.stop()
         if self._streams is not None:
             for proxy in (sys.stdout, sys.stderr):
