@@ -112,6 +112,7 @@ class SweepInfo:
     @property
     def budget(self) -> str:
         """The budget of every study: 16 trials or 600 device-seconds."""
-        trials = [] if self.trials_per_study is None else [f"{self.trials_per_study} trials"]
+        count = self.trials_per_study
+        trials = [] if count is None else [f"{count} trial{'s' * (count != 1)}"]
         seconds = [] if self.seconds_per_study is None else [f"{self.seconds_per_study:,g} device-seconds"]
         return " or ".join([*trials, *seconds])

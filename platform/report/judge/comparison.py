@@ -236,27 +236,42 @@ def _is_doubtful(origin: Origin) -> bool:
 
 
 def _missing(found: Sequence[ComparedMethod]) -> list[str]:
-    notes = []
+    """A note for each gap, which names all methods that have it."""
+    gaps: dict[str, list[str]] = {}
     for method in found:
-        if method.outside or method.info is None:
-            continue
-        open_rows = method.counts["running"] + method.counts["preempted"]
-        granted = method.info.trials_per_study
-        short = [
-            study
-            for study in method.studies
-            if granted and sum(row.study.rpartition("/")[2] == study for row in method.rows) < granted
-        ]
-        if open_rows:
-            notes.append(f"{method.name}: {open_rows} trials are unfinished: they run, or the sweep was interrupted.")
-        elif short and method.rows:
-            words = "study" if len(short) == 1 else "studies"
-            notes.append(
-                f"{method.name}: fewer than the {granted} trials granted in {words} {', '.join(short)}: the search is "
-                "unfinished, or its space has no more points."
-            )
-        without = [study for study in method.studies if study not in method.selection]
-        if without and method.selection:
-            words = "study" if len(without) == 1 else "studies"
-            notes.append(f"{method.name}: no completed trial in {words} {', '.join(without)}, which it lacks.")
-    return notes
+        if not method.outside and method.info is not None:
+            for gap in _gaps_of(method, method.info):
+                gaps.setdefault(gap, []).append(method.name)
+    return [f"{_some(who)}: {gap}" for gap, who in gaps.items()]
+
+
+def _gaps_of(method: ComparedMethod, info: SweepInfo) -> list[str]:
+    gaps = []
+    open_rows = method.counts["running"] + method.counts["preempted"]
+    granted = info.trials_per_study
+    short = [
+        study
+        for study in method.studies
+        if granted and sum(row.study.rpartition("/")[2] == study for row in method.rows) < granted
+    ]
+    if open_rows:
+        gaps.append(f"{open_rows} trials are unfinished: they run, or the sweep was interrupted.")
+    elif short and method.rows:
+        trials = f"{granted} trial{'s' * (granted != 1)}"
+        gaps.append(
+            f"fewer than the {trials} granted in {_studies(short)}: the search is unfinished, or its space has no more "
+            "points."
+        )
+    without = [study for study in method.studies if study not in method.selection]
+    if without and method.selection:
+        gaps.append(f"no completed trial in {_studies(without)}: not in its mean.")
+    return gaps
+
+
+def _studies(names: Sequence[str]) -> str:
+    return f"{'study' if len(names) == 1 else 'studies'} {', '.join(names)}"
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more methods" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
