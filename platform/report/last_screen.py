@@ -36,9 +36,13 @@ def print_last_screen(
     elapsed: float,
     notices: Sequence[str] = (),
     links: Sequence[str] = (),
+    judged: Judgement | None = None,
 ) -> None:
-    """Print it, for any width from 60 on; the terminal wraps paths and commands, so that they can be copied."""
-    judged = judge(of_sweep(info, rows))
+    """Print it, for any width from 60 on; the terminal wraps paths and commands, so that they can be copied.
+
+    judged: of these rows, where that is known already.
+    """
+    judged = judged or judge(of_sweep(info, rows))
     console.print(Rule(f"{info.name}: {_outcomes(rows)} in {clock(elapsed)}", style="bold"))
     if judged.scored:
         for number, sentence in enumerate(verdict(judged)):

@@ -14,6 +14,8 @@ from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, Tr
 from platform.core.redaction import redact
 from platform.core.row import Row, SweepInfo
 from platform.report.full_screen import FullScreen
+from platform.report.judge.comparison import of_sweep
+from platform.report.judge.judgement import judge
 from platform.report.last_screen import print_last_screen
 from platform.report.sweep_progress import SweepProgress, amount
 from platform.report.sweep_view import SweepView
@@ -117,9 +119,12 @@ class ScreenListener:
                 self._line(f"    traceback: {self._progress.info.folder / 'errors' / (row.key + '.txt')}", style="red")
 
     def _sweep_ended(self, rows: list[Row]) -> None:
+        info = self._progress.info
+        self.doing("comparing methods")  # takes seconds where there are many methods and studies
+        judged = judge(of_sweep(info, rows))
         self.close(said_again=True)
         elapsed = time.monotonic() - self._progress.began
-        print_last_screen(self.console, self._progress.info, rows, elapsed, self._notices, self._links())
+        print_last_screen(self.console, info, rows, elapsed, self._notices, self._links(), judged)
 
     def close(self, said_again: bool = False) -> None:
         """Give the terminal back, also when a sweep ends in an exception.

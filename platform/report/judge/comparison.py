@@ -255,7 +255,8 @@ def _gaps_of(method: ComparedMethod, info: SweepInfo) -> list[str]:
         if granted and sum(row.study.rpartition("/")[2] == study for row in method.rows) < granted
     ]
     if open_rows:
-        gaps.append(f"{open_rows} trials are unfinished: they run, or the sweep was interrupted.")
+        words = "1 trial is unfinished: it runs" if open_rows == 1 else f"{open_rows} trials are unfinished: they run"
+        gaps.append(f"{words}, or the sweep was interrupted.")
     elif short and method.rows:
         trials = f"{granted} trial{'s' * (granted != 1)}"
         gaps.append(
