@@ -65,7 +65,7 @@ def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
             if any(row.score is not None for row in trials) and any(row.params for row in trials):
                 figure = score_by_hyperparameter(info, method, trials)
                 made.append(_save(figure, folder / method / "score_by_hyperparameter.png"))
-            if trials and layer_figures.has_trust(info, method, trials):
+            if layer_figures.has_trust(trials):
                 figure = layer_figures.label_trust(info, method, trials, STUDIES)
                 made.append(_save(figure, folder / method / "label_trust.png"))
         if layer_figures.stages_known(info, rows):

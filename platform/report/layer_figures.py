@@ -42,15 +42,9 @@ def _is_of(key: str, name: str) -> bool:
     return key.startswith(f"diag/{name}/")
 
 
-def has_trust(info: SweepInfo, method: str, rows: Sequence[Row]) -> bool:
-    """Whether the trial that `label_trust` shows has weights of labels that are known to be right or wrong."""
-    best = _trust_shown(info, method, rows)[0]
-    return any(_finite(best, f"diag/weight_{group}_p50") for group in ("clean", "noisy"))
-
-
-def _trust_shown(info: SweepInfo, method: str, rows: Sequence[Row]) -> tuple[Row, list[Row]]:
-    shown = winners_of(info, rows, method) or [row for row in rows if row.method == method]
-    return winner(shown, info.maximise) or shown[0], shown
+def has_trust(rows: Sequence[Row]) -> bool:
+    """Whether labels were weighted of which it is known that they are right or wrong."""
+    return any(_finite(row, f"diag/weight_{group}_p50") for row in rows for group in ("clean", "noisy"))
 
 
 def layers(info: SweepInfo, rows: Sequence[Row], colours: Sequence[str]) -> Figure:
@@ -95,7 +89,8 @@ def label_trust(info: SweepInfo, method: str, rows: Sequence[Row], colours: Sequ
 
     The spread is that of the best trial of all studies; AUROC of every study's winner. colours: two or more.
     """
-    best, shown = _trust_shown(info, method, rows)
+    shown = winners_of(info, rows, method) or [row for row in rows if row.method == method]
+    best = winner(shown, info.maximise) or shown[0]
     curves = [(row.study, points) for row in shown if (points := _finite(row, "diag/weight_auroc"))]
     figure = Figure(figsize=(9.6 if curves else 5.4, 4.0), layout="constrained")
     spread, *others = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
