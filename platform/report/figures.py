@@ -39,6 +39,7 @@ LABELS = {
     "val_clid": "CLID on the validation images",
     "val_loss": "validation loss",
 }
+CURVES = ("score", "test_accuracy")
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -60,13 +61,13 @@ def available(info: SweepInfo, rows: Sequence[Row]) -> dict[str, Callable[[], Fi
     found: dict[str, Callable[[], Figure]] = {}
     for method in info.methods:
         trials = [row for row in rows if row.method == method and not row.repeat]
-        if any(row.reports for row in trials):
+        if any(math.isfinite(r.get(k, math.nan)) for t in trials for r in t.reports for k in CURVES):
             found[f"{method}/learning_curves"] = partial(learning_curves, info, method, trials)
         if any(row.score is not None for row in trials) and any(row.params for row in trials):
             found[f"{method}/score_by_hyperparameter"] = partial(score_by_hyperparameter, info, method, trials)
         if layer_figures.has_trust(trials):
             found[f"{method}/label_trust"] = partial(layer_figures.label_trust, info, method, trials, STUDIES)
-    if layer_figures.has_stages(rows):
+    if layer_figures.stages_known(info, rows):
         found["layers"] = partial(layer_figures.layers, info, rows, STUDIES)
     if pareto.asked_for(info) and any(pareto.fronts(info, rows).values()):
         found["pareto"] = partial(pareto.figure, info, rows, STUDIES)
