@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -127,7 +129,10 @@ def test_a_performance_profile_by_hand():
 
 
 def test_a_performance_profile_is_rliables():
-    library = pytest.importorskip("rliable.library")
+    try:
+        library = importlib.import_module("rliable.library")
+    except Exception as error:  # its dependency arch does not import beside pandas 3
+        pytest.skip(f"rliable does not import: {error}")
     x = RNG.uniform(size=(9, 1))
     limits = np.linspace(0, 1, 7)
     theirs = [library.run_score_deviation(x, limit) for limit in limits]
