@@ -8,7 +8,7 @@ known for those of KNOWN_VERSIONS (read from their JavaScript sources, and tried
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from platform.core.row import SweepInfo
@@ -26,6 +26,18 @@ _TRIAL = "tags.`kurabe.kind` = 'trial'"
 _STUDY = "tags.`kurabe.kind` = 'study'"
 _SECTIONS = ("val", "test", "train", "loss", "diag", "layer", "Model metrics", "System metrics")
 """MLflow's own sections of the other curves, one for each prefix; folded, below ours."""
+
+_ALWAYS = {"attributes.`Run Name`": 170, "runDateAndNestInfo": 50}
+"""Columns that MLflow always shows, name and age of the run, and how wide they are, in pixels."""
+
+_WIDTHS = {
+    "params.`study`": 60,
+    "params.`winner`": 75,
+    "metrics.`score`": 85,
+    "metrics.`test_accuracy`": 105,
+    "metrics.`difference`": 90,
+    "metrics.`cost`": 75,
+}
 
 
 def link(experiment_id: str, view: str = "", charts: bool = False) -> str:
@@ -60,7 +72,7 @@ def _methods(info: SweepInfo, metric: str) -> dict[str, Any]:
     numbers += ["difference", "difference_low", "difference_high", "cost"]
     columns = ["params.`method`", "params.`study`", *(f"metrics.`{name}`" for name in numbers)]
     columns += ["params.`winner`", *_searched(info)]
-    return _state(_STUDY, ("metrics.`rank`", True), columns, _charts_of_methods(info, metric))
+    return _state(_STUDY, ("metrics.`rank`", True), columns, _questions_of_methods(info, metric))
 
 
 def _board(info: SweepInfo, metric: str) -> dict[str, Any]:
@@ -72,34 +84,34 @@ def _board(info: SweepInfo, metric: str) -> dict[str, Any]:
 
 
 def _winners(info: SweepInfo) -> dict[str, Any]:
-    charts = [
-        _line("Score of the winners", "val/score"),
-        _line(info.test_accuracy_name.capitalize() + " of the winners", "test/test_accuracy"),
-        _bar("Score at the end", "score"),
-        _line("Training loss of the winners", "train/train_loss"),
-    ]
-    return _state(
-        f"{_TRIAL} and tags.`{WINNER}` = 'yes'", ("metrics.`score`", not info.maximise), _of_trials(info), charts
-    )
+    questions = {
+        "How did the winners learn?": [_line("test/test_accuracy"), _line("val/score"), _line("train/train_loss")],
+        "Where did they end?": [_bar("test_accuracy"), _bar("score")],
+    }
+    search = f"{_TRIAL} and tags.`{WINNER}` = 'yes'"
+    return _state(search, ("metrics.`score`", not info.maximise), _of_trials(info), questions)
 
 
 def _trials(info: SweepInfo) -> dict[str, Any]:
     """Trials by final score; those that were stopped early have none and come last."""
     searched = [name.removeprefix("params.`").rstrip("`") for name in _searched(info)]
-    charts = [
-        _card("PARALLEL", "Searched values and score", selectedParams=searched[:6], selectedMetrics=["score"]),
-        *(_scatter(f"Score against {name}", ("PARAM", name), ("METRIC", "score")) for name in searched[:3]),
-        _line("Score while training", "val/score"),
-        _scatter("Score against cost (device-seconds)", ("METRIC", "cost"), ("METRIC", "score")),
-    ]
+    parallel = _card("PARALLEL", selectedParams=searched[:6], selectedMetrics=["score"], showAllRuns=True)
+    questions = {
+        "Which values are good?": [*([parallel] if searched else []), *(_against_score(name) for name in searched[:3])],
+        "How did the trials go?": [_line("val/score"), _scatter(("METRIC", "cost"), ("METRIC", "score"))],
+    }
     search = f"{_TRIAL} and attributes.status != 'FAILED'"
-    return _state(search, ("metrics.`score`", not info.maximise), _of_trials(info), charts)
+    return _state(search, ("metrics.`score`", not info.maximise), _of_trials(info), questions)
+
+
+def _against_score(name: str) -> dict[str, Any]:
+    return _scatter(("PARAM", name), ("METRIC", "score"))
 
 
 def _failed(info: SweepInfo) -> dict[str, Any]:
     columns = [f"tags.`{OUTCOME}`", "tags.`kurabe.reason`", "attributes.`Description`", *_searched(info)]
-    charts = [_line("Training loss", "train/train_loss")]
-    return _state(f"{_TRIAL} and attributes.status = 'FAILED'", ("attributes.start_time", False), columns, charts)
+    questions = {"When did the loss go wrong?": [_line("train/train_loss")]}
+    return _state(f"{_TRIAL} and attributes.status = 'FAILED'", ("attributes.start_time", False), columns, questions)
 
 
 def _of_trials(info: SweepInfo) -> list[str]:
@@ -115,29 +127,29 @@ def _searched(info: SweepInfo) -> list[str]:
     return [f"params.`{name}`" for name in names[:_MOST_PARAMS]]
 
 
-def _charts_of_methods(info: SweepInfo, metric: str) -> list[dict[str, Any]]:
-    accuracy = info.test_accuracy_name
-    title = f"{accuracy.capitalize()} of each winner" if metric == "test_accuracy" else f"Score ({info.select})"
+def _questions_of_methods(info: SweepInfo, metric: str) -> dict[str, list[dict[str, Any]]]:
+    """MLflow heads a chart with the metric's key alone, so the sections say what their charts answer."""
     curve = "test/test_accuracy" if metric == "test_accuracy" else "val/score"
-    return [
-        _bar(title, metric),
-        _line(f"Winners' curves: {accuracy if metric == 'test_accuracy' else 'score'} against steps", curve),
-        _bar("Difference to the reference, same study", "difference"),
-        _scatter(f"{accuracy.capitalize()} against cost (device-seconds)", ("METRIC", "cost"), ("METRIC", metric)),
-        _line(f"Best score so far ({info.select}) against trials", "score"),
-        _bar("Cost of the search (device-seconds)", "cost"),
-    ]
+    return {
+        "Which method is better? Winners, and how they learnt": [_bar(metric), _line(curve)],
+        "By how much? To the reference, on the same study": [_bar("difference"), _bar("score")],
+        "At what cost? Device-seconds of the search": [_scatter(("METRIC", "cost"), ("METRIC", metric)), _bar("cost")],
+        f"Best score so far ({info.select}) against trials": [_line("score")],
+    }
 
 
 # -- the state of MLflow's page ----------------------------------------------------------------------------------------
 
 
 def _state(
-    search: str, order: tuple[str, bool], columns: Sequence[str], charts: Sequence[dict[str, Any]]
+    search: str, order: tuple[str, bool], columns: Sequence[str], questions: Mapping[str, Sequence[dict[str, Any]]]
 ) -> dict[str, Any]:
-    """order: column, ascending."""
-    sections = [{"uuid": "kurabe", "name": "Which method is better?", "display": True, "isReordered": True}]
-    sections += [{"uuid": f"kurabe-{name}", "name": name, "display": False, "isReordered": False} for name in _SECTIONS]
+    """order: column, ascending. questions: sections of charts by their names."""
+    ours = {"display": True, "isReordered": True, "columns": 2, "cardHeight": 330}
+    sections = [{"uuid": f"kurabe-{i}", "name": name, **ours} for i, name in enumerate(questions)]
+    folded = {"display": False, "isReordered": False}
+    sections += [{"uuid": f"kurabe-{name}", "name": name, **folded} for name in _SECTIONS]
+    cards = [card | {"metricSectionId": f"kurabe-{i}"} for i, found in enumerate(questions.values()) for card in found]
     return {
         "searchFilter": search,
         "orderByKey": order[0],
@@ -147,30 +159,30 @@ def _state(
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": list(columns),
-        "columnOrder": list(columns),
+        "columnOrder": [*_ALWAYS, *columns],
+        "columnWidths": _ALWAYS | {name: _WIDTHS.get(name, 100) for name in columns},
         "runsHiddenMode": "SHOW_ALL",
-        "compareRunCharts": [card | {"uuid": f"kurabe-{i}"} for i, card in enumerate(charts)],
+        "compareRunCharts": [card | {"uuid": f"kurabe-chart-{i}"} for i, card in enumerate(cards)],
         "compareRunSections": [section | {"deleted": False, "isGenerated": False} for section in sections],
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
     }
 
 
-def _card(kind: str, title: str, **more: Any) -> dict[str, Any]:
-    common = {"type": kind, "displayName": title, "metricSectionId": "kurabe", "runsCountToCompare": 100}
-    return common | {"deleted": False, "isGenerated": False} | more
+def _card(kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "runsCountToCompare": 100, "deleted": False, "isGenerated": False} | more
 
 
-def _bar(title: str, metric: str) -> dict[str, Any]:
-    return _card("BAR", title, metricKey=metric)
+def _bar(metric: str) -> dict[str, Any]:
+    return _card("BAR", metricKey=metric)
 
 
-def _line(title: str, metric: str) -> dict[str, Any]:
+def _line(metric: str) -> dict[str, Any]:
     axes = {"xAxisKey": "step", "yAxisKey": "metric", "selectedXAxisMetricKey": "", "yAxisExpressions": []}
     axes |= {"xAxisScaleType": "linear", "scaleType": "linear", "lineSmoothness": 0, "range": {}}
     own = {"useGlobalXaxisKey": False, "useGlobalLineSmoothing": False, "ignoreOutliers": False}
-    return _card("LINE", title, metricKey=metric, selectedMetricKeys=[metric], **axes, **own)
+    return _card("LINE", metricKey=metric, selectedMetricKeys=[metric], **axes, **own)
 
 
-def _scatter(title: str, x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
-    return _card("SCATTER", title, xaxis={"type": x[0], "key": x[1]}, yaxis={"type": y[0], "key": y[1]})
+def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
+    return _card("SCATTER", xaxis={"type": x[0], "key": x[1]}, yaxis={"type": y[0], "key": y[1]})
