@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000
-MAX_TAG_OF_EXPERIMENT = 5000  # 20000 from MLflow 3.16 on; older servers keep no more
+MAX_TAG_OF_EXPERIMENT = 20_000
 MAX_METRICS = 1000  # per log_batch; so are the next two
 MAX_PARAMS_OR_TAGS = 100
 MAX_ENTITIES = 1000

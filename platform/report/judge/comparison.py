@@ -219,7 +219,11 @@ def _metric(origins: Sequence[Origin], found: Sequence[ComparedMethod], tests: b
     if not infos:
         return Metric("score", True, bounded)
     if tests:
-        doubtful = any(origin.labels.truth is False for origin in origins if origin.info is not None)
+        doubtful = any(
+            origin.labels.truth is False or origin.info.test_labels != "true"
+            for origin in origins
+            if origin.info is not None
+        )
         return Metric("accuracy against doubtful labels" if doubtful else "test accuracy", True, bounded)
     return Metric(f"selection score ({infos[0].select})", infos[0].maximise, "accuracy" in infos[0].select and bounded)
 
