@@ -31,7 +31,18 @@ ALLOWED = {
     "conformance": ("core", "data", "methods", "models", "training"),
     "dry_run": ("core", "data", "methods", "sweepfile", "training"),
     "runner": ("core", "data", "report", "search", "sweepfile", "tracking", "training"),
-    "commands": ("conformance", "core", "dry_run", "methods", "models", "report", "runner", "sweepfile", "training"),
+    "commands": (
+        "conformance",
+        "core",
+        "dry_run",
+        "methods",
+        "models",
+        "report",
+        "runner",
+        "sweepfile",
+        "tracking",
+        "training",
+    ),
 }
 """What each room may import, from the lowest to the highest: every name stands above its line."""
 

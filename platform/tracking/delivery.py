@@ -265,7 +265,7 @@ class Delivery:
         source = json.dumps({"tags": {"mlflow.source.name": redact_command(self.info.command)}})
         inputs = [
             DatasetInput(
-                Dataset(one.name, one.hash[:DIGITS], kind, source, profile=json.dumps({"sha256": one.hash})),
+                Dataset(one.name, one.hash[:DIGITS], kind, source, profile=json.dumps({"hash": one.hash})),
                 [InputTag("mlflow.data.context", one.use)],
             )
             for one in new

@@ -29,21 +29,22 @@ class ExperimentPage:
         """Tags of the experiment. version: of the server that shows the page; of an unknown one, no views."""
         known = knows_views(version)
         tags = {"mlflow.experimentKind": "custom_model_development"}  # else the page opens on traces of language models
-        tags[NOTE] = cut(redact(self._note(experiment_id, known)), MAX_TAG_OF_EXPERIMENT)
+        tags[NOTE] = cut(self._note(experiment_id, known), MAX_TAG_OF_EXPERIMENT)
         return tags | (view_tags(self.info, self.headlines.metric, now()) if known else {})
 
     def _note(self, experiment_id: str, views: bool) -> str:
+        """Without secrets; the links are left as they are: one of their words looks like a key."""
         info, found = self.info, self.headlines
         parts = []
         if found.sentences:
-            parts.append("\n".join(f"- {sentence.translate(_ESCAPED)}" for sentence in found.sentences))
-        parts += [found.leaderboard] if found.leaderboard else []
+            parts.append("\n".join(f"- {redact(sentence).translate(_ESCAPED)}" for sentence in found.sentences))
+        parts += [redact(found.leaderboard)] if found.leaderboard else []
         text = f"One run per method and study, below it one per trial, winner by {info.select}.{labels_note(info)}"
         if found.reference:
             text += f" `difference`: to {found.reference}, on the same study."
         parts.append(text + (" " + _views(experiment_id) if views else ""))
         commands = found.commands or {"run it again, or go on": redact_command(info.command)}
-        parts.append("\n".join(f"- {purpose}: `{command}`" for purpose, command in commands.items()))
+        parts.append("\n".join(f"- {purpose}: `{redact(command)}`" for purpose, command in commands.items()))
         return "\n\n".join(parts)
 
 

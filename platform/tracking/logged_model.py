@@ -76,7 +76,7 @@ def _save(model: TrainedModel, folder: Path, made: Any, run_id: str) -> None:
             signature=ModelSignature(inputs=inputs, outputs=outputs),
             input_example=model.example,
             serialization_format="pt2",
-            pip_requirements=[f"torch=={torch.__version__}", f"numpy=={np.__version__}", "mlflow"],
+            pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", f"numpy=={np.__version__}", "mlflow"],
             metadata={"classes": list(model.class_names)},
         )
 

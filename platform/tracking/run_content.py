@@ -63,7 +63,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images or labels that a run used. hash: SHA-256 of the content. use: training, labels."""
+    """Images or labels that a run used. hash: of their content, as in a trial's key. use: training, labels."""
 
     name: str
     hash: str

@@ -14,7 +14,7 @@ from typing import Any
 from platform.core.row import SweepInfo
 from platform.tracking.run_content import OUTCOME, WINNER
 
-__all__ = ["FAILED", "KNOWN_VERSIONS", "METHODS", "TRIALS", "WINNERS", "link", "view_tags"]
+__all__ = ["FAILED", "KNOWN_VERSIONS", "METHODS", "TRIALS", "WINNERS", "has_view", "link", "view_tags"]
 
 KNOWN_VERSIONS = ("3.17",)
 METHODS, BOARD, TRIALS, WINNERS, FAILED = "methods", "leaderboard", "trials", "winners", "failed"
@@ -45,6 +45,11 @@ def link(experiment_id: str, view: str = "", charts: bool = False) -> str:
     words = [f"viewStateShareKey={view}"] if view else []
     words += ["compareRunsMode=CHART"] if charts else []
     return f"#/experiments/{experiment_id}/runs?" + "&".join([*words, "workflowType=machine_learning"])
+
+
+def has_view(tags: Mapping[str, str], view: str) -> bool:
+    """Whether an experiment with these tags has that view."""
+    return _PREFIX + view in tags
 
 
 def view_tags(info: SweepInfo, metric: str, at: int) -> dict[str, str]:

@@ -218,7 +218,7 @@ def test_images_and_labels_are_data_sets_with_their_hashes(uri: str) -> None:
     sweep.end(row, tracker)
     tracker.handle(SweepEnded([row]))
     for run in runs(uri, "digits"):
-        used = {(one.dataset.name, json.loads(one.dataset.profile)["sha256"]) for one in run.inputs.dataset_inputs}
+        used = {(one.dataset.name, json.loads(one.dataset.profile)["hash"]) for one in run.inputs.dataset_inputs}
         assert used == {("digits images", "d" * 64), ("labels of study 0", "e" * 64)}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from platform.core.headlines import Headlines
 from platform.core.redaction import redact_command
@@ -11,7 +10,7 @@ from platform.core.row import Row, SweepInfo
 from platform.report.judge.compared_method import paired_scores
 from platform.report.judge.comparison import of_sweep
 from platform.report.judge.judgement import Judgement, judge
-from platform.report.judge.score_tables import paper_leaderboard, to_markdown
+from platform.report.judge.score_tables import TextTable, paper_leaderboard, to_markdown
 from platform.report.judge.verdict import verdict
 from platform.report.leaderboard import reference_of, retrain
 from platform.report.standings import Standing, standings
@@ -36,8 +35,15 @@ def headlines(info: SweepInfo, rows: Sequence[Row]) -> Headlines:
         for study, values in _differences(judged, standing.method, reference).items():
             numbers.setdefault(study, {}).update(values)
     metric = "test_accuracy" if "accuracy" in judged.comparison.metric.name.partition("(")[0] else "score"
-    table = to_markdown(replace(paper_leaderboard(judged), caption=""))
-    return Headlines(verdict(judged), table, numbers, reference, metric, _commands(info, ranked))
+    return Headlines(verdict(judged), _table(judged), numbers, reference, metric, _commands(info, ranked))
+
+
+def _table(judged: Judgement) -> str:
+    """The leaderboard as Markdown, without the columns that a note has no room for."""
+    full = paper_leaderboard(judged)
+    keep = [place for place, name in enumerate(full.head) if name not in ("median", "interquartile mean")]
+    rows = [[row[place] for place in keep] for row in full.rows]
+    return to_markdown(TextTable(full.title, [full.head[p] for p in keep], [full.right[p] for p in keep], rows))
 
 
 def _means(standing: Standing) -> dict[str, dict[str, float]]:
