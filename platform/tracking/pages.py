@@ -19,5 +19,5 @@ def pages(uri: str) -> list[tuple[str, str]]:
     return [
         (one.name, link(one.experiment_id, METHODS if has_view(one.tags, METHODS) else ""))
         for one in found
-        if SWEEP in one.tags
+        if SWEEP in one.tags or has_view(one.tags, METHODS)
     ]

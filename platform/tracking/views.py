@@ -36,6 +36,8 @@ _WIDTHS = {
     "metrics.`score`": 85,
     "metrics.`test_accuracy`": 105,
     "metrics.`difference`": 90,
+    "metrics.`difference_low`": 110,
+    "metrics.`difference_high`": 110,
     "metrics.`cost`": 75,
 }
 
@@ -74,7 +76,7 @@ def _envelope(name: str, state: dict[str, Any], at: int) -> str:
 def _methods(info: SweepInfo, metric: str) -> dict[str, Any]:
     """A line for each method and study, in the leaderboard's order."""
     numbers = [*dict.fromkeys([metric, "test_accuracy", "score"])]
-    numbers += ["difference", "difference_low", "difference_high", "cost"]
+    numbers += ["difference", "cost", "difference_low", "difference_high"]
     columns = ["params.`method`", "params.`study`", *(f"metrics.`{name}`" for name in numbers)]
     columns += ["params.`winner`", *_searched(info)]
     return _state(_STUDY, ("metrics.`rank`", True), columns, _questions_of_methods(info, metric))
