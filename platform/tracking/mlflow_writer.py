@@ -77,6 +77,7 @@ class MlflowListener:
         self._version = ""  # of the MLflow that shows the pages
         self._page: ExperimentPage | None = None
         self._news = False  # a trial has ended since the last judgement
+        self._ended = False  # the sweep has, and its whole table is being noted
         self._judged_at = 0.0
         if wrong := problem(self.shown):
             raise UserError(wrong)
@@ -144,7 +145,8 @@ class MlflowListener:
             self._undelivered.note_row(row)
         for row in self._undelivered.rows_without_outcome():
             self._undelivered.note_row(replace(row, outcome="preempted"))
-        self._news = False
+        with self._wake:
+            self._ended = True
         found = self._judgement(info, rows)
         self._page = ExperimentPage(info, found)
         self._undelivered.note_winners(_winners(info, rows).keys())
@@ -230,7 +232,7 @@ class MlflowListener:
                 if not self._closing and self._undelivered.events < FLUSH_EVENTS:
                     self._wake.wait(FLUSH_SECONDS)
             closing = self._closing
-            if self._news and not closing and time.monotonic() - self._judged_at > JUDGE_SECONDS:
+            if self._news and not self._ended and time.monotonic() - self._judged_at > JUDGE_SECONDS:
                 self._bring_up_to_date()
             error = self._flush()
             if error is None:
@@ -248,13 +250,16 @@ class MlflowListener:
         self._news = False
         info, rows = self._info, self._undelivered.rows()
         found = self._judgement(info, rows)
-        if self._closing:  # then the whole table is being noted
-            return
+        with self._wake:
+            if not self._ended:  # else the whole table is noted
+                self._note_headlines(info, rows, found)
+        self._judged_at = time.monotonic()
+
+    def _note_headlines(self, info: SweepInfo, rows: Sequence[Row], found: Headlines) -> None:
         self._page = ExperimentPage(info, found)
         self._undelivered.note_winners(_winners(info, rows).keys())
         for study in info.studies:
             self._note_study(info, study, [row for row in rows if row.study == study], found)
-        self._judged_at = time.monotonic()
 
     def _flush(self) -> BaseException | None:
         """Deliver what waits now. Returns the error that stopped it."""

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from platform.report.figures import learning_curves, methods_side_by_side
+from platform.report.judge.sweep_headlines import headlines
 from platform.report.leaderboard import leaderboard
 from platform.report.screen import ScreenListener
 from platform.report.standings import standings
-from platform.report.judge.sweep_headlines import headlines
 from platform.tracking.experiment_page import ExperimentPage
 from platform.tracking.run_content import NOTE
 from platform.tracking.study_content import StudyContent

@@ -15,6 +15,7 @@ import pytest
 from platform.core.errors import UserError
 from platform.core.events import SweepEnded, SweepStarted, TrialEnded
 from platform.core.uri import absolute
+from platform.report.judge.sweep_headlines import headlines
 from platform.report.results_folder import ResultsListener
 from platform.tracking import delivery, mlflow_writer
 from platform.tracking.mlflow_writer import MlflowListener
@@ -180,6 +181,38 @@ def test_an_unknown_version_gets_no_views_and_everything_else(uri: str, monkeypa
     assert tags["mlflow.experimentKind"] == "custom_model_development"
     assert "viewStateShareKey" not in tags["mlflow.note.content"] + "".join(tracker.links())
     assert set(trials(uri, "digits")) == {row.key for row in rows}
+
+
+def test_methods_have_their_numbers_while_the_sweep_runs(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_writer, "JUDGE_SECONDS", 0.0)
+    sweep = FakeSweep(Path("results/digits"), ["supervised", "fixmatch"], trials=2, outcomes=("completed",))
+    tracker = MlflowListener(uri, sweep.folder, judge=headlines)
+    tracker.prepare()
+    tracker.handle(SweepStarted(sweep.info))
+    rows = sweep.rows()
+    for row in (rows[0], rows[2]):
+        sweep.start(row, tracker)
+        for report in sweep.reports(row):
+            sweep.report(row, report, tracker)
+        sweep.end(row, tracker)
+
+    def numbers() -> dict[str, dict[str, float]]:
+        found = [run for run in runs(uri, "digits") if run.data.tags["kurabe.kind"] == "study"]
+        assert {run.info.status for run in found} == {"RUNNING"}
+        return {run.info.run_name: run.data.metrics for run in found}
+
+    end = time.monotonic() + 60
+    while not all("difference" in metrics for metrics in numbers().values()):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    for row in (rows[0], rows[2]):
+        assert numbers()[row.study]["score"] == row.score and numbers()[row.study]["cost"] == row.spent
+    gap = (rows[2].test_accuracy or 0) - (rows[0].test_accuracy or 0)
+    assert numbers()["fixmatch/0"]["difference"] == pytest.approx(gap)
+    assert trials(uri, "digits")[rows[2].key].data.tags["kurabe.winner"] == "yes"
+    note = client(uri).get_experiment_by_name("digits").tags["mlflow.note.content"]
+    assert "| method |" in note and "platform.compare" in note
+    tracker.close()
 
 
 def test_another_winner_makes_the_study_s_run_anew(uri: str) -> None:
