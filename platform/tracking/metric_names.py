@@ -6,6 +6,7 @@ curves are `val/score` and `test/test_accuracy`. So no sorting, grouping or bar 
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 from platform.tracking.limits import MAX_KEY
@@ -24,8 +25,9 @@ _NOT_IN_NAMES = re.compile(r"[^\w\-. :/]", re.ASCII)
 
 
 def metric_name(name: str) -> str:
-    """`name` with what MLflow does not take in a name replaced by _."""
-    return _NOT_IN_NAMES.sub("_", name)[:MAX_KEY].strip("/") or "_"
+    """`name` with what MLflow does not take in a name replaced by _; it takes no path that is not a plain one."""
+    found = _NOT_IN_NAMES.sub("_", name)[:MAX_KEY].strip("/") or "_"
+    return found if posixpath.normpath(found) == found and found[0] != "." else re.sub(r"[./]", "_", found)
 
 
 def curve_name(name: str) -> str:

@@ -75,7 +75,7 @@ def test_the_logged_model_answers_as_the_trial_did(trained: Any, tmp_path: Path,
     (run,) = client.search_runs([experiment.experiment_id], "tags.`kurabe.kind` = 'study'")
     assert model.source_run_id == run.info.run_id and run.data.tags["kurabe.model"] == model.model_id
     assert model.status == "READY" and model.name == "fixmatch-0"
-    assert {metric.key: metric.value for metric in model.metrics} == {
+    assert {metric.key: metric.value for metric in model.metrics or []} == {
         "score": row.score,
         "test_accuracy": row.test_accuracy,
     }

@@ -197,6 +197,8 @@ def test_methods_have_their_numbers_while_the_sweep_runs(uri: str, monkeypatch: 
         sweep.end(row, tracker)
 
     def numbers() -> dict[str, dict[str, float]]:
+        if client(uri).get_experiment_by_name("digits") is None:
+            return {"not yet": {}}
         found = [run for run in runs(uri, "digits") if run.data.tags["kurabe.kind"] == "study"]
         assert {run.info.status for run in found} == {"RUNNING"}
         return {run.info.run_name: run.data.metrics for run in found}
