@@ -34,6 +34,7 @@ FLUSH_SECONDS = 1.0
 FLUSH_EVENTS = 80  # some 1,000 metrics at 13 a report
 JUDGE_SECONDS = 15.0  # at least so long between two judgements of a sweep that runs
 CLOSE_SECONDS = 60.0  # how long the end of a sweep waits for a store that takes entries
+MODEL_SECONDS = 3.0  # and more for each winner that becomes a model
 GIVE_UP_SECONDS = 10.0  # and for one that does not
 
 _log = logging.getLogger(__name__)
@@ -162,7 +163,8 @@ class MlflowListener:
             self._wake.notify()
         if self._thread is not None and self._thread.is_alive():
             try:
-                self._thread.join(CLOSE_SECONDS)
+                models = len(self._info.studies) if self._info is not None and self._models is not None else 0
+                self._thread.join(CLOSE_SECONDS + MODEL_SECONDS * models)
             finally:
                 self._stop.set()
         if self._thread is not None:
