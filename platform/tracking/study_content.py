@@ -122,15 +122,12 @@ class StudyContent(RunContent):
         return final(values, self.at, self.ended)
 
     def _described(self) -> str:
-        info = self.info
-        command = redact_command(info.command)
-        text = f"`{command}`\n\n{info.budget} of {info.steps} steps, winner by {info.select}.{labels_note(info)}"
+        info, text = self.info, ""
         if self.winner is not None:
-            won = self.winner
-            text += (
-                f" Winner{' so far' if self.status == 'RUNNING' else ''}: trial {won.number}, {searched_values(won)}."
-            )
-        return f"{text} Results: `{info.folder}`"
+            so_far = " so far" if self.status == "RUNNING" else ""
+            text = f"Winner{so_far}: trial {self.winner.number}, {searched_values(self.winner)}.\n\n"
+        text += f"{info.budget} of {info.steps} steps, winner by {info.select}.{labels_note(info)} "
+        return f"{text}Results: `{info.folder}`\n\n`{redact_command(info.command)}`"
 
 
 def labels_note(info: SweepInfo) -> str:
