@@ -56,9 +56,8 @@ chaos: $(STAMP) ## sweeps under kills, full disks, flipped bits, changed code (A
 fuzz: $(STAMP) ## bad sweep files and data sets by the thousand (ARGS="--files 5000 --data 500 --seed 7")
 	$(PY) -m tests.fuzz $(ARGS)
 
-ui: $(STAMP) ## MLflow's pages on http://127.0.0.1:5000
-	@mkdir -p results
-	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///results/mlflow.db --host 127.0.0.1 --port $(or $(PORT),5000)
+ui: $(STAMP) ## MLflow, opened on the methods of the latest sweep (PORT=5001 for another port)
+	$(PY) -m platform.ui --port $(or $(PORT),5000)
 
 clean: ## remove .venv and caches; results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info build

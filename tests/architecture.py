@@ -42,6 +42,7 @@ ALLOWED = {
         "report",
         "runner",
         "sweepfile",
+        "tracking",
         "training",
     ),
 }

@@ -17,15 +17,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from platform.core.colours import OKABE_ITO
 from platform.core.row import Row, SweepInfo, winner
 from platform.report import layer_figures, pareto
 from platform.report.standings import Standing, standings
 from platform.report.trial_tables import replace
 
-# Okabe and Ito's colours, told apart with every kind of colour vision
-BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+BLUE, RED, GREEN, PINK, ORANGE, SKY = OKABE_ITO
 GREY = "#767676"
-STUDIES = (BLUE, RED, GREEN, PINK, ORANGE, SKY)
+STUDIES = OKABE_ITO
 OUTCOMES = {
     "completed": ("o", BLUE, "completed"),
     "pruned": ("v", ORANGE, "stopped early (score where it was stopped)"),

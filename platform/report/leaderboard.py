@@ -172,9 +172,14 @@ def repeats_completed(standing: Standing) -> str:
     return f"{len(standing.repeats)} of {standing.tried}"
 
 
+def reference_of(info: SweepInfo) -> str:
+    """The method that the others are compared with: supervised where it takes part, else the first."""
+    return "supervised" if "supervised" in info.methods else info.methods[0]
+
+
 def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     """Every method against one reference on what both have: what they share in seeds cancels."""
-    reference = "supervised" if "supervised" in info.methods else info.methods[0]
+    reference = reference_of(info)
     base = next(standing for standing in ranked if standing.method == reference)
     differences = [(s.method, paired_difference(s, base)) for s in ranked if s.method != reference]
     known = [(method, difference) for method, difference in differences if difference]

@@ -201,9 +201,12 @@ class Session:
     def _tracker(self) -> MlflowListener | None:
         if self.sweep.tracking == "none":
             return None
+        from platform.report.judge.sweep_headlines import headlines
+        from platform.runner.winner_models import WinnerModels
         from platform.tracking.mlflow_writer import MlflowListener
 
-        tracker = MlflowListener(self.sweep.connection, self.folder)
+        models = WinnerModels(self.sweep, self.inputs, self.folder)
+        tracker = MlflowListener(self.sweep.connection, self.folder, judge=headlines, models=models)
         with self.sweep.locate():
             tracker.prepare()
         return tracker

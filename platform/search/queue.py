@@ -159,7 +159,7 @@ def _in_order(recalled: Mapping[str, Row], started: Collection[str]) -> list[Row
             reached = max(reached, places[key] + 1)
         elif key in recalled:
             order[key] = recalled[key]
-    children = [row for row in reversed(recalled.values()) if row.spec.parent]
+    children = [row for row in reversed(list(recalled.values())) if row.spec.parent]
     return list(order.values()) + [row for row in [*children, *proposals] if row.key not in order]
 
 

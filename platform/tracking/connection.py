@@ -52,6 +52,22 @@ def prepare(uri: SecretUri, timeout: float = 8.0) -> str:
     return away
 
 
+def version_of_pages(uri: SecretUri, timeout: float = 8.0) -> str:
+    """The version of the MLflow whose pages show the store: the server's; of a database, the one installed here.
+
+    Empty where it cannot be found out.
+    """
+    if not uri.is_server:
+        import mlflow.version
+
+        return mlflow.version.VERSION
+    try:
+        with urllib.request.urlopen(f"{uri.public.rstrip('/')}/version", timeout=timeout) as answer:
+            return answer.read(100).decode().strip()
+    except (OSError, ValueError, http.client.HTTPException):
+        return ""
+
+
 def log_in(login: Login) -> dict[str, str | None]:
     """Give MLflow name and password for a server, by its environment variables. Returns what `log_out` puts back."""
     given = {"MLFLOW_TRACKING_USERNAME": login.user, "MLFLOW_TRACKING_PASSWORD": login.password}

@@ -7,33 +7,45 @@ reopens its own; steps that a run already has are not logged again, and one that
 
 from __future__ import annotations
 
+import contextlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platform.core.colours import method_colours
 from platform.core.files import free_name
+from platform.core.redaction import redact, redact_command
+from platform.tracking.experiment_page import ExperimentPage, knows_views
+from platform.tracking.limits import tag_values
+from platform.tracking.log_batch import LogBatch
+from platform.tracking.logged_model import how_to_use, log_model
+from platform.tracking.metric_names import SECONDS
 from platform.tracking.run_content import (
+    NOTE,
     OUTCOME,
-    VIEW,
     Artifact,
     Closing,
-    MetricPoint,
+    DataSet,
     RunContent,
     filter_of,
     key_of,
-    page,
 )
+from platform.tracking.study_content import StudyContent
+from platform.tracking.views import METHODS, link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from platform.core.row import SweepInfo
 
-MAX_METRICS = 1000  # per log_batch, MLflow's limit; so are the next two
-MAX_PARAMS_OR_TAGS = 100
-MAX_ENTITIES = 1000
 PAGE_RUNS = 1000
 SWEEP = "kurabe.sweep"
+PARENT = "mlflow.parentRunId"
+DIGITS = 12  # of a hash, as in every table
+MODEL = "kurabe.model"
+"""Tag of a study's run: id of its winner as a logged model, or why there is none."""
+
 _LASTING = {
     "INVALID_PARAMETER_VALUE",
     "RESOURCE_DOES_NOT_EXIST",
@@ -61,7 +73,8 @@ def passes(error: BaseException) -> bool:
 class RunState:
     """The known state of a run in MLflow. steps: of its evaluations; None = MLflow was not asked.
 
-    opened: this session has compared its parameters. sent: artefacts that this session has delivered.
+    opened: this session has compared its parameters. sent, data_sets: what this session has
+    delivered of them.
     """
 
     id: str
@@ -72,6 +85,7 @@ class RunState:
     steps: set[int] | None = None
     opened: bool = False
     sent: set[Artifact] = field(default_factory=set)
+    data_sets: list[DataSet] = field(default_factory=list)
 
     def holds(self, closing: Closing) -> bool:
         """Whether the whole content is there: tags are written after all metrics."""
@@ -82,14 +96,16 @@ class Delivery:
     """The experiment of one sweep in one tracking store.
 
     info.id (Ledger.id) is a tag of the experiment. One of that name which another sweep made (a folder begun anew with
-    --fresh, say) is renamed NAME.1, NAME.2, ... as such folders are; "" takes any.
+    --fresh, say) is renamed NAME.1, NAME.2, ... as such folders are; "" takes any. version: of the MLflow whose pages
+    show it.
     """
 
-    def __init__(self, uri: str, info: SweepInfo, artifacts: Path | None = None) -> None:
-        self.uri, self.info, self.artifacts = uri, info, artifacts
+    def __init__(self, uri: str, info: SweepInfo, artifacts: Path | None = None, version: str = "") -> None:
+        self.uri, self.info, self.artifacts, self.version = uri, info, artifacts, version
         self._client: MlflowClient | None = None
         self._experiment_id = ""
-        self._has_page = False
+        self._page: ExperimentPage | None = None  # as it was delivered
+        self._colours = method_colours(info.methods)
         self._runs: dict[str, RunState] | None = None  # None: not fetched
         self._uncertain: set[str] = set()  # keys of runs at which something went wrong: to be looked up anew
 
@@ -112,20 +128,31 @@ class Delivery:
         return self._client
 
     @property
-    def page(self) -> str:
-        """The view of this experiment's runs below the server's address; empty before anything was delivered."""
-        return f"#/experiments/{self._experiment_id}/runs?viewStateShareKey={VIEW}" if self._experiment_id else ""
+    def links(self) -> list[str]:
+        """Addresses below the server's: the view of methods, as table and as charts; none before anything arrived."""
+        if not self._experiment_id:
+            return []
+        view = METHODS if knows_views(self.version) else ""
+        return [link(self._experiment_id, view), link(self._experiment_id, view, charts=True)]
+
+    def show(self, page: ExperimentPage) -> None:
+        """Write the experiment's page, where it is another than before. Raises what MLflow raises."""
+        self._connect()
+        if page != self._page:
+            for name, text in page.tags(self._experiment_id, self.version).items():
+                self.client.set_experiment_tag(self._experiment_id, name, text)
+            self._page = page
+
+    def give_up_page(self, page: ExperimentPage) -> None:
+        """Take it as shown: MLflow refused it for good."""
+        self._page = page
 
     # -- the experiment ----------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        """Open the experiment, write its page and fetch its runs; each once."""
+        """Open the experiment and fetch its runs; each once."""
         if not self._experiment_id:
             self._open_experiment()
-        if not self._has_page:
-            for key, value in page(self.info, self._experiment_id).items():
-                self.client.set_experiment_tag(self._experiment_id, key, value)
-            self._has_page = True
         if self._runs is None:
             self._runs = self._fetch()
 
@@ -186,25 +213,34 @@ class Delivery:
         """Send all that is missing in one log_batch, as far as MLflow's limits allow; the status last."""
         closing = content.closing()
         run = self._find(content.key)
+        if run is not None and content.is_of_another(run.tags):
+            self._delete(content.key, run)
+            run = None
         if run is None or closing is None or not run.holds(closing):
             run = run or self._create(content)
+            self._send_data_sets(run, content)
             self._send(run, self._missing(run, content, closing))
             run.opened = True
             for artifact in content.artifacts():
                 self._send_artifact(run, artifact)
+            if closing is not None and isinstance(content, StudyContent):
+                self._send_model(run, content, closing)
         if closing is not None and run.status != closing.status:  # also of a run that a kill left between the two
             self.client.set_terminated(run.id, closing.status, closing.end)
             run.status = closing.status
 
     def _missing(self, run: RunState, content: RunContent, closing: Closing | None) -> LogBatch:
         batch = LogBatch()
-        if not run.opened:
-            batch.params = {k: v for k, v in content.opening().params.items() if k not in run.params}
+        params = ({} if run.opened else content.opening().params) | (closing.params if closing is not None else {})
+        batch.params = {k: v for k, v in params.items() if k not in run.params}
         batch.metrics = content.metrics(content.steps() - self._steps(run, content))
         latest = run.latest | {name: value for name, value, *_ in batch.metrics}
+        values = closing.metrics if closing is not None else content.so_far()
+        batch.metrics += [point for point in values if latest.get(point[0]) != point[1]]
         if closing is not None:
-            batch.tags = closing.tags
-            batch.metrics += [point for point in closing.metrics if latest.get(point[0]) != point[1]]
+            batch.tags = dict(closing.tags)
+            if NOTE in batch.tags and MODEL in run.tags:
+                batch.tags[NOTE] += how_to_use(run.tags[MODEL])
         elif run.status != "RUNNING" or run.tags.get(OUTCOME) != "running":
             self.client.update_run(run.id, status="RUNNING")
             run.status = "RUNNING"
@@ -214,10 +250,47 @@ class Delivery:
     def _steps(self, run: RunState, content: RunContent) -> set[int]:
         # Not while there is nothing to compare: a trial whose evaluations the ledger lost sends them again later.
         if run.steps is None and content.steps():
-            known = "seconds" in run.latest  # in every report, and always finite
-            history = self.client.get_metric_history(run.id, "seconds") if known else []
+            known = SECONDS in run.latest  # in every report, and always finite
+            history = self.client.get_metric_history(run.id, SECONDS) if known else []
             run.steps = {metric.step for metric in history}
         return run.steps or set()
+
+    def _send_data_sets(self, run: RunState, content: RunContent) -> None:
+        from mlflow.data.code_dataset_source import CodeDatasetSource
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        new = [one for one in content.data_sets() if one not in run.data_sets]
+        if not new:
+            return
+        kind = CodeDatasetSource._get_source_type()
+        source = json.dumps({"tags": {"mlflow.source.name": redact_command(self.info.command)}})
+        inputs = [
+            DatasetInput(
+                Dataset(one.name, one.hash[:DIGITS], kind, source, profile=json.dumps({"hash": one.hash})),
+                [InputTag("mlflow.data.context", one.use)],
+            )
+            for one in new
+        ]
+        self.client.log_inputs(run.id, inputs)
+        run.data_sets += new
+
+    def _send_model(self, run: RunState, content: StudyContent, closing: Closing) -> None:
+        """Log the winner as a model, once. A network that cannot be exported is no reason to lack anything else."""
+        if content.winner is None or content.model is None or run.tags.get(MODEL, "").startswith("m-"):
+            return
+        try:
+            made = "none: its weights were not kept"
+            if (model := content.model(content.winner)) is not None:
+                points = [point for point in closing.metrics if point[0] in ("score", "test_accuracy")]
+                params = {k: v for k, v in closing.params.items() if k in content.winner.params}
+                params |= {"method": content.method}
+                made = log_model(self.client, self._experiment_id, run.id, content.study, model, params, points)
+        except Exception as error:
+            if passes(error):
+                raise
+            made = redact(f"none: {error}".splitlines()[0])
+        tags = {MODEL: made, NOTE: closing.tags.get(NOTE, "") + how_to_use(made)}
+        self._send(run, LogBatch(tags=tag_values(tags)))
 
     def _send(self, run: RunState, batch: LogBatch) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -248,13 +321,36 @@ class Delivery:
     def _create(self, content: RunContent) -> RunState:
         opening = content.opening()
         tags = dict(opening.tags)
+        if colour := self._colours.get(tags.get("kurabe.method", "")):
+            tags["mlflow.runColor"] = colour
         if content.parent and (parent := self._find(content.parent)) is not None:
-            tags["mlflow.parentRunId"] = parent.id
+            tags[PARENT] = parent.id
         run = self.client.create_run(self._experiment_id, opening.start, tags, opening.name)
         state = RunState(run.info.run_id, tags=tags, steps=set())
         assert self._runs is not None
         self._runs[content.key] = state
+        self._adopt(state)
         return state
+
+    def _adopt(self, parent: RunState) -> None:
+        """Make the trials of a study, whose earlier run is gone, children of this one."""
+        assert self._runs is not None
+        if parent.tags.get("kurabe.kind") != "study":
+            return
+        for run in self._runs.values():
+            of_study = run.tags.get("kurabe.study") == parent.tags.get("kurabe.study")
+            if run is not parent and of_study and run.tags.get(PARENT) != parent.id:
+                self.client.set_tag(run.id, PARENT, parent.id)
+                run.tags[PARENT] = parent.id
+
+    def _delete(self, key: str, run: RunState) -> None:
+        """Delete a study's run, and the model that it logged: another trial is the winner now."""
+        assert self._runs is not None
+        if run.tags.get(MODEL, "").startswith("m-"):
+            with contextlib.suppress(Exception):  # somebody deleted it
+                self.client.delete_logged_model(run.tags[MODEL])
+        self.client.delete_run(run.id)
+        self._runs.pop(key, None)
 
     def _find(self, key: str) -> RunState | None:
         assert self._runs is not None
@@ -272,39 +368,6 @@ def _state(run: Any) -> RunState:
     """The state of a run that MLflow returned."""
     data, info = run.data, run.info
     return RunState(info.run_id, info.status, dict(data.tags), set(data.params), dict(data.metrics))
-
-
-@dataclass
-class LogBatch:
-    """Metrics, parameters and tags for one run."""
-
-    metrics: list[MetricPoint] = field(default_factory=list)
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-
-    def parts(self) -> list[tuple[list[MetricPoint], list[tuple[str, str]], list[tuple[str, str]]]]:
-        """Cut to what one log_batch may hold: no evaluation in two parts, and tags after all metrics.
-
-        A driver that is killed between two parts then leaves whole evaluations, and no outcome without them.
-        """
-        metrics, params, tags = list(self.metrics), list(self.params.items()), list(self.tags.items())
-        found: list[tuple[list[MetricPoint], list[tuple[str, str]], list[tuple[str, str]]]] = []
-        while metrics or params or tags:
-            p, params = params[:MAX_PARAMS_OR_TAGS], params[MAX_PARAMS_OR_TAGS:]
-            count = _whole_evaluations(metrics, min(MAX_METRICS, MAX_ENTITIES - len(p)))
-            m, metrics = metrics[:count], metrics[count:]
-            room = 0 if metrics or params else min(MAX_PARAMS_OR_TAGS, MAX_ENTITIES - len(p) - len(m))
-            t, tags = tags[:room], tags[room:]
-            found.append((m, p, t))
-        return found
-
-
-def _whole_evaluations(metrics: list[MetricPoint], room: int) -> int:
-    """The number of the first `room` metrics that end with an evaluation; all of them where one alone is longer."""
-    count = min(room, len(metrics))
-    while 0 < count < len(metrics) and metrics[count - 1][3] == metrics[count][3]:
-        count -= 1
-    return count or min(room, len(metrics))
 
 
 def wait_seconds(failures: int) -> float:

@@ -1,5 +1,7 @@
 """MLflow shows rows to people: one experiment per sweep, one parent run per study, one child run per trial.
 
+The judgement (leaderboard, differences, verdict) is the report's: the runner hands it in as a function.
+
 Only the driver writes. The listener notes which rows have something new and returns; a thread delivers what MLflow
 lacks of them, so that training never waits for a server or for a locked database. Nothing is kept for MLflow alone:
 what it missed is in the ledger, whose rows come with the next run of the same command.
@@ -11,22 +13,28 @@ import atexit
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from platform.core.errors import UserError
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
+from platform.core.headlines import Headlines, Judge
 from platform.core.row import Row, SweepInfo, winner
 from platform.core.uri import DEFAULT, SecretUri, problem, sqlite_path
 from platform.tracking import connection
 from platform.tracking.delivery import Delivery, passes, wait_seconds
-from platform.tracking.run_content import Artifact, StudyContent, settings_files
+from platform.tracking.experiment_page import ExperimentPage
+from platform.tracking.logged_model import TrainedModel
+from platform.tracking.run_content import Artifact
+from platform.tracking.study_content import StudyContent, settings_files
 from platform.tracking.undelivered import Undelivered
 
 FLUSH_SECONDS = 1.0
 FLUSH_EVENTS = 80  # some 1,000 metrics at 13 a report
+JUDGE_SECONDS = 15.0  # at least so long between two judgements of a sweep that runs
 CLOSE_SECONDS = 60.0  # how long the end of a sweep waits for a store that takes entries
+MODEL_SECONDS = 3.0  # and more for each winner that becomes a model
 GIVE_UP_SECONDS = 10.0  # and for one that does not
 
 _log = logging.getLogger(__name__)
@@ -36,7 +44,8 @@ class MlflowListener:
     """Writes a sweep into `uri`; what cannot be delivered now is delivered by the next run of the same command.
 
     folder: of the sweep, where its ledger lies. `notify` is called, from the writer's thread, with one line for the
-    person at the screen.
+    person at the screen. judge: gives the headlines of the view Methods. models: gives the winner of a study as a
+    network. Both are called from the writer's thread as well.
     """
 
     def __init__(
@@ -44,12 +53,15 @@ class MlflowListener:
         uri: str | SecretUri = DEFAULT,
         folder: Path | str = "results",
         notify: Callable[[str], None] | None = None,
+        judge: Judge | None = None,
+        models: Callable[[Row], TrainedModel | None] | None = None,
     ) -> None:
         self._uri = SecretUri(uri) if isinstance(uri, str) else uri
         self.shown = self._uri.public
         self._address = self._uri.reveal()
         self.folder = Path(folder)
         self.notify = notify or _log.warning
+        self._judge, self._models = judge, models
         self._undelivered = Undelivered()
         self._delivery: Delivery | None = None
         self._thread: threading.Thread | None = None
@@ -63,6 +75,11 @@ class MlflowListener:
         self._info: SweepInfo | None = None
         self._login: dict[str, str | None] | None = None  # the environment as it was before
         self._away = ""  # why the store could not be reached before the sweep
+        self._version = ""  # of the MLflow that shows the pages
+        self._page: ExperimentPage | None = None
+        self._news = False  # a trial has ended since the last judgement
+        self._ended = False  # the sweep has, and its whole table is being noted
+        self._judged_at = 0.0
         if wrong := problem(self.shown):
             raise UserError(wrong)
 
@@ -72,12 +89,13 @@ class MlflowListener:
         One that is away delays nothing: what it misses is delivered later. Raises UserError where no waiting helps.
         """
         self._away = connection.prepare(self._uri, timeout)
+        self._version = connection.version_of_pages(self._uri, timeout)
 
     def links(self) -> list[str]:
-        """The address of this sweep's runs for a browser, sorted by score; empty before MLflow has it."""
-        page = self._delivery.page if self._delivery is not None else ""
+        """Addresses of this sweep's methods for a browser, as a table and as charts; empty before MLflow has it."""
         server = self.shown if self._uri.is_server else "http://127.0.0.1:5000"
-        return [f"{server.rstrip('/')}/{page}"] if page else []
+        pages = self._delivery.links if self._delivery is not None else []
+        return [f"{server.rstrip('/')}/{page}" for page in pages]
 
     # -- what the runner calls ---------------------------------------------------------------------------------------
 
@@ -85,8 +103,11 @@ class MlflowListener:
         match event:
             case SweepStarted(info, rows):
                 self._sweep_started(info, rows)
-            case TrialStarted(row) | TrialEnded(row):
+            case TrialStarted(row):
                 self._undelivered.note_row(row)
+            case TrialEnded(row):
+                self._undelivered.note_row(row)
+                self._news = True
             case TrialReported(row, report):
                 self._undelivered.note_report(row, report)
             case SweepEnded(rows):
@@ -102,12 +123,14 @@ class MlflowListener:
         file = sqlite_path(self._address)
         artifacts = file.parent / "mlflow_artifacts" / info.name if file is not None else None
         self._info = info
-        self._delivery = Delivery(self._address, info, artifacts)
+        self._delivery = Delivery(self._address, info, artifacts, self._version)
+        self._page = ExperimentPage(info)
         self._settings = settings_files(info)
         for study in info.studies:
             self._undelivered.note_study(StudyContent(info, study, self._settings))
         for row in rows:
             self._undelivered.note_row(row, waits=row.outcome is not None)
+        self._undelivered.note_winners(_winners(info, rows).keys())
         self._say_at_start()
         self._login = connection.log_in(self._uri.login())
         self._thread = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
@@ -123,8 +146,13 @@ class MlflowListener:
             self._undelivered.note_row(row)
         for row in self._undelivered.rows_without_outcome():
             self._undelivered.note_row(replace(row, outcome="preempted"))
+        with self._wake:
+            self._ended = True
+        found = self._judgement(info, rows)
+        self._page = ExperimentPage(info, found)
+        self._undelivered.note_winners(_winners(info, rows).keys())
         for study in info.studies:
-            self._close_study(info, study, [row for row in rows if row.study == study])
+            self._close_study(info, study, [row for row in rows if row.study == study], found)
         self.close()
 
     def close(self) -> None:
@@ -135,7 +163,8 @@ class MlflowListener:
             self._wake.notify()
         if self._thread is not None and self._thread.is_alive():
             try:
-                self._thread.join(CLOSE_SECONDS)
+                models = len(self._info.studies) if self._info is not None and self._models is not None else 0
+                self._thread.join(CLOSE_SECONDS + MODEL_SECONDS * models)
             finally:
                 self._stop.set()
         if self._thread is not None:
@@ -158,17 +187,43 @@ class MlflowListener:
             self._failures = 1
             self._report_failure(self._away)
 
-    def _close_study(self, info: SweepInfo, study: str, rows: list[Row]) -> None:
+    def _close_study(self, info: SweepInfo, study: str, rows: list[Row], found: Headlines) -> None:
         method = study.rpartition("/")[0] or study
-        paths = [(info.folder / "leaderboard.md", ""), (info.folder / "trials.csv", "")]
-        paths += [(path, "figures") for path in sorted((info.folder / "figures" / method).glob("*.png"))]
+        paths = [(info.folder / name, "") for name in ("leaderboard.md", "report.html", "trials.csv")]
+        figures = [*info.folder.glob("figures/*.png"), *(info.folder / "figures" / method).glob("*.png")]
+        paths += [(path, "figures") for path in sorted(figures)]
         files = tuple(Artifact(str(path.absolute()), folder) for path, folder in paths)
         most = info.trials_per_study
         ended = study in info.complete or (most is not None and len(rows) >= most)
         ended = ended and all(row.outcome not in (None, "preempted") for row in rows)
-        best = winner(rows, info.maximise)
         status = "FINISHED" if ended else "KILLED"
-        self._undelivered.note_study(StudyContent(info, study, self._settings + files, status, best))
+        self._note_study(info, study, rows, found, self._settings + files, status)
+
+    def _note_study(
+        self,
+        info: SweepInfo,
+        study: str,
+        rows: Sequence[Row],
+        found: Headlines,
+        files: tuple[Artifact, ...] = (),
+        status: str = "RUNNING",
+    ) -> None:
+        """rows: of the study."""
+        ended = sum(row.outcome not in (None, "preempted") for row in rows)
+        numbers = found.by_study.get(study, {})
+        best = winner(rows, info.maximise)
+        content = StudyContent(info, study, files, status, best, numbers, ended, self._models)
+        self._undelivered.note_study(content)
+
+    def _judgement(self, info: SweepInfo, rows: Sequence[Row]) -> Headlines:
+        """Headlines of these rows; empty where there is no judge, or it fails: the runs are shown all the same."""
+        if self._judge is None:
+            return Headlines()
+        try:
+            return self._judge(info, rows)
+        except Exception:
+            _log.exception("the headlines of %s could not be made", info.name)
+            return Headlines()
 
     # -- the writer's thread -----------------------------------------------------------------------------------------
 
@@ -179,6 +234,8 @@ class MlflowListener:
                 if not self._closing and self._undelivered.events < FLUSH_EVENTS:
                     self._wake.wait(FLUSH_SECONDS)
             closing = self._closing
+            if self._news and not self._ended and time.monotonic() - self._judged_at > JUDGE_SECONDS:
+                self._bring_up_to_date()
             error = self._flush()
             if error is None:
                 if closing and not len(self._undelivered):
@@ -189,9 +246,28 @@ class MlflowListener:
                 return
             self._pause(wait_seconds(self._failures))
 
+    def _bring_up_to_date(self) -> None:
+        """Note the headlines of the trials that have ended so far, and the winners so far."""
+        assert self._info is not None
+        self._news = False
+        info, rows = self._info, self._undelivered.rows()
+        found = self._judgement(info, rows)
+        with self._wake:
+            if not self._ended:  # else the whole table is noted
+                self._note_headlines(info, rows, found)
+        self._judged_at = time.monotonic()
+
+    def _note_headlines(self, info: SweepInfo, rows: Sequence[Row], found: Headlines) -> None:
+        self._page = ExperimentPage(info, found)
+        self._undelivered.note_winners(_winners(info, rows).keys())
+        for study in info.studies:
+            self._note_study(info, study, [row for row in rows if row.study == study], found)
+
     def _flush(self) -> BaseException | None:
         """Deliver what waits now. Returns the error that stopped it."""
         assert self._delivery is not None
+        if (error := self._show_page()) is not None:
+            return error
         for content in self._undelivered.take():
             if self._stop.is_set():
                 self._undelivered.give_back()
@@ -207,6 +283,19 @@ class MlflowListener:
             else:
                 self._undelivered.delivered(content.key)
                 self._recovered()
+        return None
+
+    def _show_page(self) -> BaseException | None:
+        """Write the experiment's page; the error, where trying later may help."""
+        assert self._delivery is not None and self._page is not None
+        try:
+            self._delivery.show(self._page)
+        except Exception as error:
+            if passes(error):
+                self._failures += 1
+                return error
+            self.notify(f"MLflow refused the page of {self._page.info.name}: {self._reason(error)}")
+            self._delivery.give_up_page(self._page)
         return None
 
     def _recovered(self) -> None:
@@ -253,3 +342,9 @@ class MlflowListener:
                 f"{count} runs in MLflow at {self.shown} lack something; all of it is kept in {self.folder} and is "
                 "delivered when the same command runs again."
             )
+
+
+def _winners(info: SweepInfo, rows: Sequence[Row]) -> dict[str, Row]:
+    """The winner so far of each study that has one, by its key."""
+    best = [winner([row for row in rows if row.study == study], info.maximise) for study in info.studies]
+    return {row.key: row for row in best if row is not None}

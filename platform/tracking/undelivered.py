@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import copy
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from platform.core.row import Row
-from platform.tracking.run_content import RunContent, StudyContent, TrialContent, now
+from platform.tracking.run_content import RunContent, now
+from platform.tracking.study_content import StudyContent
+from platform.tracking.trial_content import TrialContent
 
 
 @dataclass
@@ -20,10 +23,13 @@ class RowNotes:
     count: int = 0
     times: dict[int, int] = field(default_factory=dict)  # of the evaluations, by step
     ended: int = 0
+    won: bool = False
 
     def content(self) -> TrialContent:
-        row = replace(self.row, reports=self.reports[: self.count])
-        return TrialContent(row, self.start, dict(self.times), self.ended)
+        return TrialContent(self.as_row(), self.start, dict(self.times), self.ended, self.won)
+
+    def as_row(self) -> Row:
+        return replace(self.row, reports=self.reports[: self.count])
 
 
 class Undelivered:
@@ -70,10 +76,23 @@ class Undelivered:
             notes.times[int(report["step"])] = at
             self._note(row.key, None)
 
+    def note_winners(self, keys: Collection[str]) -> None:
+        """Note which trials are the winners of their studies: one that becomes one, or was one, has something new."""
+        with self._lock:
+            for key, notes in self._rows.items():
+                if notes.won != (key in keys):
+                    notes.won = key in keys
+                    self._note(key, None)
+
+    def rows(self) -> list[Row]:
+        """All noted rows as of their last events."""
+        with self._lock:
+            return [notes.as_row() for notes in self._rows.values()]
+
     def rows_without_outcome(self) -> list[Row]:
         """Noted rows whose end was not."""
         with self._lock:
-            return [notes.content().row for notes in self._rows.values() if notes.row.outcome is None]
+            return [notes.as_row() for notes in self._rows.values() if notes.row.outcome is None]
 
     def take(self) -> list[RunContent]:
         """Everything that waits; `delivered` or `give_back` is to be called for each."""

@@ -239,7 +239,7 @@ class Scene:
             row = rows[run.data.tags["kurabe.trial_key"]]
             assert run.data.tags["kurabe.outcome"] == row["outcome"]
             assert run.info.status == {"completed": "FINISHED", "pruned": "KILLED"}[row["outcome"]]
-            curve = client.get_metric_history(run.info.run_id, "noisy_val_accuracy")
+            curve = client.get_metric_history(run.info.run_id, "val/noisy_val_accuracy")
             steps = sorted(point.step for point in curve)
             if lost and lost[0] == row["key"] and lost[1] not in steps:
                 steps = sorted([*steps, lost[1]])

@@ -10,10 +10,13 @@ import pytest
 from rich.console import Console
 
 from platform.report.figures import learning_curves, methods_side_by_side
+from platform.report.judge.sweep_headlines import headlines
 from platform.report.leaderboard import leaderboard
 from platform.report.screen import ScreenListener
 from platform.report.standings import standings
-from platform.tracking.run_content import NOTE, StudyContent, page
+from platform.tracking.experiment_page import ExperimentPage
+from platform.tracking.run_content import NOTE
+from platform.tracking.study_content import StudyContent
 from tests.report.fake_sweep import FakeSweep
 
 NAME = re.compile(r"test[ _]accuracy(?! is test accuracy)(?! \(labels as given\))")
@@ -32,7 +35,8 @@ def texts(sweep: FakeSweep) -> dict[str, str]:
         "leaderboard": leaderboard(info, rows),
         "figures": " ".join(titles),
         "study in MLflow": StudyContent(info, info.studies[0]).opening().tags[NOTE],
-        "experiment in MLflow": page(info, "1")[NOTE],
+        "experiment in MLflow": ExperimentPage(info).tags("1", "")[NOTE],
+        "findings in MLflow": ExperimentPage(info, headlines(info, rows)).tags("1", "")[NOTE],
     }
     return {place: " ".join(text.split()) for place, text in found.items()}
 

@@ -19,7 +19,7 @@ STEPS = [120, 240, 360, 480, 600]
 
 
 def steps(uri: str, run_id: str) -> list[int]:
-    return sorted(metric.step for metric in client(uri).get_metric_history(run_id, "seconds"))
+    return sorted(metric.step for metric in client(uri).get_metric_history(run_id, "system/seconds"))
 
 
 def test_an_end_that_only_the_ledger_heard_of(uri: str) -> None:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,22 @@ import pytest
 from platform.core.errors import UserError
 from platform.core.events import SweepEnded, SweepStarted, TrialEnded
 from platform.core.uri import absolute
+from platform.report.judge.sweep_headlines import headlines
 from platform.report.results_folder import ResultsListener
 from platform.tracking import delivery, mlflow_writer
 from platform.tracking.mlflow_writer import MlflowListener
-from platform.tracking.run_content import Closing, StudyContent
+from platform.tracking.run_content import Closing
+from platform.tracking.study_content import StudyContent
 from tests.report.fake_sweep import FakeSweep
 
 pytestmark = pytest.mark.slow
+
+CURVES = {
+    "noisy_val_accuracy": "val/noisy_val_accuracy",
+    "score": "val/score",
+    "test_accuracy": "test/test_accuracy",
+}
+"""Names in the ledger and in MLflow."""
 
 
 def client(uri: str) -> Any:
@@ -41,6 +51,12 @@ def trials(uri: str, experiment: str) -> dict[str, Any]:
     return {run.data.tags["kurabe.trial_key"]: run for run in found}
 
 
+def prepared(uri: str, sweep: FakeSweep) -> MlflowListener:
+    tracker = MlflowListener(uri, sweep.folder)
+    tracker.prepare()
+    return tracker
+
+
 def test_a_sweep_in_mlflow(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)  # of somebody else's run
     sweep = FakeSweep(Path("results/digits"), methods=["layermatch", "fixmatch"])
@@ -56,7 +72,7 @@ def test_a_sweep_in_mlflow(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     status = {"completed": "FINISHED", "pruned": "KILLED", "diverged": "FAILED", "failed": "FAILED"}
     for row in rows:
         run = found[row.key]
-        assert run.info.run_name == f"{row.method} {row.key}"
+        assert run.info.run_name == f"{row.study} trial {row.number}"
         assert run.info.status == status[row.outcome or ""]
         assert run.data.tags["kurabe.outcome"] == row.outcome
         assert run.data.tags["kurabe.seed"] == str(row.seed)
@@ -64,9 +80,10 @@ def test_a_sweep_in_mlflow(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert run.data.params["centre_ema"] == str(row.params["centre_ema"])
         assert run.data.params["train.optimizer"] == "sgd"
         assert run.data.params["labels.per_class"] == "4"
-        assert row.score in (None, run.data.metrics["score"])
-        for name in ("noisy_val_accuracy", "score", "test_accuracy"):
-            history = client(uri).get_metric_history(run.info.run_id, name)
+        assert run.data.metrics.get("score") == (row.score if row.outcome == "completed" else None)
+        assert run.data.metrics.get("test_accuracy") == (row.test_accuracy if row.outcome == "completed" else None)
+        for name, key in CURVES.items():
+            history = client(uri).get_metric_history(run.info.run_id, key)
             assert [(m.step, m.value) for m in history] == [(r["step"], r[name]) for r in row.reports]
     failed = next(row for row in rows if row.outcome == "failed")
     assert "no class has a confident" in found[failed.key].data.tags["mlflow.note.content"]
@@ -110,7 +127,7 @@ def test_a_continued_sweep_reopens_its_runs(uri: str) -> None:
     assert set(found) == {row.key for row in rows}
     for row in rows:
         assert found[row.key].info.status == "FINISHED"
-        history = client(uri).get_metric_history(found[row.key].info.run_id, "test_accuracy")
+        history = client(uri).get_metric_history(found[row.key].info.run_id, "test/test_accuracy")
         assert [m.step for m in history] == [120, 240, 360, 480, 600]
     assert len([r for r in runs(uri, "digits") if r.data.tags["kurabe.kind"] == "study"]) == 1
 
@@ -127,27 +144,117 @@ def test_rows_of_earlier_sessions_are_made_good(uri: str, monkeypatch: pytest.Mo
         found = trials(uri, "digits")
         assert {k: r.data.tags["kurabe.outcome"] for k, r in found.items()} == {r.key: r.outcome for r in rows}
         for row in rows:
-            history = client(uri).get_metric_history(found[row.key].info.run_id, "test_accuracy")
+            history = client(uri).get_metric_history(found[row.key].info.run_id, "test/test_accuracy")
             assert len(history) == len(row.reports)
 
 
 def test_a_trial_without_a_result_is_not_among_the_results(uri: str) -> None:
-    """Every trial has a latest score; the page shows those that failed or diverged in a table of their own."""
+    """The view of trials has those that were stopped early at its end, without a score; failed ones in another view."""
     sweep = FakeSweep(Path("results/digits"))
-    rows = sweep.run(MlflowListener(uri, sweep.folder))
+    rows = sweep.run(prepared(uri, sweep))
     experiment = client(uri).get_experiment_by_name("digits")
 
     def shown(view: str) -> list[str]:
-        state = json.loads(experiment.tags[f"mlflow.sharedViewState.{view}"])
+        state = json.loads(json.loads(experiment.tags[f"mlflow.sharedViewState.{view}"])["state"])
         order = [f"{state['orderByKey']} {'ASC' if state['orderByAsc'] else 'DESC'}"]
         found = client(uri).search_runs([experiment.experiment_id], state["searchFilter"], order_by=order)
-        return [run.data.tags["kurabe.trial_key"] for run in found]
+        return [run.data.tags.get("kurabe.trial_key", run.info.run_name) for run in found]
 
-    scores = {row.key: row.score for row in rows if row.score is not None}
-    assert shown("kurabe") == sorted(scores, key=lambda key: -scores[key])
-    assert sorted(shown("kurabe-failed")) == sorted(row.key for row in rows if row.score is None)
+    scores = {row.key: row.score for row in rows if row.outcome == "completed"}
+    pruned = {row.key for row in rows if row.outcome == "pruned"}
+    best = sorted(scores, key=lambda key: -(scores[key] or 0))
+    assert pruned and shown("trials")[: len(scores)] == best
+    assert set(shown("trials")[len(scores) :]) == pruned
+    assert shown("winners") == best[:1] and shown("methods") == ["layermatch/0"]
+    assert sorted(shown("failed")) == sorted(row.key for row in rows if row.score is None)
     assert {row.outcome for row in rows if row.score is None} == {"failed", "diverged"}
-    assert "viewStateShareKey=kurabe)" in experiment.tags["mlflow.note.content"]
+    assert "viewStateShareKey=methods&" in experiment.tags["mlflow.note.content"]
+
+
+def test_an_unknown_version_gets_no_views_and_everything_else(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = FakeSweep(Path("results/digits"), trials=2, outcomes=("completed",))
+    tracker = prepared(uri, sweep)
+    tracker._version = "4.0.0"
+    rows = sweep.run(tracker)
+    tags = client(uri).get_experiment_by_name("digits").tags
+    assert not any("sharedViewState" in key for key in tags)
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "viewStateShareKey" not in tags["mlflow.note.content"] + "".join(tracker.links())
+    assert set(trials(uri, "digits")) == {row.key for row in rows}
+
+
+def test_methods_have_their_numbers_while_the_sweep_runs(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_writer, "JUDGE_SECONDS", 0.0)
+    sweep = FakeSweep(Path("results/digits"), ["supervised", "fixmatch"], trials=2, outcomes=("completed",))
+    tracker = MlflowListener(uri, sweep.folder, judge=headlines)
+    tracker.prepare()
+    tracker.handle(SweepStarted(sweep.info))
+    rows = sweep.rows()
+    for row in (rows[0], rows[2]):
+        sweep.start(row, tracker)
+        for report in sweep.reports(row):
+            sweep.report(row, report, tracker)
+        sweep.end(row, tracker)
+
+    def numbers() -> dict[str, dict[str, float]]:
+        if client(uri).get_experiment_by_name("digits") is None:
+            return {"not yet": {}}
+        found = [run for run in runs(uri, "digits") if run.data.tags["kurabe.kind"] == "study"]
+        assert {run.info.status for run in found} == {"RUNNING"}
+        return {run.info.run_name: run.data.metrics for run in found}
+
+    end = time.monotonic() + 60
+    while not all("difference" in metrics for metrics in numbers().values()):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    for row in (rows[0], rows[2]):
+        assert numbers()[row.study]["score"] == row.score and numbers()[row.study]["cost"] == row.spent
+    gap = (rows[2].test_accuracy or 0) - (rows[0].test_accuracy or 0)
+    assert numbers()["fixmatch/0"]["difference"] == pytest.approx(gap)
+    assert trials(uri, "digits")[rows[2].key].data.tags["kurabe.winner"] == "yes"
+    note = client(uri).get_experiment_by_name("digits").tags["mlflow.note.content"]
+    assert "| method |" in note and "platform.compare" in note
+    tracker.close()
+
+
+def test_another_winner_makes_the_study_s_run_anew(uri: str) -> None:
+    """Parameters and curves of the first one cannot be taken back; the trials stay, as children of the new run."""
+    sweep = FakeSweep(Path("results/digits"), trials=4, outcomes=("completed",))
+    rows = sweep.run(prepared(uri, sweep))
+    best, second = sorted(rows, key=lambda row: -(row.score or 0))[:2]
+    (before,) = (run for run in runs(uri, "digits") if run.data.tags["kurabe.kind"] == "study")
+    assert before.data.params["winner"] == f"trial {best.number}"
+    assert before.data.params["train.lr"] == str(best.params["train.lr"])
+    assert trials(uri, "digits")[best.key].data.tags["kurabe.winner"] == "yes"
+    second.score = second.reports[-1]["score"] = 0.999
+    for _ in range(2):
+        tracker = prepared(uri, sweep)
+        tracker.handle(SweepStarted(sweep.info, rows))
+        tracker.handle(SweepEnded(rows))
+        (after,) = (run for run in runs(uri, "digits") if run.data.tags["kurabe.kind"] == "study")
+        assert after.info.run_id != before.info.run_id
+        assert after.data.params["winner"] == f"trial {second.number}" and after.data.metrics["score"] == 0.999
+        assert {r.data.tags["mlflow.parentRunId"] for r in trials(uri, "digits").values()} == {after.info.run_id}
+        won = {key for key, run in trials(uri, "digits").items() if run.data.tags["kurabe.winner"] == "yes"}
+        assert won == {second.key}
+        history = client(uri).get_metric_history(after.info.run_id, "val/score")
+        assert [m.step for m in history] == [120, 240, 360, 480, 600]
+
+
+def test_images_and_labels_are_data_sets_with_their_hashes(uri: str) -> None:
+    sweep = FakeSweep(Path("results/digits"), trials=1)
+    spec = sweep.rows()[0].spec.model_copy(update={"data_hash": "d" * 64, "labels_hash": "e" * 64})
+    row = replace(sweep.rows()[0], spec=spec)
+    tracker = prepared(uri, sweep)
+    tracker.handle(SweepStarted(sweep.info))
+    sweep.start(row, tracker)
+    for report in sweep.reports(row):
+        sweep.report(row, report, tracker)
+    sweep.end(row, tracker)
+    tracker.handle(SweepEnded([row]))
+    for run in runs(uri, "digits"):
+        used = {(one.dataset.name, json.loads(one.dataset.profile)["hash"]) for one in run.inputs.dataset_inputs}
+        assert used == {("digits images", "d" * 64), ("labels of study 0", "e" * 64)}
 
 
 def test_evaluations_that_the_ledger_lost_and_mlflow_has_are_not_there_twice(
@@ -182,7 +289,7 @@ def test_evaluations_that_the_ledger_lost_and_mlflow_has_are_not_there_twice(
         sweep.report(row, report, second)
     sweep.end(row, second)
     second.handle(SweepEnded([row]))
-    history = client(uri).get_metric_history(trials(uri, "digits")[row.key].info.run_id, "seconds")
+    history = client(uri).get_metric_history(trials(uri, "digits")[row.key].info.run_id, "system/seconds")
     assert [point.step for point in history] == [report["step"] for report in reports]
 
 
@@ -212,7 +319,7 @@ def test_a_trial_that_is_tried_again(uri: str) -> None:
     tracker.handle(SweepEnded([row]))
     run = trials(uri, "digits")[row.key]
     assert run.info.status == "FINISHED" and run.data.metrics["score"] == row.score
-    history = client(uri).get_metric_history(run.info.run_id, "score")
+    history = client(uri).get_metric_history(run.info.run_id, "val/score")
     assert [m.step for m in history] == [120, 240, 360, 480, 600]
 
 
@@ -237,7 +344,7 @@ def test_a_run_that_somebody_deleted_is_made_anew_when_the_sweep_ends(uri: str) 
     found = trials(uri, "digits")
     assert set(found) == {row.key for row in rows}
     for row in rows:
-        history = client(uri).get_metric_history(found[row.key].info.run_id, "seconds")
+        history = client(uri).get_metric_history(found[row.key].info.run_id, "system/seconds")
         assert [m.step for m in history] == [120, 240, 360, 480, 600]
 
 
@@ -260,7 +367,7 @@ def test_away_then_back(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = sweep.run(MlflowListener(uri, sweep.folder, said.append))
     assert set(trials(uri, "digits")) == {row.key for row in rows}
     for row in rows:
-        history = client(uri).get_metric_history(trials(uri, "digits")[row.key].info.run_id, "seconds")
+        history = client(uri).get_metric_history(trials(uri, "digits")[row.key].info.run_id, "system/seconds")
         assert len(history) == len(row.reports)
     assert sum("does not take entries" in line for line in said) == sum("answers again" in line for line in said) <= 2
 

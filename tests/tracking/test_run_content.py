@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from platform.core import redaction, uri
 from platform.core.row import Row
-from platform.tracking import delivery, run_content
-from platform.tracking.run_content import TrialContent
+from platform.tracking import limits
+from platform.tracking.log_batch import LogBatch
+from platform.tracking.metric_names import curve_name, metric_name
+from platform.tracking.trial_content import TrialContent
 from platform.tracking.undelivered import Undelivered
 from tests.report.fake_sweep import FakeSweep
 
@@ -35,17 +37,18 @@ def test_a_repeat_is_told_apart_and_every_attempt_is_charged() -> None:
 def test_the_limits_are_those_of_the_installed_mlflow() -> None:
     from mlflow.utils import validation
 
-    assert run_content.MAX_KEY == validation.MAX_ENTITY_KEY_LENGTH
-    assert run_content.MAX_PARAM == validation.MAX_PARAM_VAL_LENGTH
-    assert run_content.MAX_TAG == validation.MAX_TAG_VAL_LENGTH
-    assert delivery.MAX_METRICS == validation.MAX_METRICS_PER_BATCH
-    assert delivery.MAX_PARAMS_OR_TAGS == validation.MAX_PARAMS_TAGS_PER_BATCH
-    assert delivery.MAX_ENTITIES == validation.MAX_ENTITIES_PER_BATCH
+    assert limits.MAX_KEY == validation.MAX_ENTITY_KEY_LENGTH
+    assert limits.MAX_PARAM == validation.MAX_PARAM_VAL_LENGTH
+    assert limits.MAX_TAG == validation.MAX_TAG_VAL_LENGTH
+    assert limits.MAX_TAG_OF_EXPERIMENT == validation.MAX_EXPERIMENT_TAG_VAL_LENGTH
+    assert limits.MAX_METRICS == validation.MAX_METRICS_PER_BATCH
+    assert limits.MAX_PARAMS_OR_TAGS == validation.MAX_PARAMS_TAGS_PER_BATCH
+    assert limits.MAX_ENTITIES == validation.MAX_ENTITIES_PER_BATCH
 
 
 @given(st.integers(0, 2500), st.integers(0, 350), st.integers(0, 250))
 def test_batches_hold_everything_within_the_limits(metrics: int, params: int, tags: int) -> None:
-    batch = delivery.LogBatch(
+    batch = LogBatch(
         [("m", float(i), i, i) for i in range(metrics)],
         {f"p{i}": "" for i in range(params)},
         {f"t{i}": "" for i in range(tags)},
@@ -63,7 +66,34 @@ def test_batches_hold_everything_within_the_limits(metrics: int, params: int, ta
 def test_metric_names_are_ones_mlflow_takes(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
 
-    _validate_metric_name(run_content.metric_name(name))
+    _validate_metric_name(metric_name(name))
+    _validate_metric_name(curve_name(name))
+
+
+def test_every_curve_stands_under_one_of_seven_prefixes(tmp_path: Path) -> None:
+    sweep = FakeSweep(tmp_path)
+    report = sweep.reports(sweep.row("layermatch", 0, 0))[0] | {
+        "diag/stage_clid/features": 0.5,
+        "test_accuracy_clid_3": 1,
+    }
+    keys = {curve_name(name) for name in report if name not in ("step", "evaluation")}
+    assert {key.partition("/")[0] for key in keys} == {"val", "test", "train", "loss", "diag", "layer", "system"}
+    assert {"val/score", "val/noisy_val_accuracy", "test/test_accuracy", "layer/stage_clid/features"} <= keys
+
+
+def test_only_a_completed_trial_has_a_final_score(tmp_path: Path) -> None:
+    """Its curve has another name, so that no grouping or sorting takes a trial stopped early for a result."""
+    sweep = FakeSweep(tmp_path)
+    row = sweep.rows()[0]
+    row.reports, row.score, row.test_accuracy, row.steps = sweep.reports(row)[:2], 0.9, 0.8, 240
+    for outcome in ("pruned", "preempted", "diverged", "failed", "completed"):
+        row.outcome = outcome
+        content = TrialContent(row)
+        closing = content.closing()
+        assert closing is not None
+        final = {name for name, *_ in closing.metrics}
+        assert final == ({"score", "test_accuracy", "cost"} if outcome == "completed" else {"cost"})
+        assert not final & {name for name, *_ in content.metrics(content.steps())} - {"cost"}
 
 
 def test_long_values_are_cut_with_notice(tmp_path: Path) -> None:
@@ -100,7 +130,7 @@ def test_what_holds_no_secret_stays_as_it_is(plain: str) -> None:
 
 def test_evaluations_are_not_divided_among_batches_and_the_outcome_comes_last() -> None:
     metrics = [(f"m{i}", 0.0, 1, step) for step in range(1, 151) for i in range(13)]
-    parts = delivery.LogBatch(metrics, {"p": ""}, {"kurabe.outcome": "completed"}).parts()
+    parts = LogBatch(metrics, {"p": ""}, {"kurabe.outcome": "completed"}).parts()
     steps = [{step for *_, step in part[0]} for part in parts]
     assert len(parts) == 2 and not steps[0] & steps[1]
     assert [dict(part[2]) for part in parts] == [{}, {"kurabe.outcome": "completed"}]

@@ -101,7 +101,7 @@ def test_a_server_that_is_killed_and_comes_back(
     found = trials(server.uri, "digits")
     assert {k: r.data.tags["kurabe.outcome"] for k, r in found.items()} == {r.key: r.outcome for r in rows}
     for row in rows:
-        history = client(server.uri).get_metric_history(found[row.key].info.run_id, "seconds")
+        history = client(server.uri).get_metric_history(found[row.key].info.run_id, "system/seconds")
         assert sorted(m.step for m in history) == [r["step"] for r in row.reports]
 
 
