@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded
-from platform.core.redaction import public, redact_command, scrub
+from platform.core.redaction import redact_command, scrub
 from platform.core.row import Row, SweepInfo
 from platform.report import pareto, trial_tables
 from platform.report.leaderboard import leaderboard
+from platform.report.sweep_text import sweep_yaml
 
 TRIALS_SECONDS = 2.0  # at least so long between two rewritings during a sweep
 CURVES_SECONDS = 15.0
@@ -53,12 +52,8 @@ class ResultsListener:
     def _sweep_started(self, info: SweepInfo) -> None:
         self._info = info
         self.folder.mkdir(parents=True, exist_ok=True)
-        known = info.resolved | {"tracking": public(info.tracking)}
-        resolved = json.loads(json.dumps(scrub(known), default=str))
-        command = redact_command(info.command)
-        head = f"# {command}\n"
-        trial_tables.replace_text(self.folder / "sweep.yaml", head + yaml.safe_dump(resolved, sort_keys=False))
-        facts = scrub(info.provenance) | {"command": command}
+        trial_tables.replace_text(self.folder / "sweep.yaml", sweep_yaml(info))
+        facts = scrub(info.provenance) | {"command": redact_command(info.command)}
         text = json.dumps(facts, indent=2, default=str, ensure_ascii=False) + "\n"
         trial_tables.replace_text(self.folder / "provenance.json", text)
         for record in trial_tables.read_trials(self.folder / "trials.csv"):

@@ -1,0 +1,168 @@
+"""Matplotlib's figures as small SVG elements inside a page: colours that follow it, text that is text, no ids twice."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from platform.report.figures import STYLE
+
+__all__ = ["inline_svg"]
+
+MOST_POINTS = 6000
+"""Points of lines in one panel, above which thin lines become an image inside the drawing."""
+_SETTINGS: dict[str, Any] = STYLE | {"svg.fonttype": "none", "svg.hashsalt": "kurabe", "savefig.dpi": 110}
+PAGE_COLOURS = {
+    "#000000": "currentColor",
+    "#e6e6e6": "var(--grid)",
+    "#ffffff": "var(--paper)",
+    "#0072b2": "var(--blue)",
+    "#009e73": "var(--green)",
+    "#d55e00": "var(--red)",
+    "#767676": "var(--grey)",
+    "#9fb4c2": "var(--faint)",
+}
+"""Those that would be hard to see on a dark page follow its style."""
+_DEFAULTS = {"stroke-linejoin", "font-family", "stroke-miterlimit"}
+_LINK = "{http://www.w3.org/1999/xlink}href"
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
+def inline_svg(figure: Figure, name: str, title: str, trials: Mapping[str, int] | None = None) -> Markup:
+    """The figure as an svg element whose ids begin with `name`; title: what a screen reader says of it.
+
+    An artist with the gid "trials:KEY,KEY,..." belongs to these trials: an element for each of its points (or its one
+    line) gets data-t, the trial's place in `trials`.
+    """
+    import matplotlib as mpl
+
+    content = io.StringIO()
+    with mpl.rc_context(_SETTINGS):
+        _rasterize_crowds(figure)
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    root = ElementTree.fromstring(_NO_TEXT.sub(" ", content.getvalue()))
+    used = _links(root)
+    for element in list(root.iter()):
+        _mark_trials(element, trials or {})
+    for element in list(root.iter()):
+        _shrink(element, name, used)
+    _flatten(root)
+    width = float(root.attrib.pop("width").removesuffix("pt")) / 0.75
+    root.attrib.pop("height")
+    root.attrib.pop("version", None)
+    label = f"{name}-title"
+    root.attrib |= {"class": "drawing", "role": "img", "aria-labelledby": label, "style": f"max-width:{width:.0f}px"}
+    said = ElementTree.Element("title", {"id": label})
+    said.text, said.tail = title, None
+    root.insert(0, said)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))  # ElementTree escapes text and attributes
+
+
+def _rasterize_crowds(figure: Figure) -> None:
+    """Thin lines of a panel with very many points are drawn as an image: its size does not grow with the trials."""
+    for axis in figure.axes:
+        lines = axis.get_lines()
+        if sum(len(line.get_xdata(orig=False)) for line in lines) <= MOST_POINTS:
+            continue
+        for line in lines:
+            if line.get_linewidth() <= 1 or line.get_linestyle() in ("None", ""):
+                line.set_rasterized(True)
+
+
+def _links(root: ElementTree.Element) -> set[str]:
+    """Ids that something in the drawing refers to."""
+    used = set()
+    for element in root.iter():
+        for value in element.attrib.values():
+            used |= set(re.findall(r"url\(#([^)]+)\)", value))
+        if element.get(_LINK, "").startswith("#"):
+            used.add(element.attrib[_LINK][1:])
+    return used
+
+
+def _mark_trials(element: ElementTree.Element, trials: Mapping[str, int]) -> None:
+    name = element.get("id", "")
+    if not name.startswith("trials:"):
+        return
+    keys = name.removeprefix("trials:").split(",")
+    points = [child for child in element.iter() if _local(child.tag) == "use"]
+    shapes = points if len(points) == len(keys) else [element] if len(keys) == 1 else []
+    for shape, key in zip(shapes, keys if len(shapes) > 1 else keys[:1], strict=False):
+        if key in trials:
+            shape.set("data-t", str(trials[key]))
+
+
+def _shrink(element: ElementTree.Element, name: str, used: set[str]) -> None:
+    """Take away what a page does not need: namespaces, ids that nothing refers to, digits, defaults."""
+    element.tag = _local(element.tag)
+    element.tail = None
+    if element.text is not None and not element.text.strip():
+        element.text = None
+    attributes = element.attrib
+    if attributes.get("id") in used:
+        attributes["id"] = f"{name}-{attributes['id']}"
+    else:
+        attributes.pop("id", None)
+    if (link := attributes.pop(_LINK, None)) is not None:
+        attributes["href"] = f"#{name}-{link[1:]}" if link.startswith("#") else link.replace("\n", "")
+    if "clip-path" in attributes:
+        attributes["clip-path"] = attributes["clip-path"].replace("(#", f"(#{name}-")
+    for key, digits in (("d", 1), ("x", 1), ("y", 1), ("width", 1), ("height", 1), ("transform", 2)):
+        if key in attributes and element.tag != "svg":
+            attributes[key] = _rounded(attributes[key], digits)
+    if re.fullmatch(r"rotate\(-?0( .*)?\)", attributes.get("transform", "")):
+        del attributes["transform"]
+    if "style" in attributes:
+        _style(attributes)
+
+
+def _rounded(text: str, digits: int) -> str:
+    short = _NUMBER.sub(lambda found: f"{float(found[0]):.{digits}f}".rstrip("0").rstrip("."), text)
+    return " ".join(short.replace("-0 ", "0 ").split())
+
+
+def _style(attributes: dict[str, str]) -> None:
+    """The style attribute without defaults, colours by the names that the page gives them."""
+    pairs = [pair.partition(":") for pair in attributes.pop("style").split(";") if ":" in pair]
+    kept = []
+    for key, _, value in pairs:
+        key, value = key.strip(), value.strip()
+        if key not in _DEFAULTS:
+            kept.append(f"{key}:{PAGE_COLOURS.get(value.lower(), value)}")
+    if kept:
+        attributes["style"] = ";".join(kept)
+
+
+def _flatten(element: ElementTree.Element) -> None:
+    """Drop metadata and the drawing's own style sheet, and groups that group nothing."""
+    for child in list(element):
+        _flatten(child)
+        place = list(element).index(child)
+        if child.tag in ("metadata", "style") or (child.tag in ("g", "defs") and not len(child)):
+            element.remove(child)
+        elif child.tag == "g" and not child.attrib:
+            element.remove(child)
+            for offset, inner in enumerate(list(child)):
+                element.insert(place + offset, inner)
+        elif child.tag == "g":
+            _hoist(child)
+
+
+def _hoist(group: ElementTree.Element) -> None:
+    """A style that all markers of a group share belongs to the group."""
+    styles = {child.get("style", "") for child in group}
+    if len(group) > 1 and len(styles) == 1 and all(child.tag == "use" for child in group) and "style" not in group.attrib:
+        group.set("style", styles.pop())
+        for child in group:
+            child.attrib.pop("style", None)
+
+
+def _local(tag: Any) -> str:
+    return tag.rpartition("}")[2] if isinstance(tag, str) else "g"
