@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import platform.report.judge.comparison_files as comparison_files
+import platform.report.html.report_page as report_page
+import platform.report.judge.comparison_figures as comparison_figures
 from platform import compare
 from tests.report.judge.made_sweep import made_sweep
 
@@ -21,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 def narrow(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     if "drawn" not in request.node.name:  # figures take a second or two, and have tests of their own
-        monkeypatch.setattr(comparison_files, "drawings", lambda judged: [])
+        monkeypatch.setattr(comparison_figures, "drawings", lambda judged: [])
+        monkeypatch.setattr(report_page, "report_html", lambda judged, drawn: "")
 
 
 def compared(capsys: pytest.CaptureFixture[str], *words: object) -> str:

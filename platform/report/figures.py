@@ -83,7 +83,8 @@ def label_of(name: str, info: SweepInfo) -> str:
     return info.test_accuracy_name if name == "test_accuracy" else LABELS.get(name, name.replace("_", " "))
 
 
-def _percent(value: float, _: int) -> str:
+def percent(value: float, _: int) -> str:
+    """A share of one as a mark of an axis."""
     return f"{100 * value:g}%"
 
 
@@ -110,7 +111,7 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
         axis.set_xlabel("training step")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if name.endswith("accuracy"):
-            axis.yaxis.set_major_formatter(FuncFormatter(_percent))
+            axis.yaxis.set_major_formatter(FuncFormatter(percent))
     axes[0].set_ylabel("accuracy" if share else label_of(info.select, info))
     handles, labels = axes[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color="#9fb4c2", linewidth=0.8))
@@ -125,7 +126,7 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
 def _curve(axis: Axes, row: Row, key: str, **style: Any) -> None:
     points = [(r["step"], r[key]) for r in row.reports if key in r and math.isfinite(r[key])]
     if points:
-        dot = {"marker": "o", "markersize": 2} if len(points) == 1 else {}
+        dot: dict[str, Any] = {"marker": "o", "markersize": 2} if len(points) == 1 else {}
         axis.plot(*zip(*points, strict=True), **dot | {"gid": trials_id([row.key])} | style)
 
 
@@ -153,7 +154,7 @@ def score_by_hyperparameter(info: SweepInfo, method: str, rows: Sequence[Row]) -
         axis.set_ylim(floor - (margin if floor < low else 0), high)
         axis.set_xlabel(name)
         if info.select.endswith("accuracy"):
-            axis.yaxis.set_major_formatter(FuncFormatter(_percent))
+            axis.yaxis.set_major_formatter(FuncFormatter(percent))
     for axis in grid.flat[len(names) :]:
         axis.set_visible(False)
     for axis in grid[:, 0]:
@@ -239,7 +240,7 @@ def methods_side_by_side(info: SweepInfo, ranked: Sequence[Standing]) -> Figure:
             _standing(axis, place, standing, test)
         axis.set_title(label_of(name, info) + (", never selected on" if test else ""))
         if name.endswith("accuracy"):
-            axis.xaxis.set_major_formatter(FuncFormatter(_percent))
+            axis.xaxis.set_major_formatter(FuncFormatter(percent))
         axis.xaxis.set_major_locator(MaxNLocator(6))
     axes[0].set_yticks(range(len(shown)), [standing.method for standing in shown])
     axes[0].set_ylim(-0.6, len(shown) - 0.4)

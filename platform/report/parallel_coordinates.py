@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from platform.core.row import Row, SweepInfo, has_score, winner
-from platform.report.figures import BLUE, RED, STYLE, label_of, places_of, trials_id
+from platform.report.figures import BLUE, RED, STYLE, places_of, trials_id
 
 __all__ = ["draw_parallel_coordinates"]
 
 FAINT = "#9fb4c2"
 UNSET = -0.14
 """The height of a value that a trial does not have: a hyper-parameter that did not act."""
+PLATE: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+"""Behind a mark's text, so that lines do not cross it."""
 
 
 class _Scale(NamedTuple):
@@ -29,7 +31,10 @@ class _Scale(NamedTuple):
 
 
 def draw_parallel_coordinates(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure | None:
-    """The best quarter of the trials in blue, the best one bold and red; None below two completed trials with values."""
+    """The best quarter of the trials in blue, the best one bold and red.
+
+    None below two completed trials with searched values.
+    """
     import matplotlib as mpl
 
     done = [row for row in rows if row.method == method and has_score(row) and row.params and not row.repeat]
@@ -39,7 +44,7 @@ def draw_parallel_coordinates(info: SweepInfo, method: str, rows: Sequence[Row])
     done.sort(key=lambda row: sign * (row.score or 0.0))
     names = list(dict.fromkeys(name for row in done for name in row.params))
     scales = [_scale(name, [row.params.get(name) for row in done]) for name in names]
-    scales.append(_scale(f"score\n{label_of(info.select, info)}", [row.score for row in done], logarithmic=False))
+    scales.append(_scale("score", [row.score for row in done], logarithmic=False))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(6.4, 1.5 * len(scales) + 0.6), 4.0), layout="constrained")
         axis = figure.subplots()
@@ -76,7 +81,7 @@ def _vertical(axis: Axes, place: int, scale: _Scale) -> None:
     axis.text(place, 1.05, scale.name, ha="center", va="bottom", fontsize=9, fontweight="bold")
     for height, text in scale.marks:
         axis.plot([place - 0.02, place + 0.02], [height, height], color="black", linewidth=1, zorder=5)
-        axis.text(place + 0.04, height, text, ha="left", va="center", fontsize=8, zorder=6)
+        axis.text(place + 0.04, height, text, ha="left", va="center", fontsize=8, zorder=6, bbox=PLATE)
 
 
 def _scale(name: str, values: Sequence[Any], logarithmic: bool | None = None) -> _Scale:
@@ -97,5 +102,7 @@ def _scale(name: str, values: Sequence[Any], logarithmic: bool | None = None) ->
         return (turn(value) - turn(low)) / (turn(high) - turn(low)) if high > low else 0.5
 
     middle = math.exp((math.log(low) + math.log(high)) / 2) if wide else (low + high) / 2
-    marks = [(height(value), f"{value:.3g}") for value in dict.fromkeys((low, middle, high))]
+    shown = dict.fromkeys((low, middle, high))
+    digits = next((n for n in (3, 4, 5, 6) if len({f"{value:.{n}g}" for value in shown}) == len(shown)), 7)
+    marks = [(height(value), f"{value:.{digits}g}") for value in shown]
     return _Scale(name, [UNSET if value is None else height(value) for value in values], [*marks, *unset])

@@ -82,6 +82,7 @@ class ResultsListener:
         if pareto.asked_for(self._info):
             pareto.write(self._info, ordered, self.folder / "pareto.csv")
         self._draw(ordered)
+        self._write_report(ordered)
 
     def _draw(self, rows: list[Row]) -> None:
         """Draw the figures; where that fails, log the reason and keep the other files."""
@@ -92,6 +93,19 @@ class ResultsListener:
             draw_all(self._info, rows, self.folder / "figures")
         except Exception:
             _log.exception("the figures of %s could not be drawn", self.folder)
+
+    def _write_report(self, rows: list[Row]) -> None:
+        """Write report.html; where that fails, log the reason and keep the other files: the sweep is over and sound."""
+        from platform.report.html.report_page import write_report
+        from platform.report.judge.comparison import of_sweep
+        from platform.report.judge.judgement import judge
+
+        assert self._info is not None
+        try:
+            write_report(judge(of_sweep(self._info, rows)), self.folder)
+        except Exception as error:
+            _log.warning("report.html could not be written, everything else was: %s: %s", type(error).__name__, error)
+            _log.debug("report.html", exc_info=True)
 
     def _place(self, row: Row) -> tuple[int, int]:
         assert self._info is not None

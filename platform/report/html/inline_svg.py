@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -17,7 +18,7 @@ __all__ = ["inline_svg"]
 
 MOST_POINTS = 6000
 """Points of lines in one panel, above which thin lines become an image inside the drawing."""
-_SETTINGS: dict[str, Any] = STYLE | {"svg.fonttype": "none", "svg.hashsalt": "kurabe", "savefig.dpi": 110}
+_SETTINGS: dict[Any, Any] = STYLE | {"svg.fonttype": "none", "svg.hashsalt": "kurabe", "savefig.dpi": 110}
 PAGE_COLOURS = {
     "#000000": "currentColor",
     "#e6e6e6": "var(--grid)",
@@ -46,6 +47,7 @@ def inline_svg(figure: Figure, name: str, title: str, trials: Mapping[str, int] 
     content = io.StringIO()
     with mpl.rc_context(_SETTINGS):
         _rasterize_crowds(figure)
+        figure.suptitle("")  # the page says it in words beside the drawing
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(_NO_TEXT.sub(" ", content.getvalue()))
     used = _links(root)
@@ -69,7 +71,7 @@ def _rasterize_crowds(figure: Figure) -> None:
     """Thin lines of a panel with very many points are drawn as an image: its size does not grow with the trials."""
     for axis in figure.axes:
         lines = axis.get_lines()
-        if sum(len(line.get_xdata(orig=False)) for line in lines) <= MOST_POINTS:
+        if sum(np.size(line.get_xdata(orig=False)) for line in lines) <= MOST_POINTS:
             continue
         for line in lines:
             if line.get_linewidth() <= 1 or line.get_linestyle() in ("None", ""):
@@ -158,7 +160,12 @@ def _flatten(element: ElementTree.Element) -> None:
 def _hoist(group: ElementTree.Element) -> None:
     """A style that all markers of a group share belongs to the group."""
     styles = {child.get("style", "") for child in group}
-    if len(group) > 1 and len(styles) == 1 and all(child.tag == "use" for child in group) and "style" not in group.attrib:
+    if (
+        len(group) > 1
+        and len(styles) == 1
+        and all(child.tag == "use" for child in group)
+        and "style" not in group.attrib
+    ):
         group.set("style", styles.pop())
         for child in group:
             child.attrib.pop("style", None)

@@ -11,7 +11,9 @@ from platform.report.judge.judgement import Judgement, Place
 
 __all__ = ["interval_axis", "interval_marks"]
 
-WIDTH, HEIGHT, EDGE = 230, 20, 8
+WIDTH, HEIGHT, EDGE = 230, 22, 8
+ROW, ABOVE = 14, 4
+"""The heights of the interval, and of its blocks above it."""
 
 
 def interval_marks(judged: Judgement, colours: Sequence[str]) -> list[Markup]:
@@ -26,9 +28,11 @@ def interval_axis(judged: Judgement) -> Markup:
         return Markup("")
     low, high = _ends(judged)
     ticks = [tick for tick in MaxNLocator(3).tick_values(low, high) if low <= tick <= high]
-    texts = [f'<text x="{_x(tick, low, high):.1f}" y="13">{tick:g}</text>' for tick in (round(t, 10) for t in ticks)]
-    lines = [f'<path d="M{_x(tick, low, high):.1f} 16v4"/>' for tick in ticks]
-    return Markup(f'<svg class="marks" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{"".join(texts + lines)}</svg>')
+    texts = [f'<text x="{_x(tick, low, high):.1f}" y="14">{tick:g}</text>' for tick in (round(t, 10) for t in ticks)]
+    lines = [f'<path d="M{_x(tick, low, high):.1f} 18v4"/>' for tick in ticks]
+    return Markup(
+        f'<svg class="marks" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{"".join(texts + lines)}</svg>'
+    )
 
 
 def _ends(judged: Judgement) -> tuple[float, float]:
@@ -52,15 +56,15 @@ def _x(value: float, low: float, high: float) -> float:
 def _mark(judged: Judgement, place: Place, colour: str, low: float, high: float) -> Markup:
     if place.mean is None:
         return Markup("")
-    found, middle = place.mean, HEIGHT / 2
+    found = place.mean
     said = f"{found.value:.4f}"
     parts = []
     for value in place.method.blocks(judged.comparison.by_study).values():
-        parts.append(f'<circle class="block" cx="{_x(value, low, high):.1f}" cy="{middle:g}" r="2.2"/>')
+        parts.append(f'<circle class="block" cx="{_x(value, low, high):.1f}" cy="{ABOVE}" r="2.2"/>')
     if found.low is not None and found.high is not None:
         first, last = _x(found.low, low, high), _x(found.high, low, high)
-        parts.append(f'<path d="M{first:.1f} {middle:g}H{last:.1f}M{first:.1f} 6v8M{last:.1f} 6v8"/>')
+        parts.append(f'<path d="M{first:.1f} {ROW}H{last:.1f}M{first:.1f} {ROW - 4}v8M{last:.1f} {ROW - 4}v8"/>')
         said += f", 95 % interval {found.low:.4f} to {found.high:.4f}"
-    parts.append(f'<circle cx="{_x(found.value, low, high):.1f}" cy="{middle:g}" r="4.5"/>')
+    parts.append(f'<circle cx="{_x(found.value, low, high):.1f}" cy="{ROW}" r="4.5"/>')
     head = f'<svg class="marks" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(said)}"'
     return Markup(f'{head} style="color:{escape(colour)}">{"".join(parts)}</svg>')

@@ -100,7 +100,7 @@
 
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...document.querySelectorAll("details:not([open]):not(.screen-only)")];
     closed.forEach((fold) => (fold.open = true));
   });
   addEventListener("afterprint", () => closed.forEach((fold) => (fold.open = false)));

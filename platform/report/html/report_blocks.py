@@ -50,12 +50,13 @@ class InlineDrawing:
 class SortedTable:
     """A table that the script makes sortable, and filterable where it is long.
 
-    marks: a drawing in the second column of each row. colours: of the dot before a row's first cell. trials: the place
-    of each row's trial. axis: the head of the drawings' column.
+    marks: a drawing in each row, after the column `marks_after`; axis: the head of their column. colours: of the dot
+    before a row's first cell. trials: the place of each row's trial.
     """
 
     table: TextTable
     marks: Sequence[Markup] = ()
+    marks_after: int = 0
     colours: Sequence[str] = ()
     trials: Sequence[int] = ()
     axis: Markup = Markup("")
@@ -69,11 +70,12 @@ class SortedTable:
 
 @dataclass(frozen=True)
 class Fold:
-    """Parts that are opened by a click, and printed."""
+    """Parts that are opened by a click. printed: they are, opened or not, where the page is printed."""
 
     summary: str
     parts: Sequence[Part]
     is_open: bool = False
+    printed: bool = True
     kind: ClassVar[str] = "fold"
 
 
@@ -82,9 +84,13 @@ Part = Paragraph | Listing | CodeBlock | InlineDrawing | SortedTable | Fold
 
 @dataclass
 class ReportSection:
-    """missing: the line that stands in its place where it has no parts; empty = nobody would miss it."""
+    """missing: the line that stands in its place where it has no parts; empty = nobody would miss it.
+
+    short: its name in the list of sections.
+    """
 
     name: str
     title: str
     parts: list[Part] = field(default_factory=list)
     missing: str = ""
+    short: str = ""

@@ -33,8 +33,7 @@ class ReportMaterial:
         """Every stored trial with the sweep that it comes from, in the order of the leaderboard."""
         order = {name: place for place, name in enumerate(dict.fromkeys(p.method.method for p in self.judged.places))}
         found = [(origin, row) for origin in self.judged.comparison.origins for row in origin.rows]
-        key = lambda pair: (order.get(pair[1].method, len(order)), pair[1].study, pair[1].repeat, pair[1].number)  # noqa: E731
-        return sorted(found, key=key)
+        return sorted(found, key=lambda pair: (order.get(pair[1].method, len(order)), *_position(pair[1])))
 
     @cached_property
     def trials(self) -> dict[str, int]:
@@ -44,7 +43,9 @@ class ReportMaterial:
     @cached_property
     def winners(self) -> set[tuple[str, str, str]]:
         """(sweep, study, key) of every winner."""
-        return {(origin.label, won.study, won.key) for origin, info in self.sweeps for won in study_winners(origin, info)}
+        return {
+            (origin.label, won.study, won.key) for origin, info in self.sweeps for won in study_winners(origin, info)
+        }
 
     @property
     def sweeps(self) -> list[tuple[Origin, SweepInfo]]:
@@ -76,6 +77,10 @@ class ReportMaterial:
         """A figure that the comparison has, where it has it."""
         drawn = self.drawn.get(name)
         return self.drawing(drawn.figure, name, drawn.words) if drawn is not None else []
+
+
+def _position(row: Row) -> tuple[str, int, int]:
+    return row.study, row.repeat, row.number
 
 
 def study_winners(origin: Origin, info: SweepInfo) -> Sequence[Row]:

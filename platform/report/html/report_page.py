@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from platform.core.files import atomic
 from platform.report.html.report_material import ReportMaterial
 from platform.report.html.report_sections import report_sections
-from platform.report.judge.comparison_figures import Drawing, drawings
+from platform.report.judge.comparison_figures import STYLE, Drawing, drawings
 from platform.report.judge.escaping import one_line
 from platform.report.judge.judgement import Judgement
 
@@ -36,7 +37,8 @@ def report_html(judged: Judgement, drawn: Sequence[Drawing] | None = None) -> st
     """The page. It asks for nothing outside itself, and all text that comes from data is escaped."""
     figures = drawings(judged) if drawn is None else drawn
     material = ReportMaterial(judged, {drawing.name: drawing for drawing in figures})
-    sections = report_sections(material)
+    with mpl.rc_context(STYLE):
+        sections = report_sections(material)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from platform.core.row import SweepInfo, has_score
 from platform.report import figures, layer_figures, pareto
@@ -11,9 +12,9 @@ from platform.report.html.report_blocks import Fold, InlineDrawing, Listing, Par
 from platform.report.html.report_material import ReportMaterial
 from platform.report.html.report_trials import commands_section, trials_section
 from platform.report.judge.budget_curves import assumption
+from platform.report.judge.compared_method import ComparedMethod
 from platform.report.judge.comparison_facts import conditions
 from platform.report.judge.comparison_figures import COLOURS
-from platform.report.judge.compared_method import ComparedMethod
 from platform.report.judge.hyper_importance import importances
 from platform.report.judge.rule_picks import draw_rule_picks, rule_picks, rule_picks_table
 from platform.report.judge.score_tables import TextTable, leaderboard_table, pairs_table
@@ -66,8 +67,9 @@ def leaderboard_section(material: ReportMaterial) -> ReportSection:
         full.caption,
     )
     marks = interval_marks(judged, colours) if judged.scored else []
-    headline = SortedTable(short, marks, colours, axis=interval_axis(judged), name="leaderboard")
-    more = Fold("Medians, interquartile means, outcomes", [SortedTable(full, name="all-columns")])
+    place = short.head.index(metric)
+    headline = SortedTable(short, marks, place, colours, axis=interval_axis(judged), name="leaderboard")
+    more = Fold("Medians, interquartile means, outcomes", [SortedTable(replace(full, caption=""), name="all-columns")])
     facts = Fold("Under which conditions", [Listing(conditions(judged.comparison))], is_open=True)
     return ReportSection("leaderboard", "Leaderboard", [headline, more, facts])
 
@@ -109,8 +111,12 @@ def budget_section(material: ReportMaterial) -> ReportSection:
     parts += material.of_comparison("score_against_cost")
     for origin, info in material.sweeps:
         if pareto.asked_for(info) and any(pareto.fronts(info, origin.rows).values()):
-            words = "Every completed trial by its score and seconds, and the front of each study that none beats in both."
-            parts += material.drawing(pareto.figure(info, origin.rows, figures.STUDIES), f"pareto-{origin.label}", words)
+            words = (
+                "Every completed trial by its score and seconds, and the front of each study that none beats in both."
+            )
+            parts += material.drawing(
+                pareto.figure(info, origin.rows, figures.STUDIES), f"pareto-{origin.label}", words
+            )
     return ReportSection("budget", "Score against budget", parts, "No stored trial completed: no score against budget.")
 
 
@@ -143,13 +149,16 @@ def _parallel(material: ReportMaterial, method: ComparedMethod, info: SweepInfo)
 
 
 def rules_section(material: ReportMaterial) -> ReportSection:
-    missing = "What other selection rules would have picked: said from two completed trials with known test accuracy on."
+    missing = (
+        "What other selection rules would have picked: said from two completed trials with known test accuracy on."
+    )
     picks = rule_picks(material.judged)
     if not picks:
         return ReportSection("rules", "Selection rules", missing=missing)
     words = "Test accuracy of the trials that each selection rule would have picked, mean over studies."
     parts: list[Part] = [*material.drawing(draw_rule_picks(picks), "rule-picks", words)]
-    return ReportSection("rules", "What each selection rule would have picked", [*parts, SortedTable(rule_picks_table(picks), name="rules")])
+    parts.append(SortedTable(rule_picks_table(picks), name="rules"))
+    return ReportSection("rules", "What each selection rule would have picked", parts, short="Selection rules")
 
 
 def layers_section(material: ReportMaterial) -> ReportSection:
@@ -158,7 +167,9 @@ def layers_section(material: ReportMaterial) -> ReportSection:
     for origin, info in material.sweeps:
         if layer_figures.has_stages(origin.rows):
             parts += material.drawing(layer_figures.layers(info, origin.rows, COLOURS), f"layers-{origin.label}", words)
-    missing = "Layer by layer: nothing was recorded; train: {diagnostics: full} looks at gradients and features by layer."
+    missing = (
+        "Layer by layer: nothing was recorded; train: {diagnostics: full} looks at gradients and features by layer."
+    )
     return ReportSection("layers", "Layer by layer", parts, missing)
 
 
@@ -170,7 +181,7 @@ def predictions_section(material: ReportMaterial) -> ReportSection:
     parts += material.drawing(draw_label_split(judged), "label-split", words)
     parts += _folds(material, "Trust in right and wrong labels", _trust)
     missing = "Calibration, and right labels against wrong: true labels are not known, or no trial recorded it."
-    return ReportSection("predictions", "Calibration, and right labels against wrong", parts, missing)
+    return ReportSection("predictions", "Calibration, and right labels against wrong", parts, missing, "Calibration")
 
 
 def _trust(material: ReportMaterial, method: ComparedMethod, info: SweepInfo) -> list[InlineDrawing]:
@@ -186,13 +197,10 @@ _Maker = Callable[[ReportMaterial, ComparedMethod, SweepInfo], list[InlineDrawin
 
 def _folds(material: ReportMaterial, title: str, make: _Maker) -> list[Part]:
     """A figure per method: to be opened by a click where there are several, the first one open."""
-    import matplotlib as mpl
-
     found: list[tuple[str, list[InlineDrawing]]] = []
-    with mpl.rc_context(figures.STYLE):
-        for method, info in material.methods:
-            if drawn := make(material, method, info):
-                found.append((_summary(title, method), drawn))
+    for method, info in material.methods:
+        if drawn := make(material, method, info):
+            found.append((_summary(title, method), drawn))
     if len(found) == 1:
         return [*found[0][1]]
     return [Fold(summary, drawn, place == 0) for place, (summary, drawn) in enumerate(found)]

@@ -7,7 +7,7 @@ from platform.core.row import Row, SweepInfo, has_score
 from platform.report.html.report_blocks import CodeBlock, Fold, Listing, Part, ReportSection, SortedTable
 from platform.report.html.report_material import ReportMaterial, study_winners
 from platform.report.judge.comparison import Origin
-from platform.report.judge.comparison_facts import facts
+from platform.report.judge.comparison_facts import conditions, facts
 from platform.report.judge.score_tables import Cell, TextTable
 from platform.report.leaderboard import retrain
 from platform.report.sweep_text import sweep_yaml
@@ -36,7 +36,7 @@ def trials_section(material: ReportMaterial) -> ReportSection:
     table = SortedTable(
         TextTable("Trials", head, right, rows, caption), trials=[place for place, *_ in shown], name="trials"
     )
-    return ReportSection("trials", "Trials", [Fold(f"All {len(shown)} trials", [table])])
+    return ReportSection("trials", "Trials", [Fold(f"All {len(shown)} trials", [table], printed=False)])
 
 
 def _shown(material: ReportMaterial) -> list[tuple[int, Origin, Row]]:
@@ -65,7 +65,8 @@ def _cells(material: ReportMaterial, origin: Origin, row: Row, several: bool) ->
 
 def commands_section(material: ReportMaterial) -> ReportSection:
     """Where the numbers come from, and what to type to get them again."""
-    parts: list[Part] = [Listing(facts(material.judged.comparison))]
+    said = conditions(material.judged.comparison)  # beside the leaderboard
+    parts: list[Part] = [Listing([line for line in facts(material.judged.comparison) if line not in said])]
     for origin, info in material.sweeps:
         parts += _commands(origin, info)
     return ReportSection("commands", "Sweep files and commands", parts)
@@ -81,7 +82,11 @@ def _commands(origin: Origin, info: SweepInfo) -> list[Part]:
         ]
         if again:
             parts.append(Fold("Train each method's best winner again", again))
-    parts.append(Fold(f"The sweep file of {info.name}, every default filled in", [CodeBlock("", sweep_yaml(info))]))
+    parts.append(
+        Fold(
+            f"The sweep file of {info.name}, every default filled in", [CodeBlock("", sweep_yaml(info))], printed=False
+        )
+    )
     return parts
 
 
@@ -89,5 +94,8 @@ def _best_winners(origin: Origin, info: SweepInfo) -> list[Row]:
     """Of each method the best of its studies' winners."""
     sign = 1 if info.maximise else -1
     won = [row for row in study_winners(origin, info) if has_score(row)]
-    found = [max((r for r in won if r.method == m), key=lambda r: sign * (r.score or 0.0), default=None) for m in info.methods]
+    found = [
+        max((r for r in won if r.method == m), key=lambda r: sign * (r.score or 0.0), default=None)
+        for m in info.methods
+    ]
     return [row for row in found if row is not None]

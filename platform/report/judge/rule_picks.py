@@ -51,8 +51,8 @@ def rule_picks_table(picks: Sequence[RulePicks]) -> TextTable:
     ]
     caption = (
         "Mean test accuracy of the trial that each rule would have picked among the completed trials of every study. "
-        "Bold: the rule that was used. An oracle reads true labels. The last column is no rule but the highest that any "
-        "pick could reach."
+        "Bold: the rule that was used. An oracle reads true labels. The last column is no rule but the highest that "
+        "any pick could reach."
     )
     return TextTable("Selection rules", head, [False, *[True] * (len(head) - 1)], rows, caption)
 
@@ -91,11 +91,11 @@ def _of_method(method: ComparedMethod) -> RulePicks | None:
     used = method.info.select
     names = dict.fromkeys([used, *(name for name in RULES.names() if name != used)])
     accuracy = {name: _mean([_pick(study, name, used) for study in studies]) for name in names}
-    known = {name: value for name, value in accuracy.items() if value is not None}
+    known: dict[str, float | None] = {name: value for name, value in accuracy.items() if value is not None}
     if len(known) < 2:
         return None
     known[BEST] = _mean([max(row.test_accuracy or 0.0 for row in study) for study in studies])
-    return RulePicks(method.name, len(studies), used, dict(known))
+    return RulePicks(method.name, len(studies), used, known)
 
 
 def _pick(rows: Sequence[Row], rule: str, used: str) -> float | None:

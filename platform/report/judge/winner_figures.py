@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from platform.core.row import Row
-from platform.report.figures import label_of
+from platform.report.figures import label_of, percent
 from platform.report.judge.compared_method import ComparedMethod
 from platform.report.judge.comparison_figures import STYLE, label_rows, style_of
 from platform.report.judge.judgement import Judgement
@@ -55,7 +55,10 @@ def draw_winner_curves(judged: Judgement) -> Figure | None:
 
 
 def draw_label_split(judged: Judgement) -> Figure | None:
-    """How pseudo-labels and trust in given labels split right from wrong, where methods have them and truth is known."""
+    """How pseudo-labels and trust in given labels split right from wrong, where methods have them and truth is known.
+
+    None where no winner reported any of it.
+    """
     return _over_steps(judged, _SPLITS)
 
 
@@ -85,9 +88,8 @@ def draw_calibration(judged: Judgement) -> Figure | None:
                     right.plot([end], [place], marker=marker.lower(), color=colour, markersize=7, fillstyle=fill)
         label_rows(right, [method.name for method, _ in shown])
         right.set_xlim(0, 1.02)
-        right.xaxis.set_major_formatter(PercentFormatter(1, 0))
-        right.set_title("mean confidence at the end: x where wrong, dot where right")
-        right.title.set_fontsize(10)
+        right.xaxis.set_major_formatter(FuncFormatter(percent))
+        right.set_title("confidence at the end: x wrong, dot right")
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=6, fontsize=9)
     return figure
 
@@ -101,7 +103,7 @@ def _over_steps(judged: Judgement, panels: Sequence[_Panel]) -> Figure | None:
     shown = [panel for panel in panels if curves[panel]]
     if not shown:
         return None
-    columns = min(3, len(shown))
+    columns = 2 if len(shown) == 4 else min(3, len(shown))
     lines = math.ceil(len(shown) / columns)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6 * columns if columns < 3 else 11.4, 3.5 * lines + 0.4), layout="constrained")
@@ -112,7 +114,7 @@ def _over_steps(judged: Judgement, panels: Sequence[_Panel]) -> Figure | None:
             axis.set_title(panel.title)
             _steps(axis)
             if panel.share:
-                axis.yaxis.set_major_formatter(PercentFormatter(1, None))
+                axis.yaxis.set_major_formatter(FuncFormatter(percent))
         for axis in grid.flat[len(shown) :]:
             axis.set_visible(False)
         names = {label: h for axis in grid.flat for h, label in zip(*axis.get_legend_handles_labels(), strict=True)}
