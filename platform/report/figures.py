@@ -126,8 +126,9 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
 def _curve(axis: Axes, row: Row, key: str, **style: Any) -> None:
     points = [(r["step"], r[key]) for r in row.reports if key in r and math.isfinite(r[key])]
     if points:
-        dot: dict[str, Any] = {"marker": "o", "markersize": 2} if len(points) == 1 else {}
-        axis.plot(*zip(*points, strict=True), **dot | {"gid": trials_id([row.key])} | style)
+        dot = {"marker": "o", "markersize": 2} if len(points) == 1 else {}
+        (line,) = axis.plot(*zip(*points, strict=True), **dot | style)
+        line.set_gid(trials_id([row.key]))
 
 
 def _colours(count: int) -> list[str]:

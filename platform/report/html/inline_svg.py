@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from platform.report.figures import STYLE
 
-__all__ = ["inline_svg"]
+__all__ = ["PAGE_COLOURS", "StyleSheet", "inline_svg"]
 
 MOST_POINTS = 6000
 """Points of lines in one panel, above which thin lines become an image inside the drawing."""
@@ -36,7 +36,23 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
-def inline_svg(figure: Figure, name: str, title: str, trials: Mapping[str, int] | None = None) -> Markup:
+class StyleSheet:
+    """The styles of all drawings of a page: each is written once, as a class."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, str] = {}
+
+    def name(self, style: str) -> str:
+        """The class of a style."""
+        return self._classes.setdefault(style, f"s{len(self._classes)}")
+
+    def css(self) -> str:
+        return "\n".join(f"svg .{name} {{{style}}}" for style, name in self._classes.items())
+
+
+def inline_svg(
+    figure: Figure, name: str, title: str, styles: StyleSheet, trials: Mapping[str, int] | None = None
+) -> Markup:
     """The figure as an svg element whose ids begin with `name`; title: what a screen reader says of it.
 
     An artist with the gid "trials:KEY,KEY,..." belongs to these trials: an element for each of its points (or its one
@@ -50,16 +66,19 @@ def inline_svg(figure: Figure, name: str, title: str, trials: Mapping[str, int] 
         figure.suptitle("")  # the page says it in words beside the drawing
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(_NO_TEXT.sub(" ", content.getvalue()))
-    used = _links(root)
+    used = {long: f"{name}-{place}" for place, long in enumerate(sorted(_links(root)))}
     for element in list(root.iter()):
         _mark_trials(element, trials or {})
     for element in list(root.iter()):
-        _shrink(element, name, used)
+        _shrink(element, used)
     _flatten(root)
+    for element in root.iter():
+        if style := element.attrib.pop("style", ""):
+            element.set("class", styles.name(style))
     width = float(root.attrib.pop("width").removesuffix("pt")) / 0.75
     root.attrib.pop("height")
     root.attrib.pop("version", None)
-    label = f"{name}-title"
+    label = f"{name}-t"
     root.attrib |= {"class": "drawing", "role": "img", "aria-labelledby": label, "style": f"max-width:{width:.0f}px"}
     said = ElementTree.Element("title", {"id": label})
     said.text, said.tail = title, None
@@ -101,24 +120,27 @@ def _mark_trials(element: ElementTree.Element, trials: Mapping[str, int]) -> Non
             shape.set("data-t", str(trials[key]))
 
 
-def _shrink(element: ElementTree.Element, name: str, used: set[str]) -> None:
-    """Take away what a page does not need: namespaces, ids that nothing refers to, digits, defaults."""
+def _shrink(element: ElementTree.Element, used: Mapping[str, str]) -> None:
+    """Take away what a page does not need: namespaces, ids that nothing refers to, digits, defaults.
+
+    used: the new name of every id that something refers to.
+    """
     element.tag = _local(element.tag)
     element.tail = None
     if element.text is not None and not element.text.strip():
         element.text = None
     attributes = element.attrib
-    if attributes.get("id") in used:
-        attributes["id"] = f"{name}-{attributes['id']}"
-    else:
-        attributes.pop("id", None)
+    if (long := attributes.pop("id", "")) in used:
+        attributes["id"] = used[long]
     if (link := attributes.pop(_LINK, None)) is not None:
-        attributes["href"] = f"#{name}-{link[1:]}" if link.startswith("#") else link.replace("\n", "")
+        attributes["href"] = f"#{used[link[1:]]}" if link.startswith("#") else link.replace("\n", "")
     if "clip-path" in attributes:
-        attributes["clip-path"] = attributes["clip-path"].replace("(#", f"(#{name}-")
+        attributes["clip-path"] = f"url(#{used[attributes['clip-path'][5:-1]]})"
     for key, digits in (("d", 1), ("x", 1), ("y", 1), ("width", 1), ("height", 1), ("transform", 2)):
         if key in attributes and element.tag != "svg":
             attributes[key] = _rounded(attributes[key], digits)
+    if "d" in attributes:
+        attributes["d"] = _short_path(attributes["d"])
     if re.fullmatch(r"rotate\(-?0( .*)?\)", attributes.get("transform", "")):
         del attributes["transform"]
     if "style" in attributes:
@@ -128,6 +150,12 @@ def _shrink(element: ElementTree.Element, name: str, used: set[str]) -> None:
 def _rounded(text: str, digits: int) -> str:
     short = _NUMBER.sub(lambda found: f"{float(found[0]):.{digits}f}".rstrip("0").rstrip("."), text)
     return " ".join(short.replace("-0 ", "0 ").split())
+
+
+def _short_path(path: str) -> str:
+    """Without blanks around letters; where there are straight lines only, a line needs no letter after the first."""
+    short = re.sub(r" ?([A-Za-z]) ?", r"\1", path)
+    return short if re.search("[CQ]", short) else short.replace("L", " ")
 
 
 def _style(attributes: dict[str, str]) -> None:
@@ -153,6 +181,9 @@ def _flatten(element: ElementTree.Element) -> None:
             element.remove(child)
             for offset, inner in enumerate(list(child)):
                 element.insert(place + offset, inner)
+        elif child.tag == "g" and len(child) == 1 and list(child.attrib) == ["data-t"]:
+            child[0].set("data-t", child.attrib["data-t"])
+            element[place] = child[0]
         elif child.tag == "g":
             _hoist(child)
 

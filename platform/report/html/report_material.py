@@ -10,7 +10,7 @@ from functools import cached_property
 from matplotlib.figure import Figure
 
 from platform.core.row import Row, SweepInfo, winner
-from platform.report.html.inline_svg import PAGE_COLOURS, inline_svg
+from platform.report.html.inline_svg import PAGE_COLOURS, StyleSheet, inline_svg
 from platform.report.html.report_blocks import InlineDrawing
 from platform.report.judge.compared_method import ComparedMethod
 from platform.report.judge.comparison import Origin
@@ -26,6 +26,7 @@ class ReportMaterial:
 
     judged: Judgement
     drawn: dict[str, Drawing]
+    styles: StyleSheet = field(default_factory=StyleSheet)
     _names: set[str] = field(default_factory=set)
 
     @cached_property
@@ -71,7 +72,7 @@ class ReportMaterial:
         while name in self._names:
             name += "-again"
         self._names.add(name)
-        return [InlineDrawing(name, inline_svg(figure, name, words, self.trials), words)]
+        return [InlineDrawing(name, inline_svg(figure, f"f{len(self._names)}", words, self.styles, self.trials), words)]
 
     def of_comparison(self, name: str) -> list[InlineDrawing]:
         """A figure that the comparison has, where it has it."""

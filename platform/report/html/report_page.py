@@ -48,7 +48,7 @@ def report_html(judged: Judgement, drawn: Sequence[Drawing] | None = None) -> st
         kind="Sweep" if len(judged.comparison.origins) == 1 and material.sweeps else "Comparison",
         subtitle=_subtitle(material),
         sections=sections,
-        style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
+        style=Markup((HERE / "report.css").read_text(encoding="utf-8") + material.styles.css()),
         script=Markup((HERE / "report.js").read_text(encoding="utf-8")),
     )
 

@@ -24,6 +24,8 @@ from platform.report.parallel_coordinates import draw_parallel_coordinates
 
 __all__ = ["report_sections"]
 
+MOST_METHODS = 8
+"""Methods with figures of their own, the best ones: more would be a page that nobody reads, and take long to draw."""
 FEW_PAIRS = 15
 """Pairs whose table is shown without a click."""
 HEADLINE = ("method", "from", "studies", "repeats", "seeds", "score of winners", "defaults won", "seconds searched")
@@ -198,12 +200,18 @@ _Maker = Callable[[ReportMaterial, ComparedMethod, SweepInfo], list[InlineDrawin
 def _folds(material: ReportMaterial, title: str, make: _Maker) -> list[Part]:
     """A figure per method: to be opened by a click where there are several, the first one open."""
     found: list[tuple[str, list[InlineDrawing]]] = []
+    left = 0
     for method, info in material.methods:
-        if drawn := make(material, method, info):
+        if len(found) == MOST_METHODS:
+            left += 1
+        elif drawn := make(material, method, info):
             found.append((_summary(title, method), drawn))
     if len(found) == 1:
         return [*found[0][1]]
-    return [Fold(summary, drawn, place == 0) for place, (summary, drawn) in enumerate(found)]
+    parts: list[Part] = [Fold(summary, drawn, place == 0) for place, (summary, drawn) in enumerate(found)]
+    if left:
+        parts.append(Paragraph(f"{title}: the {MOST_METHODS} best methods; those of {left} others are left out here."))
+    return parts
 
 
 def _summary(title: str, method: ComparedMethod) -> str:
