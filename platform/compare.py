@@ -60,7 +60,8 @@ def _compare(options: argparse.Namespace) -> int:
     exported = [_export(judged, options.export)] if options.export else []
     try:
         drawn = drawings(judged)
-        made = [*_report(judged, folder, drawn), *write_comparison(judged, folder, drawn)]
+        made = write_comparison(judged, folder, drawn)
+        made = [*_report(judged, folder, drawn), *made]  # last: the page uses the figures up
     except OSError as error:
         raise _cannot_write(folder, error) from error
     print_comparison(Console(highlight=False), judged, [*made, *exported])

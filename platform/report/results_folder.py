@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -95,12 +96,17 @@ class ResultsListener:
             _log.exception("the figures of %s could not be drawn", self.folder)
 
     def _write_report(self, rows: list[Row]) -> None:
-        """Write report.html; where that fails, log the reason and keep the other files: the sweep is over and sound."""
+        """Write report.html; where that fails, log the reason and keep the other files: the sweep is over and sound.
+
+        Not where the environment says KURABE_REPORT=off: drawing it takes seconds.
+        """
         from platform.report.html.report_page import write_report
         from platform.report.judge.comparison import of_sweep
         from platform.report.judge.judgement import judge
 
         assert self._info is not None
+        if os.environ.get("KURABE_REPORT") == "off":
+            return
         try:
             write_report(judge(of_sweep(self._info, rows)), self.folder)
         except Exception as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from platform.report.figures import STYLE
@@ -55,16 +57,20 @@ def inline_svg(
 ) -> Markup:
     """The figure as an svg element whose ids begin with `name`; title: what a screen reader says of it.
 
-    An artist with the gid "trials:KEY,KEY,..." belongs to these trials: an element for each of its points (or its one
-    line) gets data-t, the trial's place in `trials`.
+    The figure is used up: its background, title and resolution change. An artist with the gid "trials:KEY,KEY,..."
+    belongs to these trials: an element for each of its points (or its one line) gets data-t, the trial's place in
+    `trials`.
     """
     import matplotlib as mpl
 
     content = io.StringIO()
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a letter that matplotlib's font lacks: the browser has another
         _rasterize_crowds(figure)
         figure.suptitle("")  # the page says it in words beside the drawing
-        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+        for patch in (figure.patch, *(axis.patch for axis in figure.axes)):
+            patch.set_visible(False)
+        FigureCanvasSVG(figure).print_svg(content)  # savefig would draw everything twice
     root = ElementTree.fromstring(_NO_TEXT.sub(" ", content.getvalue()))
     used = {long: f"{name}-{place}" for place, long in enumerate(sorted(_links(root)))}
     for element in list(root.iter()):

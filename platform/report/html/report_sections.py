@@ -210,7 +210,7 @@ def _folds(material: ReportMaterial, title: str, make: _Maker) -> list[Part]:
         return [*found[0][1]]
     parts: list[Part] = [Fold(summary, drawn, place == 0) for place, (summary, drawn) in enumerate(found)]
     if left:
-        parts.append(Paragraph(f"{title}: the {MOST_METHODS} best methods; those of {left} others are left out here."))
+        parts.append(Paragraph(f"{title}: the {MOST_METHODS} best methods; left out here: {left}."))
     return parts
 
 
