@@ -15,6 +15,7 @@ from platform.core.redaction import redact_command, scrub
 from platform.core.row import Row, SweepInfo
 from platform.report import pareto, trial_tables
 from platform.report.leaderboard import leaderboard
+from platform.report.prediction_files import keep_winners, write_predictions
 from platform.report.sweep_text import sweep_yaml
 
 TRIALS_SECONDS = 2.0  # at least so long between two rewritings during a sweep
@@ -64,6 +65,7 @@ class ResultsListener:
 
     def _trial_ended(self, row: Row) -> None:
         self._take(row)
+        write_predictions(self.folder, row)
         for pace in self._paces:
             pace.write_if_due()
 
@@ -80,6 +82,7 @@ class ResultsListener:
         self._write_trials()
         self._write_curves()
         trial_tables.replace_text(self.folder / "leaderboard.md", leaderboard(self._info, ordered))
+        keep_winners(self._info, ordered, self.folder)
         if pareto.asked_for(self._info):
             pareto.write(self._info, ordered, self.folder / "pareto.csv")
         self._draw(ordered)

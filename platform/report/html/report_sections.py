@@ -16,6 +16,12 @@ from platform.report.judge.compared_method import ComparedMethod
 from platform.report.judge.comparison_facts import conditions
 from platform.report.judge.comparison_figures import COLOURS
 from platform.report.judge.hyper_importance import importances
+from platform.report.judge.prediction_figures import (
+    confused_words,
+    draw_confusion,
+    draw_reliability,
+    predictions_of,
+)
 from platform.report.judge.rule_picks import draw_rule_picks, rule_picks, rule_picks_table
 from platform.report.judge.score_tables import TextTable, leaderboard_table, pairs_table
 from platform.report.judge.verdict import verdict
@@ -181,9 +187,26 @@ def predictions_section(material: ReportMaterial) -> ReportSection:
     parts: list[Part] = [*material.drawing(draw_calibration(judged), "calibration", words)]
     words = "How the winners' pseudo-labels, or their trust in given labels, split right from wrong over training."
     parts += material.drawing(draw_label_split(judged), "label-split", words)
+    words = (
+        "Test images: how often the winners are right when they are how sure; above the diagonal they are too modest."
+    )
+    parts += material.drawing(draw_reliability(judged), "reliability", words)
+    parts += _folds(material, "Confusion matrix", _confusion)
     parts += _folds(material, "Trust in right and wrong labels", _trust)
     missing = "Calibration, and right labels against wrong: true labels are not known, or no trial recorded it."
-    return ReportSection("predictions", "Calibration, and right labels against wrong", parts, missing, "Calibration")
+    return ReportSection(
+        "predictions", "Calibration, confusion, right labels against wrong", parts, missing, "Calibration"
+    )
+
+
+def _confusion(material: ReportMaterial, method: ComparedMethod, info: SweepInfo) -> list[InlineDrawing]:
+    found = predictions_of(method)
+    if found is None:
+        return []
+    words = f"Test images of {method.name}'s winners, label by guess; colour: share of the label's images. "
+    if "doubtful" in material.judged.comparison.metric.name:
+        words += "Labels as given, which may be wrong. "
+    return material.drawing(draw_confusion(found), f"confusion-{method.name}", words + confused_words(found))
 
 
 def _trust(material: ReportMaterial, method: ComparedMethod, info: SweepInfo) -> list[InlineDrawing]:

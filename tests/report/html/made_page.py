@@ -8,10 +8,17 @@ from platform.core.row import Row
 from platform.report.html.report_page import write_report
 from platform.report.judge.comparison import of_sweep
 from platform.report.judge.judgement import Judgement, judge
+from platform.report.prediction_files import write_predictions
 from tests.report.fake_sweep import FakeSweep
 
 HOSTILE = '<img src=x onerror="alert(1)">&amp;"$\\frac{'
 METHODS = ["supervised", HOSTILE, "clid_mu"]
+CLASSES = ["0", "<b>one</b>", "2$"]
+PREDICTIONS = {
+    "classes": CLASSES,
+    "confusion": [[0, 0, 30], [0, 1, 10], [1, 1, 40], [2, 0, 4], [2, 2, 36]],
+    "bins": [[0, 0, 0.0]] * 13 + [[60, 50, 54.0], [60, 56, 58.0]],
+}
 STAGES = ("stem", "stage1", "head")
 
 
@@ -41,7 +48,11 @@ def made_judgement(folder: Path) -> Judgement:
         name="<b>digits</b>",
         command="python -m platform.sweep '<u>x</u>'",
     )
-    return judge(of_sweep(sweep.info, made_rows(sweep)))
+    rows = made_rows(sweep)
+    for row in rows:
+        row.predictions = PREDICTIONS if row.outcome == "completed" else None
+        write_predictions(folder, row)
+    return judge(of_sweep(sweep.info, rows))
 
 
 def made_page(folder: Path) -> tuple[Judgement, Path]:

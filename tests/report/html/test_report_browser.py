@@ -91,6 +91,8 @@ def test_names_with_html_are_text(shown):
     assert HOSTILE in page.locator("#table-leaderboard").text_content()
     labels = page.locator("svg.drawing text").all_text_contents()
     assert any(HOSTILE in label for label in labels) and "a <b>value</b>" in labels and "<i>1</i>" in labels
+    assert "<b>one</b>" in labels and "2$" in labels, "classes of the confusion matrices"
+    assert "0 taken for <b>one</b> (25% of its images)" in page.locator("#predictions").text_content()
     assert "python -m platform.sweep '<u>x</u>'" in page.locator("pre").first.text_content()
 
 
