@@ -187,9 +187,7 @@ def predictions_section(material: ReportMaterial) -> ReportSection:
     parts: list[Part] = [*material.drawing(draw_calibration(judged), "calibration", words)]
     words = "How the winners' pseudo-labels, or their trust in given labels, split right from wrong over training."
     parts += material.drawing(draw_label_split(judged), "label-split", words)
-    words = (
-        "Test images: how often the winners are right when they are how sure; above the diagonal they are too modest."
-    )
+    words = "Test images: how often the winners are right when they are how sure; above the diagonal: under-confident."
     parts += material.drawing(draw_reliability(judged), "reliability", words)
     parts += _folds(material, "Confusion matrix", _confusion)
     parts += _folds(material, "Trust in right and wrong labels", _trust)
