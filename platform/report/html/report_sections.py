@@ -107,7 +107,7 @@ def _learning_curves(material: ReportMaterial, method: ComparedMethod, info: Swe
     if not any(len(row.reports) > 1 and "score" in row.reports[-1] for row in method.rows):
         return []
     drawn = figures.learning_curves(info, method.method, method.rows)
-    words = f"Score and test accuracy of every trial of {method.name} over training; bold: the winner of each study."
+    words = f"Every trial of {method.name} over training; bold: the winner of each study."
     return material.drawing(drawn, f"curves-{method.name}", words)
 
 
@@ -163,7 +163,7 @@ def rules_section(material: ReportMaterial) -> ReportSection:
     picks = rule_picks(material.judged)
     if not picks:
         return ReportSection("rules", "Selection rules", missing=missing)
-    words = "Test accuracy of the trials that each selection rule would have picked, mean over studies."
+    words = "The trials that each selection rule would have picked, on the test images; mean over studies."
     parts: list[Part] = [*material.drawing(draw_rule_picks(picks), "rule-picks", words)]
     parts.append(SortedTable(rule_picks_table(picks), name="rules"))
     return ReportSection("rules", "What each selection rule would have picked", parts, short="Selection rules")

@@ -24,8 +24,8 @@ def trials_section(material: ReportMaterial) -> ReportSection:
     if not material.rows:
         return ReportSection("trials", "Trials")
     several = len(material.sweeps) > 1
-    test = next(iter(info.test_accuracy_name for _, info in material.sweeps), "test accuracy")
-    head = [*(["from"] if several else []), "study", "trial", "outcome", "score", test, "steps", "seconds"]
+    head = [*(["from"] if several else []), "study", "trial", "outcome", "score", material.judged.test_name]
+    head += ["steps", "seconds"]
     head.append("hyper-parameters")
     right = [*([False] if several else []), False, False, False, True, True, True, True, False]
     shown = _shown(material)

@@ -26,17 +26,22 @@ BEST = "best trial (test)"
 
 @dataclass(frozen=True)
 class RulePicks:
-    """One method. accuracy: by rule, the mean test accuracy of its picks over the studies; None where it has none."""
+    """One method. accuracy: by rule, the mean test accuracy of its picks over the studies; None where it has none.
+
+    test_name: what test accuracy is called.
+    """
 
     method: str
     studies: int
     used: str
     accuracy: dict[str, float | None]
+    test_name: str = "test accuracy"
 
 
 def rule_picks(judged: Judgement) -> list[RulePicks]:
     """Methods of the leaderboard with two completed trials or more in a study; none where test accuracy is unknown."""
-    found = [_of_method(place.method) for place in judged.scored if place.method.info is not None]
+    methods = [place.method for place in judged.scored if place.method.info is not None]
+    found = [_of_method(method, judged.test_name) for method in methods]
     return [picks for picks in found if picks is not None]
 
 
@@ -50,7 +55,7 @@ def rule_picks_table(picks: Sequence[RulePicks]) -> TextTable:
         for one in picks
     ]
     caption = (
-        "Mean test accuracy of the trial that each rule would have picked among the completed trials of every study. "
+        f"Mean {picks[0].test_name} of the trial that each rule would have picked among the completed ones of a study. "
         "Bold: the rule that was used. An oracle reads true labels. The last column is no rule but the highest that "
         "any pick could reach."
     )
@@ -76,13 +81,13 @@ def draw_rule_picks(picks: Sequence[RulePicks]) -> Figure | None:
                     style: dict[str, Any] = {"markersize": 14, "markeredgewidth": 2} if rule == BEST else {"ms": 7}
                     axis.plot([value], [place if rule == BEST else y], looks[rule][1], color=looks[rule][0], **style)
         label_rows(axis, [one.method for one in picks])
-        axis.set_xlabel("mean test accuracy of the picked trials")
+        axis.set_xlabel(f"mean {picks[0].test_name} of the picked trials")
         handles = [Line2D([], [], ls="", marker=mark, color=colour, label=r) for r, (colour, mark) in looks.items()]
         figure.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=9)
     return figure
 
 
-def _of_method(method: ComparedMethod) -> RulePicks | None:
+def _of_method(method: ComparedMethod, test_name: str) -> RulePicks | None:
     assert method.info is not None
     done = [row for row in method.rows if has_score(row) and row.test_accuracy is not None]
     studies = [[row for row in done if row.study == study] for study in dict.fromkeys(row.study for row in done)]
@@ -95,7 +100,7 @@ def _of_method(method: ComparedMethod) -> RulePicks | None:
     if len(known) < 2:
         return None
     known[BEST] = _mean([max(row.test_accuracy or 0.0 for row in study) for study in studies])
-    return RulePicks(method.name, len(studies), used, known)
+    return RulePicks(method.name, len(studies), used, known, test_name)
 
 
 def _pick(rows: Sequence[Row], rule: str, used: str) -> float | None:

@@ -47,7 +47,7 @@ def draw_winner_curves(judged: Judgement) -> Figure | None:
     infos = [method.info for method in judged.comparison.methods if method.info is not None]
     if not infos:
         return None
-    panels = [_Panel("test_accuracy", f"{infos[0].test_accuracy_name}, never selected on")]
+    panels = [_Panel("test_accuracy", f"{judged.test_name}, never selected on")]
     if len({info.select for info in infos}) == 1:
         title = f"score: {label_of(infos[0].select, infos[0])}"
         panels.insert(0, _Panel("score", title, infos[0].select.endswith("accuracy")))

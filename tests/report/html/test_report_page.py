@@ -117,3 +117,15 @@ def test_of_very_many_methods_the_best_have_figures_of_their_own(tmp_path: Path)
     page = of(sweep, sweep.run())
     assert page.count("<summary>Parallel coordinates: ") == 8 and "the 8 best methods; left out here: 1" in page
     assert len(page.encode()) < MOST_BYTES
+
+
+def test_accuracy_against_doubtful_labels_is_called_that_everywhere(tmp_path: Path):
+    folder, methods = tmp_path / "digits", ["a", "b"]
+    sweep = FakeSweep(folder, methods=methods, trials=3, outcomes=("completed",), test_labels="as given")
+    rows = made_rows(sweep)
+    info = sweep.info
+    info.provenance["data_notes"] = ["the true labels are unknown"]
+    page = report_html(judge(of_sweep(info, rows)))
+    shown = re.sub(r"<pre.*?</pre>", "", page, flags=re.S).replace("No true labels are known", "")
+    assert "accuracy against doubtful labels" in shown
+    assert re.findall(r"[^<>]*test accuracy(?! \(labels as given\))[^<>]*", shown, re.I) == []
