@@ -7,10 +7,10 @@ SPACE ?= search_spaces/layermatch.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test unit lint format bench fuzz chaos ui clean
+.PHONY: help install sweep benchmark test unit lint format bench fuzz chaos ui clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10 | sed 's/^/  make /'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12 | sed 's/^/  make /'
 
 install: $(STAMP) ## build .venv with everything in it (PYTHON=/path/to/python chooses the interpreter)
 
@@ -20,6 +20,18 @@ $(STAMP): pyproject.toml .ci/install
 
 sweep: $(STAMP) ## tune LayerMatch on embedded images (SPACE=file.yaml for another sweep, ARGS="key=value ...")
 	$(PY) -m platform.sweep $(SPACE) $(ARGS)
+
+# With ARGS into names of its own, so that a short run neither refuses nor replaces what the whole one measured.
+BENCHMARK := $(if $(strip $(ARGS)),trial_benchmark,benchmark)
+MEASURED := $(if $(strip $(ARGS)),results/trial_benchmark,results/measured)
+TUNED := search_spaces/all_methods_tuned.yaml
+
+benchmark: $(STAMP) ## every method tuned on few and on wrong labels, some hours (ARGS="budget.trials=1": minutes)
+	$(PY) -m platform.sweep $(TUNED) name=$(BENCHMARK)_few_labels $(ARGS)
+	$(PY) -m platform.sweep $(TUNED) name=$(BENCHMARK)_wrong_labels labels='{noise: symmetric, rate: 0.4}' \
+		train.batch_size=64 fixed.uratio=1 $(ARGS)
+	$(PY) -m platform.compare results/$(BENCHMARK)_few_labels --out $(MEASURED)/few_labels
+	$(PY) -m platform.compare results/$(BENCHMARK)_wrong_labels --out $(MEASURED)/wrong_labels
 
 test: $(STAMP) ## all tests (ARGS="-k name" to select)
 	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "" $(ARGS)

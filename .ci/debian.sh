@@ -1,6 +1,6 @@
 #!/bin/sh
-# Debian packages that some tests use (a browser, an ssh server, network namespaces; without them those tests skip), and
-# the one that makes virtual environments.
+# Debian packages that some tests use (a browser, an ssh server, network namespaces, a terminal, LaTeX; without them those
+# tests skip), and the one that makes virtual environments.
 set -eu
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "debian.sh: needs root and apt-get; tests that need chromium, sshd or ip will be skipped." >&2
@@ -11,6 +11,8 @@ python3 -c "import ensurepip" 2>/dev/null || missing="$missing python3-venv"
 command -v chromium >/dev/null || missing="$missing chromium"
 [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
 command -v ip >/dev/null || missing="$missing iproute2"
+command -v tmux >/dev/null || missing="$missing tmux"
+command -v pdflatex >/dev/null || missing="$missing texlive-latex-recommended"
 [ -n "$missing" ] || exit 0
 export DEBIAN_FRONTEND=noninteractive
 # An ssh server that a test starts for itself is wanted, not one for the machine.

@@ -27,7 +27,9 @@ class GJS(Method):
 
     class Hyper(Method.Hyper):
         label_weight: float = hyper(0.5, search=uniform(0.1, 0.9), gt=0, lt=1, help="pi_1, the weight of the label")
-        view: Literal["weak", "strong"] = hyper("strong", help="augmentation of both views; strong = as published")
+        view: Literal["weak", "strong"] = hyper(
+            "strong", help="augmentation of both views; published: strong, of one operation"
+        )
         num_views: Literal[1, 2] = hyper(2, help="views per image: 2 = GJS, 1 = JS")
 
     views = Views(labelled=("strong", "strong"))

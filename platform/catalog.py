@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.invocation import program
 from platform.core.registry import METHODS, MODELS, NOISE, RULES, SOURCES, finder_of, noise_kinds
 
 if TYPE_CHECKING:
@@ -266,7 +267,7 @@ def show_listing(lines: Iterable[Line], terminal: bool) -> None:
         table.add_row(line.section if line.section != before else "", line.name, Text(line.summary))
         before = line.section
     Console().print(table)
-    print(f"{COMMAND} NAME shows hyper-parameters, options, ranges and the full text of one of them.")
+    print(f"{program('catalog')} NAME shows hyper-parameters, options, ranges and the full text of one of them.")
 
 
 def show_page(found: Page, terminal: bool) -> None:
@@ -300,7 +301,7 @@ def _table(*columns: str) -> Any:
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0, or 2 where there is nothing of that name."""
     parser = argparse.ArgumentParser(
-        prog=COMMAND, description="What can be named in a sweep file.", epilog="example: fixmatch"
+        prog=program("catalog"), description="What can be named in a sweep file.", epilog="example: fixmatch"
     )
     parser.add_argument("name", nargs="?", help="a method, source, noise, model, rule, section, or a plug-in file")
     options = parser.parse_args(argv)

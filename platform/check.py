@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.invocation import program
 
 if TYPE_CHECKING:
     from platform.conformance import Result, Subject
@@ -36,9 +37,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m platform.check",
+        prog=program("check"),
         description="Does a plug-in keep to its contract? Says in words what does not hold and what to do.",
-        epilog="example: python -m platform.check my_method.py --only state,ranges",
+        epilog=f"example: {program('check')} my_method.py --only state,ranges",
     )
     parser.add_argument("plugin", nargs="?", metavar="NAME", help="a name of the catalog, or a plug-in file")
     parser.add_argument("options", nargs="*", metavar="key=value", help="options of a data source")
@@ -128,7 +129,7 @@ def _run(subject: Subject, names: list[str]) -> int:
     )
     if failed:
         again = ",".join(r.check.name for r in results if r.status == "failed")
-        print(f"again: python -m platform.check {subject.name} --only {again}")
+        print(f"again: {program('check')} {subject.name} --only {again}")
     return 1 if failed else 0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform.core.errors import UserError
+from platform.core.invocation import program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,9 +33,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m platform.compare",
+        prog=program("compare"),
         description="Leaderboard, differences with intervals, tests and figures of one or more sweeps.",
-        epilog="example: python -m platform.compare results/benchmark        A CSV file of other tools has the columns "
+        epilog=f"example: {program('compare')} results/benchmark        A CSV file of other tools has the columns "
         "method,study,seed,score,cost; score: higher is better, cost: device-seconds of a study's tuning, or empty.",
     )
     parser.add_argument("results", nargs="+", type=Path, metavar="results/NAME", help="folders of sweeps, CSV files")

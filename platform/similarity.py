@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from platform.core.errors import Problem, UserError, did_you_mean
+from platform.core.invocation import program
 from platform.core.plugins import BrokenPlugin, UnknownPlugin
 from platform.core.row import Row
 
@@ -62,9 +63,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m platform.similarity",
+        prog=program("similarity"),
         description="Linear CKA per stage between the winners of a sweep, or of two sweeps on the same data.",
-        epilog="example: python -m platform.similarity results/benchmark",
+        epilog=f"example: {program('similarity')} results/benchmark",
     )
     parser.add_argument("sweeps", nargs="+", type=Path, metavar="results/NAME", help="folders of one or two sweeps")
     return parser
@@ -193,8 +194,9 @@ def _look(winner: Winner) -> dict[str, np.ndarray]:
 
     from platform.core.spec import derive_seed
     from platform.training.diagnostics.probe import stage_features
+    from platform.training.restored import restore
 
-    trial = _bring_back(winner)
+    trial = restore(winner.row.spec, winner.checkpoint, winner.method, winner.name)
     count = len(trial.dataset.test)
     chosen = np.sort(np.random.default_rng(derive_seed(0, "similarity")).permutation(count)[:IMAGES])
     places = torch.from_numpy(chosen).to(trial.device)
@@ -205,36 +207,6 @@ def _look(winner: Winner) -> dict[str, np.ndarray]:
 def _network(model: nn.Module) -> nn.Module:
     """The model itself, or the first network of an ensemble, which has no stages of its own."""
     return next((part for part in model.modules() if isinstance(getattr(part, "stages", None), tuple)), model)
-
-
-def _bring_back(winner: Winner) -> Any:
-    """The winner's Trial with its trained weights: what it needs to train on is left out, so any device will do."""
-    import torch
-
-    from platform.core.registry import METHODS
-    from platform.training import checkpoint
-    from platform.training.trial import Trial
-    from platform.training.trial_data import PROCESS_DATA
-
-    spec, where = winner.row.spec, winner.name
-    quiet = spec.model_copy(update={"train": spec.train.model_copy(update={"diagnostics": "off", "compile": "off"})})
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        cls = METHODS.get(winner.method)
-        dataset, plan = PROCESS_DATA.load(spec)
-        trial = Trial(quiet, dataset, plan, cls, device, images=PROCESS_DATA.images)
-        PROCESS_DATA.images = trial.images  # the next winner's trial uses them, too
-        trial.method.load_state_dict(checkpoint.read(winner.checkpoint, spec.key, device)["method"])
-    except (UnknownPlugin, BrokenPlugin) as error:
-        hint = "it has to be where it was when the sweep ran: python -m platform.catalog lists all"
-        raise UserError(
-            Problem(f"the method '{winner.method}' is not there: {error}", where=where, hint=hint)
-        ) from error
-    except RuntimeError as error:  # other data on this machine, or a state dict that does not fit
-        lines = "\n".join(str(error).splitlines()[:4])
-        hint = f"data and code have to be those of the sweep, or run it anew: --fresh\n{lines}"
-        raise UserError(Problem("its trained model cannot be brought back", where=where, hint=hint)) from error
-    return trial
 
 
 # -- words -------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from platform.core.invocation import caller, program
+
 
 def main(argv: list[str] | None = None) -> int:
     """Exit code 0: the sweep ran. 1: no trial completed. 2: bad input, nothing was started.
@@ -35,9 +37,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m platform.sweep",
+        prog=program("sweep"),
         description="Search hyper-parameters and compare methods as a sweep file says. Run it again to go on.",
-        epilog="example: python -m platform.sweep search_spaces/layermatch.yaml train.steps=300 labels.per_class=8",
+        epilog=f"example: {program('sweep')} search_spaces/layermatch.yaml train.steps=300 labels.per_class=8",
     )
     parser.add_argument("space", help="a sweep file, such as search_spaces/layermatch.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change a value of the file")
@@ -58,7 +60,7 @@ def _run(options: argparse.Namespace) -> int:
 
     _check_words(options)
     with prompt_exit.in_seconds():
-        sweep = sweepfile.load(options.space, options.overrides)
+        sweep = sweepfile.load(_sweep_file(options.space), options.overrides)
         if options.smoke:
             sweep = sweepfile.smoke(sweep)
         from platform.runner import cluster
@@ -67,8 +69,10 @@ def _run(options: argparse.Namespace) -> int:
             address = cluster.check(options.address)
         from platform.runner.session import Session
 
-        command = "python -m platform.sweep " + " ".join(_words(options))
+        command = f"{program('sweep')} {' '.join(_words(options))}"
         session = Session(sweep, options.results, command, address)
+        if caller() == "command":
+            _say_where(options.results, session.folder)
         if options.dry_run:
             from platform.dry_run.preview import print_preview
 
@@ -76,6 +80,23 @@ def _run(options: argparse.Namespace) -> int:
             print_preview(sweep, inputs.dataset, inputs.search_plans, session.folder, not options.no_calibration)
             return 0
     return session.run(fresh=options.fresh or options.smoke)
+
+
+def _sweep_file(name: str) -> str:
+    """The file as it was typed. `kurabe sweep`, which works in any folder, also finds the project's, and says so."""
+    if caller() != "command":
+        return name
+    from platform.sweepfile.shipped import find_sweep_file
+
+    found = find_sweep_file(name)
+    if found.absolute() != Path(name).absolute():
+        print(f"{name} is not a file here; taking {found}", flush=True)
+    return str(found)
+
+
+def _say_where(results: Path, folder: Path) -> None:
+    default = "./results of the folder you are in; another place: --results DIR"
+    print(f"results go to {folder.absolute()}" + (f" ({default})" if results == Path("results") else ""), flush=True)
 
 
 def _check_words(options: argparse.Namespace) -> None:

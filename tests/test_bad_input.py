@@ -123,6 +123,83 @@ CASES = {
 }
 
 
+HEADLESS = """
+from torch import nn
+
+from platform.models.parts.backbone import Backbone
+
+
+class Headless(Backbone):
+    def __init__(self, image_shape, num_classes):
+        super().__init__()
+        self.body = nn.Linear(image_shape[0] * image_shape[1] * image_shape[2], 8)
+        self.head = nn.Sequential(nn.Linear(8, num_classes))
+
+    def features(self, x):
+        return self.body(x.flatten(1))
+
+
+def build(image_shape, num_classes):
+    return Headless(image_shape, num_classes)
+"""
+"""A network whose head is no layer with a weight, and that names no stages."""
+
+RECIPES = {
+    # recipe, what is written over it, the line that the error names, and what it says
+    "a stage that the network has not": (
+        "layermatch",
+        {"  gate_mode: hard": "  gate_mode: stages\n  gate_stages: 9"},
+        "  gate_stages: 9",
+        "fixed.gate_stages: 9 is more than this model has; at most 5: stem, group1",
+    ),
+    "a layer that the network has not": (
+        "clid_mu",
+        {"  temperature: 0.5": "  layers: stage9=1"},
+        "  layers: stage9=1",
+        "fixed.layers: no such layer: 'stage9'",
+    ),
+    "a network without the head of which a projection takes the width": (
+        "simmatch",
+        {"model: wrn_28_2_usb": "model: ./headless.py"},
+        "model: ./headless.py",
+        "model: its head, Sequential, has no weight of [classes, features]",
+    ),
+    "the same of another method": (
+        "unicon",
+        {"model: preact_resnet18": "model: ./headless.py"},
+        "model: ./headless.py",
+        "model: its head, Sequential, has no weight of [classes, features]",
+    ),
+    "a network without the head of which centres take the width": (
+        "layermatch",
+        {"model: wrn_28_2_usb": "model: ./headless.py"},
+        "  centre_mode: attract",
+        "fixed.centre_mode: centres need a head with a weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RECIPES)
+def test_a_recipe_on_a_network_without_what_it_needs_names_the_line(tmp_path, monkeypatch, capsys, case):
+    """On digits: what is wrong is the network, before a trial starts."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    name, changes, line, expected = RECIPES[case]
+    text = (Path("search_spaces/recipes") / f"{name}.yaml").read_text()
+    for old, new in {"source: cifar10": "source: digits, limit: 300", "gpu: 1": "gpu: auto", **changes}.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    (tmp_path / "headless.py").write_text(HEADLESS)
+    code = main([str(path), "--results", str(tmp_path / "results"), "tracking=none"])
+    told = capsys.readouterr()
+    assert code == 2, told.out + told.err
+    place, _, message = told.err.splitlines()[0].partition(": ")
+    assert message.startswith(expected), told.err
+    assert text.splitlines()[int(place.removeprefix(f"{path}:")) - 1].startswith(line)
+    assert "nothing was started" in told.err and not (tmp_path / "results" / f"recipe-{name}").exists()
+
+
 def images(folder: Path) -> Path:
     from PIL import Image
 

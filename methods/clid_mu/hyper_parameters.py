@@ -63,7 +63,7 @@ class ClidMuHyper(Method.Hyper):
         None,
         ge=2,
         help="images that meta batches are drawn from; none = as released: 1000, with CLID on a semi-supervised base "
-        "10000",
+        "10000, as in its reported runs",
     )
     meta_source: Literal["auto", "training", "unlabelled", "held_out"] = hyper(
         "auto",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.base import Batch, Method, Stream, Terms, Views, hyper
-from methods.parts.batch_norm import eval_mode, frozen_statistics
+from methods.parts.label_division import divided_loss, mean_prediction, record_kept
 from methods.parts.loss_mixture import clean_probability, scaled
 from methods.parts.memory import latest
 from methods.parts.mixing import mix_near, one_hot, sharpen
@@ -131,51 +131,26 @@ class DivideMix(Method):
 
     def _divided(self, labelled: Stream, weight: float) -> list[Terms]:
         networks = (self.model, self.second.model)
-        guesses = [self._guess(network, labelled) for network in networks]
+        guesses = [mean_prediction(network, labelled.views) for network in networks]
         theirs = guesses
         if self.hyper.partner == "eval":
-            theirs = [self._guess(network, labelled, evaluated=True) for network in networks]
+            theirs = [mean_prediction(network, labelled.views, evaluated=True) for network in networks]
         y = one_hot(labelled.y, guesses[0])
         found = []
         for k, network in enumerate(networks):
             self._remember(k, labelled.index, -(y * guesses[k].clamp(min=1e-12).log()).sum(dim=1))
             w = self.clean[1 - k][labelled.index].to(y.dtype)
-            kept = w > self.hyper.clean_threshold
+            kept = (w > self.hyper.clean_threshold).to(y.dtype)
             refined = w[:, None] * y + (1 - w[:, None]) * guesses[k]
-            target = torch.where(kept[:, None], refined, (guesses[k] + theirs[1 - k]) / 2)
-            found.append(
-                self._loss(network, labelled, sharpen(target, self.hyper.temperature), kept.to(y.dtype), weight)
-            )
-            self._record(labelled, kept)
+            target = torch.where(kept[:, None] > 0, refined, (guesses[k] + theirs[1 - k]) / 2)
+            found.append(self._loss(network, labelled, sharpen(target, self.hyper.temperature), kept, weight))
+            record_kept(self, labelled, kept)
         return found
-
-    @torch.no_grad()
-    def _guess(self, network: nn.Module, labelled: Stream, evaluated: bool = False) -> Tensor:
-        """Mean prediction [B, K] over the two views, in train mode or in eval mode."""
-        with eval_mode(network) if evaluated else frozen_statistics(network):
-            return torch.stack(network(torch.cat(labelled.views)).softmax(dim=1).chunk(2)).mean(dim=0)
 
     def _loss(self, network: nn.Module, labelled: Stream, target: Tensor, kept: Tensor, weight: float) -> Terms:
         x, target = mix_near(torch.cat(labelled.views), torch.cat([target, target]), self.hyper.alpha, self.generator)
-        kept = torch.cat([kept, kept])
-        logits = network(x)
-        p = logits.softmax(dim=1)
-        cross_entropy = F.cross_entropy(logits, target, reduction="none")
-        squared = ((p - target) ** 2).mean(dim=1)
-        prior = 1 / self.setup.num_classes
-        return Terms(
-            labelled=(kept * cross_entropy).sum() / kept.sum().clamp(min=1),
-            unlabelled=weight * ((1 - kept) * squared).sum() / (1 - kept).sum().clamp(min=1),
-            balance=self.hyper.balance * (prior * (prior / p.mean(dim=0).clamp(min=1e-12)).log()).sum(),
-        )
+        return divided_loss(network(x), target, torch.cat([kept, kept]), weight, self.hyper.balance)
 
     @torch.no_grad()
     def _remember(self, k: int, index: Tensor, losses: Tensor) -> None:
         self.losses[k].index_copy_(0, index, losses[latest(index)[0]].clamp(min=0).to(self.losses.dtype))
-
-    def _record(self, labelled: Stream, kept: Tensor) -> None:
-        """Record label_precision: right labels among the kept ones; label_recall: kept ones among the right labels."""
-        known, right = labelled.true >= 0, (labelled.true >= 0) & (labelled.y == labelled.true)
-        both = (right & kept).sum()
-        self.record(kept_share=kept.float().mean())
-        self.record_ratio(label_precision=(both, (known & kept).sum()), label_recall=(both, right.sum()))

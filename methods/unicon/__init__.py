@@ -11,14 +11,16 @@ from torch.nn import functional as F
 
 from methods.base import Batch, Method, Stream, Terms, Views, hyper
 from methods.parts.batch_norm import frozen_statistics
+from methods.parts.label_division import divided_loss, mean_prediction, record_kept
 from methods.parts.memory import latest
 from methods.parts.mixing import mix_near, one_hot, sharpen
 from methods.parts.network_pair import NetworkPair
 from methods.parts.precision import at_least_float32
-from methods.parts.ranks import ranks_within
+from methods.parts.projection_heads import projection_heads
 from methods.parts.second_network import SecondNetwork
 from methods.ranges import log_uniform, uniform
 from methods.unicon.contrastive_loss import contrast
+from methods.unicon.even_selection import divergence, evenly_clean
 
 
 class Unicon(Method):
@@ -55,12 +57,9 @@ class Unicon(Method):
     in_flight = ("model_ema", "temperature", "alpha", "lambda_u", "lambda_c")
 
     def build(self) -> None:
-        setup, weight = self.setup, self.model.get_submodule("head").get_parameter("weight")
+        setup = self.setup
         self.second = SecondNetwork(self.model, setup, self.hyper.model_ema)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(setup.seed)
-            heads = [nn.Sequential(nn.Linear(weight.shape[1], 128), nn.BatchNorm1d(128)) for _ in range(2)]
-        self.projections = nn.ModuleList(heads).to(weight.device, weight.dtype)
+        self.projections = projection_heads(self.model, setup, two_heads)
         self.projection_optimizer = setup.make_optimizer(self.projections)
         self.register_buffer("divergence", torch.full((setup.num_train,), -1.0, device=setup.device))  # -1: not seen
         self.register_buffer("given", torch.full((setup.num_train,), -1, device=setup.device))
@@ -78,7 +77,7 @@ class Unicon(Method):
         epoch = math.ceil(self.setup.num_labelled / len(labelled.y))
         start = max(epoch, round(settings.warmup * self.setup.steps))
         with self.autocast():
-            guesses = [self._guess(network, labelled) for network in (self.model, self.second.model)]
+            guesses = [mean_prediction(network, labelled.views[:2]) for network in (self.model, self.second.model)]
             self._remember(labelled, guesses)
             if batch.step < start:
                 networks = (self.model, self.second.model)
@@ -101,17 +100,10 @@ class Unicon(Method):
         super().after_step(batch)
         self.second.update_average()
 
-    @torch.no_grad()
     def divide(self) -> Tensor:
         """The clean labels [num_train], as many of each class; those of images that were not seen are clean."""
-        d, seen = self.divergence, self.divergence >= 0
-        count = seen.sum().clamp(min=1)
-        mean, least = d.clamp(min=0).sum() / count, d.masked_fill(~seen, math.inf).amin()
-        limit = torch.where(mean > self.hyper.cutoff, mean - (mean - least) / self.hyper.filter, mean)
-        each = ((d < limit) & seen).sum() // self.setup.num_classes
-        classes = torch.arange(self.setup.num_classes, device=d.device)
-        counts = (self.given[:, None] == classes).sum(dim=0)
-        return ((ranks_within(-d, self.given, counts) < each) | ~seen).to(self.clean.dtype)
+        settings, classes = self.hyper, self.setup.num_classes
+        return evenly_clean(self.divergence, self.given, classes, settings.cutoff, settings.filter).to(self.clean.dtype)
 
     def _loss(self, k: int, labelled: Stream, guesses: list[Tensor], weight: float) -> Terms:
         network, y = (self.model, self.second.model)[k], one_hot(labelled.y, guesses[k])
@@ -121,41 +113,19 @@ class Unicon(Method):
         target = sharpen(target, self.hyper.temperature)
         strong = torch.cat(labelled.views[2:])
         x, mixed = mix_near(strong, torch.cat([target, target]), self.hyper.alpha, self.generator)
-        logits = at_least_float32(network(x))
-        p, kept = logits.softmax(dim=1), torch.cat([clean, clean])
-        squared, prior = ((p - mixed) ** 2).mean(dim=1), 1 / self.setup.num_classes
+        kept = torch.cat([clean, clean])
+        terms = divided_loss(at_least_float32(network(x)), mixed, kept, weight)
         with frozen_statistics(network):
             features, _ = network(strong, with_features=True)
-        self._record(labelled, clean)
-        supervised = (kept * F.cross_entropy(logits, mixed, reduction="none")).sum() / kept.sum().clamp(min=1)
-        return Terms(
-            labelled=supervised,
-            unlabelled=weight * ((1 - kept) * squared).sum() / (1 - kept).sum().clamp(min=1),
-            balance=(prior * (prior / p.mean(dim=0).clamp(min=1e-12)).log()).sum(),
-            contrast=self.hyper.lambda_c * contrast(self.projections[k](features), 1 - kept),
-        )
-
-    @torch.no_grad()
-    def _guess(self, network: nn.Module, labelled: Stream) -> Tensor:
-        """Mean prediction [B, K] over the two weak views."""
-        with frozen_statistics(network):
-            logits = at_least_float32(network(torch.cat(labelled.views[:2])))
-        return torch.stack(logits.softmax(dim=1).chunk(2)).mean(dim=0)
+        record_kept(self, labelled, clean)
+        terms["contrast"] = self.hyper.lambda_c * contrast(self.projections[k](features), 1 - kept)
+        return terms
 
     @torch.no_grad()
     def _remember(self, labelled: Stream, guesses: list[Tensor]) -> None:
-        p = (guesses[0] + guesses[1]) / 2
-        # JSD(onehot y, p) = H((onehot y + p) / 2) - H(p) / 2
-        mean = (p + one_hot(labelled.y, p)) / 2
-        d = (torch.special.entr(mean).sum(dim=1) - torch.special.entr(p).sum(dim=1) / 2).clamp(min=0)
+        d = divergence((guesses[0] + guesses[1]) / 2, labelled.y)
         self.divergence.index_copy_(0, labelled.index, d[latest(labelled.index)[0]].to(self.divergence.dtype))
         self.given.index_copy_(0, labelled.index, labelled.y)
-
-    def _record(self, labelled: Stream, clean: Tensor) -> None:
-        known, right = labelled.true >= 0, (labelled.true >= 0) & (labelled.y == labelled.true)
-        both = (right * clean).sum()
-        self.record(kept_share=clean.mean())
-        self.record_ratio(label_precision=(both, (known * clean).sum()), label_recall=(both, right.sum()))
 
     def extra_state(self) -> dict[str, Any]:
         return {**super().extra_state(), "projection_optimizer": self.projection_optimizer.state_dict()}
@@ -163,3 +133,8 @@ class Unicon(Method):
     def load_extra_state(self, state: dict[str, Any]) -> None:
         super().load_extra_state(state)
         self.projection_optimizer.load_state_dict(state["projection_optimizer"])
+
+
+def two_heads(width: int) -> nn.ModuleList:
+    """A linear head of 128 with batch normalisation for each network."""
+    return nn.ModuleList(nn.Sequential(nn.Linear(width, 128), nn.BatchNorm1d(128)) for _ in range(2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from platform.core.files import printable
+from platform.core.invocation import as_called
 from platform.core.plugins import did_you_mean, nearest
 from platform.core.redaction import redact
 
@@ -22,7 +23,7 @@ class Problem:
 
     def __str__(self) -> str:
         head = ": ".join(part for part in (self.where, self.key, self.message) if part)
-        return redact(head) + "".join(f"\n    {redact(line)}" for line in self.hint.splitlines())
+        return as_called(redact(head) + "".join(f"\n    {redact(line)}" for line in self.hint.splitlines()))
 
 
 class UserError(Exception):

@@ -2,7 +2,8 @@
 
 A line is one JSON object whose last field, `crc`, is the CRC-32 of the line without it. A line counts if its checksum
 holds, its fields have their types, the key of a row is the hash of its settings, and what it reports is of a trial that
-is under way by the lines before it. Any other one is left out, and only its event is lost.
+is under way by the lines before it. Any other one is left out, and only its event is lost; what a trial reported whose
+start was lost has no settings to stand beside, is named too, and is sent or made again.
 """
 
 from __future__ import annotations

@@ -96,6 +96,7 @@ class SweepInfo:
     seconds_per_study: float | None = None  # device-seconds granted to each study, beside its trials
     repeats: int = 0  # of each study's winner
     planned: int | None = None  # rows in all, repeats included, where that is known before
+    planned_of: dict[str, int] = field(default_factory=dict)  # the same of each study
     complete: set[str] = field(default_factory=set)  # studies that have nothing left to run; known when the sweep ends
     remarks: list[str] = field(default_factory=list)  # lines for the end: what the search cost; known when it ends
     test_labels: Literal["true", "as given"] = "true"  # what the test images are judged by
@@ -113,6 +114,7 @@ class SweepInfo:
     @property
     def budget(self) -> str:
         """The budget of every study: 16 trials or 600 device-seconds."""
-        trials = [] if self.trials_per_study is None else [f"{self.trials_per_study} trials"]
+        count = self.trials_per_study
+        trials = [] if count is None else [f"{count} trial{'s' * (count != 1)}"]
         seconds = [] if self.seconds_per_study is None else [f"{self.seconds_per_study:,g} device-seconds"]
         return " or ".join([*trials, *seconds])

@@ -292,5 +292,5 @@ def _wrong(given: np.ndarray, true: np.ndarray, rows: np.ndarray) -> str:
 
 def _misleading(labels: LabelSettings, num_classes: int) -> bool:
     limits = {"symmetric": (num_classes - 1) / num_classes, "uniform": 1.0}
-    known = {"pair", "asymmetric", "instance", "instance_scaled", *limits}
+    known = {"pair", "asymmetric", "instance", "instance_scaled", "cluster_based", *limits}
     return labels.noise in known and labels.rate >= limits.get(labels.noise, 0.5)

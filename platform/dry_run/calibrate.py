@@ -40,7 +40,7 @@ def calibrate(sweep: Sweep, slots: Slots) -> list[Cost]:
 
 def _start(request: dict[str, Any], slots: Slots) -> subprocess.Popen[str]:
     environment = os.environ | worker_environment(max(1, int(slots.cpu))) | {"PYTHONPATH": python_path()}
-    words = [sys.executable, "-m", "platform.dry_run.measure"]
+    words = [sys.executable, "-P", "-m", "platform.dry_run.measure"]  # -P: not what lies in the folder one stands in
     pipe = subprocess.PIPE
     process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
     assert process.stdin is not None

@@ -7,7 +7,8 @@ Figures of diagnostics: layer_figures.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ LABELS = {
     "val_clid": "CLID on the validation images",
     "val_loss": "validation loss",
 }
+CURVES = ("score", "test_accuracy")
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -52,30 +54,36 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def available(info: SweepInfo, rows: Sequence[Row]) -> dict[str, Callable[[], Figure]]:
+    """Every figure that the rows allow: what draws it, by the name of its file without .png, in the order of a report.
+
+    To be drawn, and saved, under `matplotlib.rc_context(STYLE)`.
+    """
+    found: dict[str, Callable[[], Figure]] = {}
+    for method in info.methods:
+        trials = [row for row in rows if row.method == method and not row.repeat]
+        if any(math.isfinite(r.get(k, math.nan)) for t in trials for r in t.reports for k in CURVES):
+            found[f"{method}/learning_curves"] = partial(learning_curves, info, method, trials)
+        if any(row.score is not None for row in trials) and any(row.params for row in trials):
+            found[f"{method}/score_by_hyperparameter"] = partial(score_by_hyperparameter, info, method, trials)
+        if layer_figures.has_trust(trials):
+            found[f"{method}/label_trust"] = partial(layer_figures.label_trust, info, method, trials, STUDIES)
+    if layer_figures.stages_known(info, rows):
+        found["layers"] = partial(layer_figures.layers, info, rows, STUDIES)
+    if pareto.asked_for(info) and any(pareto.fronts(info, rows).values()):
+        found["pareto"] = partial(pareto.figure, info, rows, STUDIES)
+    ranked = standings(info, rows)
+    if len(info.methods) > 1 and any(s.score for s in ranked):
+        found["methods"] = partial(methods_side_by_side, info, ranked)
+    return found
+
+
 def draw_all(info: SweepInfo, rows: Sequence[Row], folder: Path) -> list[Path]:
     """Every figure that the rows allow; the files made."""
     import matplotlib as mpl
 
-    made = []
     with mpl.rc_context(STYLE):
-        for method in info.methods:
-            trials = [row for row in rows if row.method == method and not row.repeat]
-            if any(row.reports for row in trials):
-                made.append(_save(learning_curves(info, method, trials), folder / method / "learning_curves.png"))
-            if any(row.score is not None for row in trials) and any(row.params for row in trials):
-                figure = score_by_hyperparameter(info, method, trials)
-                made.append(_save(figure, folder / method / "score_by_hyperparameter.png"))
-            if layer_figures.has_trust(trials):
-                figure = layer_figures.label_trust(info, method, trials, STUDIES)
-                made.append(_save(figure, folder / method / "label_trust.png"))
-        if layer_figures.has_stages(rows):
-            made.append(_save(layer_figures.layers(info, rows, STUDIES), folder / "layers.png"))
-        if pareto.asked_for(info) and any(pareto.fronts(info, rows).values()):
-            made.append(_save(pareto.figure(info, rows, STUDIES), folder / "pareto.png"))
-        ranked = standings(info, rows)
-        if len(info.methods) > 1 and any(s.score for s in ranked):
-            made.append(_save(methods_side_by_side(info, ranked), folder / "methods.png"))
-    return made
+        return [_save(draw(), folder / f"{name}.png") for name, draw in available(info, rows).items()]
 
 
 def label_of(name: str, info: SweepInfo) -> str:

@@ -32,32 +32,39 @@ def winners_of(info: SweepInfo, rows: Sequence[Row], method: str) -> list[Row]:
     return [row for row in best if row is not None]
 
 
-def has_stages(rows: Sequence[Row]) -> bool:
-    return any(name.startswith("diag/stage_") for row in rows for name in (row.reports[-1] if row.reports else ()))
+def stages_known(info: SweepInfo, rows: Sequence[Row]) -> list[str]:
+    """Those of BY_STAGE that a winner has a value of at its last evaluation."""
+    last = [row.reports[-1] for method in info.methods for row in winners_of(info, rows, method) if row.reports]
+    return [name for name in BY_STAGE if any(_is_of(key, name) and math.isfinite(r[key]) for r in last for key in r)]
+
+
+def _is_of(key: str, name: str) -> bool:
+    return key.startswith(f"diag/{name}/")
 
 
 def has_trust(rows: Sequence[Row]) -> bool:
-    return any("diag/weight_clean_p50" in report for row in rows for report in row.reports)
+    """Whether labels were weighted of which it is known that they are right or wrong."""
+    return any(_finite(row, f"diag/weight_{group}_p50") for row in rows for group in ("clean", "noisy"))
 
 
 def layers(info: SweepInfo, rows: Sequence[Row], colours: Sequence[str]) -> Figure:
     """Diagnostics by stage of the network, at the last evaluation: a line per method, mean over its winners, band from
-    the lowest to the highest of them."""
-    figure = Figure(figsize=(12.6, 4.6), layout="constrained")
-    axes = figure.subplots(1, len(BY_STAGE))
+    the lowest to the highest of them. A panel for each of `stages_known`, at least one."""
+    names = stages_known(info, rows)
+    figure = Figure(figsize=(4.2 * max(2, len(names)), 4.6), layout="constrained")
+    axes = figure.subplots(1, len(names), squeeze=False)[0]
     for place, method in enumerate(info.methods):
         best = [row.reports[-1] for row in winners_of(info, rows, method) if row.reports]
         style = {"color": colours[place % len(colours)], "linestyle": ("-", "--", ":")[place // len(colours) % 3]}
-        for axis, name in zip(axes, BY_STAGE, strict=True):
+        for axis, name in zip(axes, names, strict=True):
             _line(axis, name, best, method, style)
-    for axis, (name, title) in zip(axes, BY_STAGE.items(), strict=True):
-        axis.set_title(title)
+    for axis, name in zip(axes, names, strict=True):
+        axis.set_title(BY_STAGE[name])
         axis.tick_params(axis="x", rotation=60, labelsize=8.5)
-        if "cosine" in title:
+        if "cosine" in BY_STAGE[name]:
             axis.axhline(0, color="#767676", linewidth=0.8)
-        if not axis.lines or not axis.has_data():
-            axis.text(0.5, 0.5, f"no diag/{name} in this sweep", ha="center", transform=axis.transAxes)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
+    lines = {str(line.get_label()): line for axis in axes for line in axis.lines if line.get_label()[0] != "_"}
+    figure.legend(lines.values(), lines, loc="outside lower center", ncols=6, fontsize=9)
     figure.suptitle(f"{info.name}: layer by layer at the last evaluation of each study's winner", fontsize=12)
     return figure
 
@@ -84,23 +91,23 @@ def label_trust(info: SweepInfo, method: str, rows: Sequence[Row], colours: Sequ
     """
     shown = winners_of(info, rows, method) or [row for row in rows if row.method == method]
     best = winner(shown, info.maximise) or shown[0]
-    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    spread, auroc = figure.subplots(1, 2)
+    curves = [(row.study, points) for row in shown if (points := _finite(row, "diag/weight_auroc"))]
+    figure = Figure(figsize=(9.6 if curves else 5.4, 4.0), layout="constrained")
+    spread, *others = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
     for group, colour, label in (("clean", colours[0], "right labels"), ("noisy", colours[1], "wrong labels")):
         _spread(spread, best, f"diag/weight_{group}", colour, label)
     spread.set_title("trust in labels: middle, and 80 % of them")
     spread.set_ylim(bottom=0)
     spread.legend(fontsize=9)
-    for place, row in enumerate(shown):
-        if points := _finite(row, "diag/weight_auroc"):
-            style = {"color": colours[place % len(colours)], "marker": "o", "markersize": 3.5, "label": row.study}
+    for auroc in others:
+        for place, (study, points) in enumerate(curves):
+            style = {"color": colours[place % len(colours)], "marker": "o", "markersize": 3.5, "label": study}
             auroc.plot(*zip(*points, strict=True), **style)
-    auroc.set_ylim(-0.03, 1.03)
-    if auroc.lines:
+        auroc.set_ylim(-0.03, 1.03)
         auroc.legend(fontsize=9)
-    auroc.axhline(0.5, color="#767676", linewidth=0.8, linestyle="--")
-    auroc.set_title("a right label is trusted more than a wrong one\n(AUROC; 0.5 = chance), every study's winner")
-    for axis in (spread, auroc):
+        auroc.axhline(0.5, color="#767676", linewidth=0.8, linestyle="--")
+        auroc.set_title("a right label is trusted more than a wrong one\n(AUROC; 0.5 = chance), every study's winner")
+    for axis in (spread, *others):
         axis.set_xlabel("training step")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     figure.suptitle(f"{method}: which labels it trusts ({info.name}, trial {best.key})", fontsize=12)

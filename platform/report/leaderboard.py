@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from platform.core.redaction import redact, redact_command
 from platform.core.row import Row, SweepInfo, steps_made
 from platform.report import pareto
+from platform.report.judge.estimate import Estimate
 from platform.report.provenance import sentence
-from platform.report.standings import OUTCOMES, Mean, Standing, paired_difference, repeats, standings
+from platform.report.standings import OUTCOMES, Standing, paired_difference, repeats, standings, with_n
 from platform.report.table import Column, Table, code, escaped
 from platform.report.trial_text import counted, settings
+from platform.report.typed_command import with_settings
 
 
 def leaderboard(info: SweepInfo, rows: Sequence[Row]) -> str:
@@ -45,9 +46,7 @@ def retrain(info: SweepInfo, row: Row) -> str:
     words += ["budget.repeats=0"] if info.repeats else []
     words += ["budget.scheduler=none"] if (info.resolved.get("budget") or {}).get("scheduler") == "pbt" else []
     words += ["budget.seconds=null"] if info.seconds_per_study is not None else []
-    typed = redact_command(info.command).split(" ")
-    end = next((i for i, word in enumerate(typed) if word.startswith("--")), len(typed))
-    return " ".join([*typed[:end], *map(shlex.quote, words), *typed[end:]])  # argparse: options come last
+    return with_settings(info.command, words)
 
 
 def _took(row: Row, key: str, value: Any) -> bool:
@@ -108,8 +107,8 @@ def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     again = any(s.on_repeats for s in ranked)
     columns: list[Column[Standing]] = [
         Column("method", lambda s: s.method),
-        _right(info.select, lambda s: no_score(s) if s.score is None else str(s.score)),
-        _right(info.test_accuracy_name, lambda s: "" if s.score is None else str(s.test_accuracy or "not known")),
+        _right(info.select, lambda s: no_score(s) if s.score is None else with_n(s.score)),
+        _right(info.test_accuracy_name, _test_accuracy),
         *([_right("repeats", repeats_completed)] if again else []),
         _right("winners", lambda s: f"{len(s.winners)} of {s.studies}"),
         *(_outcome_count(outcome) for outcome in shown),
@@ -117,10 +116,15 @@ def _methods(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     ]
     if any(s.repeated_seconds for s in ranked):
         columns.append(_right("seconds repeated", lambda s: f"{s.repeated_seconds:,.0f}"))
-    caption = (_REPEATS if again else _WINNERS.format(accuracy=info.test_accuracy_name)) + (
-        _GRANTED if info.seconds_per_study else ""
-    )
+    caption = _REPEATS if again else _WINNERS.format(accuracy=info.test_accuracy_name)
+    caption += _INTERVALS + (_GRANTED if info.seconds_per_study else "")
     return f"## Methods\n\n{Table(columns, ranked).markdown()}\n\n{caption}"
+
+
+def _test_accuracy(standing: Standing) -> str:
+    if standing.score is None:
+        return ""
+    return "not known" if standing.test_accuracy is None else with_n(standing.test_accuracy)
 
 
 def _outcome_count(outcome: str) -> Column[Standing]:
@@ -132,14 +136,18 @@ def _right(name: str, cell: Callable[[Any], str]) -> Column[Any]:
 
 
 _WINNERS = (
-    "Mean over studies of the winner's score and of its {accuracy}, with the 95 % interval of Student's t over "
-    "studies. A winner's score is the best of many and therefore flatters; its {accuracy} was not chosen."
+    "Mean over studies of the winner's score and of its {accuracy}, with its 95 % interval over studies. A winner's "
+    "score is the best of many and therefore flatters; its {accuracy} was not chosen."
 )
 _REPEATS = (
     "Methods are compared on repeats: each study's winner trained again on fresh seeds (noise, split, initial weights, "
     "order), the same for every method, and never selected on; what the search itself scored stands below. The 95 % "
-    "interval (Student's t) is over studies where there are several, each the mean of its repeats; of a single study "
+    "interval is over studies where there are several, each the mean of its repeats; of a single study "
     "it is over repeats, and says how the chosen configuration varies, not how another search would have chosen."
+)
+_INTERVALS = (
+    " Intervals are those of `python -m platform.compare`: Student's t below 10 values, of accuracies on the logit "
+    "scale, a bootstrap from 10 on; none below 3 values, nor of equal values, whose spread is unknown, not nothing."
 )
 _GRANTED = (
     " Seconds: what the trials of a study trained and evaluated in their slots, stopped, diverged and failed ones "
@@ -173,10 +181,10 @@ def _differences(info: SweepInfo, ranked: Sequence[Standing]) -> str:
     if not known:
         return ""
     columns = [
-        Column[tuple[str, Mean]]("method", lambda pair: pair[0]),
-        _right(f"{info.test_accuracy_name} minus {reference}'s", lambda pair: str(pair[1])),
+        Column[tuple[str, Estimate]]("method", lambda pair: pair[0]),
+        _right(f"{info.test_accuracy_name} minus {reference}'s", lambda pair: with_n(pair[1])),
     ]
-    caption = "Mean of the differences within each study, with the 95 % interval of Student's t over studies."
+    caption = "Mean of the differences within each study, with its 95 % interval (Student's t below 10 studies)."
     if any(s.on_repeats for s in ranked):
         caption = "Mean of the differences within each repeat (same seeds), with the interval as above."
     return f"## Against {reference}\n\n{Table(columns, known).markdown()}\n\n{caption}"

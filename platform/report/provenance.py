@@ -25,9 +25,12 @@ def provenance(root: Path = _ROOT) -> dict[str, Any]:
 
 
 def git(root: Path) -> dict[str, Any]:
-    """commit, branch and dirty (tracked files changed, or untracked ones); all None outside a repository."""
+    """commit, branch and dirty (tracked files changed, or untracked ones); all None outside a repository.
+
+    An environment inside somebody's repository, of which nothing is tracked, is outside.
+    """
     commit = _ask(["git", "-C", str(root), "rev-parse", "HEAD"])
-    if commit is None:
+    if commit is None or not _ask(["git", "-C", str(root), "ls-files"]):
         return {"commit": None, "branch": None, "dirty": None}
     status = _ask(["git", "-C", str(root), "status", "--porcelain"])
     branch = _ask(["git", "-C", str(root), "rev-parse", "--abbrev-ref", "HEAD"])

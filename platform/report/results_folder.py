@@ -28,11 +28,13 @@ _log = logging.getLogger(__name__)
 class ResultsListener:
     """Keeps `folder` (results/NAME) current. Must come before the listener that uploads these files at the end.
 
-    Rows of an earlier session stay in the files until SweepEnded brings the whole table.
+    Rows of an earlier session stay in the files until SweepEnded brings the whole table. doing: is told what takes
+    long at the end.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, doing: Callable[[str], None] = lambda text: None) -> None:
         self.folder = Path(folder)
+        self._doing = doing
         self._info: SweepInfo | None = None
         self._trials: dict[tuple[str, str], dict[str, Any]] = {}
         self._curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -85,6 +87,7 @@ class ResultsListener:
         keep_winners(self._info, ordered, self.folder)
         if pareto.asked_for(self._info):
             pareto.write(self._info, ordered, self.folder / "pareto.csv")
+        self._doing("drawing figures")
         self._draw(ordered)
         self._write_report(ordered)
 

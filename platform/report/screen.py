@@ -1,35 +1,31 @@
-"""The screen of a sweep: a live table on a terminal, a line per event elsewhere, and a last screen at the end."""
+"""The screen of a sweep: a live view on a terminal, a line per event elsewhere, and a last screen at the end."""
 
 from __future__ import annotations
 
-import atexit
 import threading
 import time
 from collections.abc import Callable
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from platform.core.durations import clock
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded, TrialReported, TrialStarted
 from platform.core.redaction import redact
 from platform.core.row import Row, SweepInfo
+from platform.report.full_screen import FullScreen
+from platform.report.judge.comparison import of_sweep
+from platform.report.judge.judgement import judge
 from platform.report.last_screen import print_last_screen
-from platform.report.sweep_progress import SweepProgress, TrialProgress, amount
+from platform.report.sweep_progress import SweepProgress, amount
+from platform.report.sweep_view import SweepView
 from platform.report.trial_text import counted, first_line, settings, trial_name
 
-ROWS = 25
 PROGRESS_SECONDS = 10.0  # between two lines about trials under way, where the output is no terminal
-STYLES = {
-    "running": "cyan",
-    "completed": "green",
-    "pruned": "yellow",
-    "diverged": "magenta",
-    "failed": "red",
-    "preempted": "blue",
-}
+NAMED = 6
+"""Methods that the heading names one by one."""
+SHOWN = 4
+"""Notices and failures that the live view shows, the last ones."""
 
 
 class ScreenListener:
@@ -46,16 +42,25 @@ class ScreenListener:
         self._links = links
         self.console = console or Console()
         self.progress: SweepProgress | None = None  # from the start of the sweep on
-        self._live: Live | None = None
+        self._full: FullScreen | None = None  # the live view, while there is one
+        self._doing = ""
         self._lock = threading.RLock()
         self._next_line = 0.0
         self._notices: list[str] = []
 
     def notice(self, text: str) -> None:
-        """A line for the person: above the live table, and once more on the last screen."""
+        """A line for the person: at once, and once more on the last screen."""
         text = redact(text)
         self._notices.append(text)
-        self.console.print(Text(text, style="yellow"), soft_wrap=True)
+        with self._lock:
+            self._line(text, style="yellow")
+
+    def doing(self, text: str) -> None:
+        """What is done when no trial runs: "drawing figures"."""
+        self._doing = text
+        self._event(text)
+        if (full := self._full) is not None:
+            full.refresh()  # without our lock: the live view takes it inside its own
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -80,10 +85,9 @@ class ScreenListener:
         self._line(self._heading(), style="bold")
         if self.progress.earlier:
             self._line(f"{len(self.progress.earlier)} trials were run before and are not run again")
-        if self.console.is_terminal:
-            self._live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=True)
-            self._live.start()
-            atexit.register(self.close)
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self._full = FullScreen(self.console, self.render)
+            self._full.start()
 
     def _trial_started(self, row: Row) -> None:
         with self._lock:
@@ -95,7 +99,7 @@ class ScreenListener:
         with self._lock:
             self._progress.reported(row, report)
         now = time.monotonic()
-        if now >= self._next_line and self._live is None:
+        if now >= self._next_line and self._full is None:
             self._next_line = now + PROGRESS_SECONDS
             score = self._progress.trials[row.key].score
             said = "" if score is None else f", score {score:.4f}"
@@ -110,20 +114,42 @@ class ScreenListener:
         )
         self._event(f"{_name(row)} {row.outcome} after {row.steps} steps, {row.seconds:.1f} s{scores}; {self._left()}")
         if row.error:
-            self._line(f"{_name(row)} {row.outcome}: {first_line(row.error)}", style="red")
-            self._line(f"    traceback: {self._progress.info.folder / 'errors' / (row.key + '.txt')}", style="red")
+            with self._lock:
+                self._line(f"{_name(row)} {row.outcome}: {first_line(row.error)}", style="red")
+                self._line(f"    traceback: {self._progress.info.folder / 'errors' / (row.key + '.txt')}", style="red")
 
     def _sweep_ended(self, rows: list[Row]) -> None:
-        self.close()
+        info = self._progress.info
+        self.doing("comparing methods")  # takes seconds where there are many methods and studies
+        judged = judge(of_sweep(info, rows))
+        self.close(said_again=True)
         elapsed = time.monotonic() - self._progress.began
-        print_last_screen(self.console, self._progress.info, rows, elapsed, self._notices, self._links())
+        print_last_screen(self.console, info, rows, elapsed, self._notices, self._links(), judged)
 
-    def close(self) -> None:
-        """Give the terminal back; also when a sweep ends in an exception."""
-        atexit.unregister(self.close)
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+    def close(self, said_again: bool = False) -> None:
+        """Give the terminal back, also when a sweep ends in an exception.
+
+        Notices and failures are printed then, unless the last screen says them.
+        """
+        with self._lock:
+            full, self._full = self._full, None
+        if full is not None:
+            others = [line for line in full.lines if line.style == ""]  # what something else has printed meanwhile
+            full.lines[:] = others if said_again else full.lines
+            full.stop()
+
+    def abandon(self) -> None:
+        """Give the terminal back at once; for a signal handler that ends the process."""
+        if self._full is not None:
+            self._full.abandon()
+
+    def render(self) -> RenderableType:
+        """The live view at the console's width and height."""
+        with self._lock:
+            elapsed = time.monotonic() - self._progress.began
+            said = self._full.lines[-SHOWN:] if self._full is not None else []
+            view = SweepView(self._progress, self._heading(), elapsed, self._doing, said)
+            return view.render(*self.console.size)
 
     # -- lines -------------------------------------------------------------------------------------------------------
 
@@ -136,7 +162,8 @@ class ScreenListener:
         info = self._progress.info
         studies = len(info.studies) // max(1, len(info.methods))
         total = "" if self._progress.total is None else f"{self._progress.total} "
-        what = f"{info.name}: {', '.join(info.methods)}; {total}trials of at most {info.steps} steps"
+        methods = ", ".join(info.methods) if len(info.methods) <= NAMED else f"{len(info.methods)} methods"
+        what = f"{info.name}: {methods}; {total}trials of at most {info.steps} steps"
         again = f", then {counted(info.repeats, 'repeat')} of each winner" if info.repeats else ""
         short = studies == 1 and info.seconds_per_study is None and not again
         each = "" if short else f" ({studies} stud{'y' if studies == 1 else 'ies'} of {info.budget} per method{again})"
@@ -147,74 +174,15 @@ class ScreenListener:
         return f"{amount(progress)}, about {clock(progress.seconds_left())} left"
 
     def _event(self, text: str) -> None:
-        if self._live is None:
+        if self._full is None:
             self._line(f"[{clock(time.monotonic() - self._progress.began)}] {text}")
 
     def _line(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style=style), soft_wrap=not self.console.is_terminal)
-
-    # -- the live table ----------------------------------------------------------------------------------------------
-
-    def _render(self) -> RenderableType:
-        with self._lock:
-            return self.render()
-
-    def render(self) -> RenderableType:
-        """The live view at the console's width and height."""
-        room = max(3, min(ROWS, self.console.height - 8 - len(self._progress.info.methods)))
-        shown = self._progress.shown(room)
-        parts: list[RenderableType] = [self._table(shown), self._counts()]
-        hidden = len(self._progress.trials) - len(shown)
-        if hidden > 0:
-            parts.append(Text(f"{hidden} more trials are not shown", style="dim"))
-        parts.append(self._time())
-        for row in self._progress.best():
-            text = f"best {row.method}: {row.score:.4f}  {settings(row)}"
-            parts.append(Text(text, style="green", no_wrap=True, overflow="ellipsis"))
-        return Group(*parts)
-
-    def _table(self, shown: list[TrialProgress]) -> Table:
-        table = Table(expand=True, box=None, pad_edge=False, header_style="bold", padding=(0, 1))
-        table.add_column("trial", no_wrap=True, overflow="ellipsis", max_width=max(16, self.console.width // 4))
-        table.add_column("state", no_wrap=True)
-        table.add_column("step", justify="right", no_wrap=True)
-        table.add_column("score", justify="right", no_wrap=True)
-        table.add_column("steps/s", justify="right", no_wrap=True)
-        table.add_column("hyper-parameters", ratio=1, no_wrap=True, overflow="ellipsis")
-        for seen in shown:
-            state = seen.row.outcome or "running"
-            score = "" if seen.score is None else f"{seen.score:.4f}"
-            speed = "" if seen.speed is None else f"{seen.speed:.0f}" if seen.speed >= 10 else f"{seen.speed:.1f}"
-            step = f"{seen.row.steps}/{self._progress.info.steps}"
-            last = _short(seen.row) if not seen.row.error else first_line(seen.row.error)
-            table.add_row(self._name(seen.row), Text(state, style=STYLES[state]), step, score, speed, Text(last))
-        return table
-
-    def _counts(self) -> Text:
-        progress = self._progress
-        counts = progress.counts
-        text = Text(amount(progress), style="bold")
-        for state, style in STYLES.items():
-            if counts[state] or state in ("running", "completed", "pruned"):
-                text.append(f"  {counts[state]} {state}", style=style)
-        return text
-
-    def _time(self) -> Text:
-        gone, left = time.monotonic() - self._progress.began, self._progress.seconds_left()
-        return Text(f"{clock(gone)} gone, about {clock(left)} left")
-
-    def _name(self, row: Row) -> str:
-        """The shortest name of a trial that this sweep allows: #3, fixmatch #3, fixmatch/1 #3."""
-        info = self._progress.info
-        if len(info.studies) == 1:
-            return trial_name(row)
-        return f"{row.method if len(info.studies) == len(info.methods) else row.study} {trial_name(row)}"
+        if self._full is not None:
+            self._full.print(Text(text, style=style))
+        else:
+            self.console.print(Text(text, style=style), soft_wrap=not self.console.is_terminal)
 
 
 def _name(row: Row) -> str:
     return f"{row.study} {trial_name(row)}"
-
-
-def _short(row: Row) -> str:
-    """Hyper-parameters without their section, to show more of them."""
-    return settings(row).replace("train.", "")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from platform.core.row import Row, SweepInfo, has_score, winner
+from platform.report.judge.estimate import FEWEST, Estimate, mean_estimate
 
 OUTCOMES = ("completed", "pruned", "diverged", "failed", "preempted")
 
@@ -22,35 +23,12 @@ def _identity(row: Row) -> tuple[str, int, dict[str, Any]]:
     return row.study, row.number, row.params
 
 
-@dataclass(frozen=True)
-class Mean:
-    """A mean with its 95 % interval (Student's t); no interval where n < 2."""
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-
-    def __str__(self) -> str:
-        if self.low is None or self.high is None:
-            return f"{self.value:.4f} (n = {self.n}, no interval)"
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}], n = {self.n}"
-
-
-def mean(values: Sequence[float]) -> Mean | None:
-    """None where there are no values."""
-    if not values:
-        return None
-    centre = sum(values) / len(values)
-    if len(values) < 2:
-        return Mean(centre, None, None, len(values))
-    from scipy import stats
-
-    error = stats.sem(values)
-    if error == 0:
-        return Mean(centre, centre, centre, len(values))
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=centre, scale=error)
-    return Mean(centre, float(low), float(high), len(values))
+def with_n(mean: Estimate) -> str:
+    """The mean, its interval and its number of values, or why it has no interval."""
+    if mean.low is not None:
+        return f"{mean.text()}, n = {mean.n}"
+    why = "" if mean.n == 1 else f" below {FEWEST}" if mean.n < FEWEST else f": {mean.why}"
+    return f"{mean.text()} (n = {mean.n}, no interval{why})"
 
 
 @dataclass(frozen=True)
@@ -64,8 +42,8 @@ class Standing:
     winners: list[Row]  # of the studies that have one
     studies: int
     counts: Counter[str]
-    score: Mean | None
-    test_accuracy: Mean | None
+    score: Estimate | None = None
+    test_accuracy: Estimate | None = None
     repeats: list[Row] = field(default_factory=list)
     tried: int = 0
     on_repeats: bool = False
@@ -80,34 +58,41 @@ class Standing:
 def standings(info: SweepInfo, rows: Sequence[Row]) -> list[Standing]:
     """All methods, best mean score first; methods without a score last.
 
-    Methods are compared on repeats as soon as every method that has a winner has repeats of all its winners.
+    Methods are compared on repeats as soon as every method that has a winner has repeats of all its winners. Means and
+    intervals are the judge's (platform/report/judge/estimate.py): over studies where there are several, as results of
+    one search are not independent; of a single study over its repeats: how the configuration that it chose varies.
     """
     ranked = [_standing(info, method, [row for row in rows if row.method == method]) for method in info.methods]
     won = [standing for standing in ranked if standing.winners]
     if won and all(_repeated(standing, rows) for standing in won):
-        ranked = [_on_repeats(standing) if standing.winners else standing for standing in ranked]
+        ranked = [replace(standing, on_repeats=True) if standing.winners else standing for standing in ranked]
+    several = len({_index(row) for standing in ranked for row in standing.compared}) > 1
+    ranked = [_with_means(standing, "accuracy" in info.select, several) for standing in ranked]
     sign = -1 if info.maximise else 1
     return sorted(ranked, key=lambda s: (s.score is None, sign * s.score.value if s.score else 0.0))
 
 
 def _standing(info: SweepInfo, method: str, trials: Sequence[Row]) -> Standing:
-    studies = [s for s in info.studies if s.rpartition("/")[0] == method]
-    best = [winner([row for row in trials if row.study == study], info.maximise) for study in studies]
-    winners = [row for row in best if row is not None]
+    """Without its means."""
+    winners = study_winners(info, method, trials)
     again = [row for won in winners for row in repeats(trials, won) if row.outcome not in (None, "preempted")]
     return Standing(
         method,
         winners,
-        len(studies),
+        sum(study.rpartition("/")[0] == method for study in info.studies),
         Counter(row.outcome or "running" for row in trials if not row.repeat),
-        _mean_over(winners, lambda row: row.score),
-        _mean_over(winners, lambda row: row.test_accuracy),
-        [row for row in again if has_score(row)],
-        len(again),
-        False,
-        sum(row.spent for row in trials if not row.repeat),
-        sum(row.spent for row in trials if row.repeat),
+        repeats=[row for row in again if has_score(row)],
+        tried=len(again),
+        searched_seconds=sum(row.spent for row in trials if not row.repeat),
+        repeated_seconds=sum(row.spent for row in trials if row.repeat),
     )
+
+
+def study_winners(info: SweepInfo, method: str, rows: Sequence[Row]) -> list[Row]:
+    """The winner so far of each study of a method that has one, the studies in order."""
+    studies = [study for study in info.studies if study.rpartition("/")[0] == method]
+    best = [winner([row for row in rows if row.study == study], info.maximise) for study in studies]
+    return [row for row in best if row is not None]
 
 
 def _repeated(standing: Standing, rows: Sequence[Row]) -> bool:
@@ -115,35 +100,32 @@ def _repeated(standing: Standing, rows: Sequence[Row]) -> bool:
     return all(ended)
 
 
-def _on_repeats(standing: Standing) -> Standing:
-    score = _mean_over(standing.repeats, lambda row: row.score)
-    tests = _mean_over(standing.repeats, lambda row: row.test_accuracy)
-    return replace(standing, score=score, test_accuracy=tests, on_repeats=True)
+def _with_means(standing: Standing, accuracy: bool, several: bool) -> Standing:
+    scores = [(_index(row), row.score) for row in standing.compared if row.score is not None]
+    tests = [(_index(row), row.test_accuracy) for row in standing.compared if row.test_accuracy is not None]
+    bounded = accuracy and all(0 <= score <= 1 for _, score in scores)
+    return replace(
+        standing,
+        score=mean_estimate(_blocks(scores, several), accuracy=bounded),
+        test_accuracy=mean_estimate(_blocks(tests, several), accuracy=True),
+    )
 
 
-def _mean_over(rows: Sequence[Row], value: Callable[[Row], float | None]) -> Mean | None:
-    known = [(row, number) for row in rows if (number := value(row)) is not None]
-    return _by_study([(_index(row), number) for row, number in known])
-
-
-def _by_study(values: Sequence[tuple[int, float]]) -> Mean | None:
-    """The mean, and its interval over studies where there are several: results of one search are not independent.
-
-    Of a single study, over its repeats: how the configuration that it chose varies over seeds.
-    """
+def _blocks(values: Sequence[tuple[int, float]], by_study: bool) -> list[float]:
+    """The mean of each study, or each value by itself. values: the study's index and a value."""
+    if not by_study:
+        return [value for _, value in values]
     studies: dict[int, list[float]] = {}
     for index, value in values:
         studies.setdefault(index, []).append(value)
-    if len(studies) == 1:
-        return mean([value for _, value in values])
-    return mean([sum(group) / len(group) for group in studies.values()])
+    return [sum(group) / len(group) for group in studies.values()]
 
 
 def _index(row: Row) -> int:
     return int(row.study.rpartition("/")[2])
 
 
-def paired_difference(a: Standing, b: Standing) -> Mean | None:
+def paired_difference(a: Standing, b: Standing) -> Estimate | None:
     """Mean of a's test accuracy minus b's on what both have: the same repeats, or else the same studies.
 
     What shares a seed shares splits, noise and initial weights, so their noise cancels. None below two pairs.
@@ -151,6 +133,9 @@ def paired_difference(a: Standing, b: Standing) -> Mean | None:
     if a.on_repeats != b.on_repeats:
         return None
     first, second = ({(_index(row), row.repeat): row.test_accuracy for row in s.compared} for s in (a, b))
-    pairs = [(k, first[k], second[k]) for k in sorted(first.keys() & second.keys())]
-    known = [(k[0], x - y) for k, x, y in pairs if x is not None and y is not None]
-    return _by_study(known) if len(known) > 1 else None
+    pairs = [(k[0], first[k], second[k]) for k in sorted(first.keys() & second.keys())]
+    known = [(index, x - y) for index, x, y in pairs if x is not None and y is not None]
+    if len(known) < 2:
+        return None
+    gaps = _blocks(known, by_study=len({index for index, _ in known}) > 1)
+    return mean_estimate([round(gap, 12) for gap in gaps], limit=1.0)  # 0.3 - 0.2 and 0.2 - 0.1 are equal

@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from platform.core.row import Row, SweepInfo, winner
+from platform.core.row import Row, SweepInfo
+from platform.report.standings import study_winners
 
 
 @dataclass
@@ -26,6 +27,27 @@ class TrialProgress:
         """Training steps per second in this session, evaluation and start included."""
         steps = self.row.steps - self.first_step
         return steps / (self.at - self.began) if self.at > self.began and steps > 0 else None
+
+
+@dataclass(frozen=True)
+class MethodProgress:
+    """A method so far. best: the best score of its winners, mean: their mean over studies, both as on the last screen.
+
+    total: of its trials and repeats, None where that is not known. left: seconds until its last trial ends.
+    """
+
+    method: str
+    running: int
+    done: int
+    total: int | None
+    best: float | None
+    mean: float | None
+    left: float | None = None
+
+    @property
+    def state(self) -> str:
+        """running, done or waiting."""
+        return "running" if self.running else "done" if self.done == self.total else "waiting"
 
 
 @dataclass
@@ -94,11 +116,48 @@ class SweepProgress:
             self.started(row)
         return self.trials[row.key]
 
-    def best(self) -> list[Row]:
-        """The best completed trial of each method that has one, the best first."""
-        winners = [winner([row for row in self.rows if row.method == m], self.info.maximise) for m in self.info.methods]
+    def methods(self) -> list[MethodProgress]:
+        """Every method, best mean first, those without a completed trial last."""
+        work = {method: self._work_left(method) for method in self.info.methods}
+        longest, left = max(_shared(work).values(), default=0.0), self.seconds_left()
+        scale = left / longest if left is not None and longest > 0 else None  # together they end when the sweep does
+        found = [self._method(name, None if scale is None else scale * t) for name, t in _shared(work).items()]
         sign = -1 if self.info.maximise else 1
-        return sorted((row for row in winners if row is not None), key=lambda row: sign * (row.score or 0.0))
+        return sorted(found, key=lambda m: (m.mean is None, sign * (m.mean or 0.0)))
+
+    def _method(self, method: str, left: float | None) -> MethodProgress:
+        rows = [row for row in self.rows if row.method == method]
+        running = sum(seen.row.method == method for seen in self.running)
+        scores = [row.score for row in study_winners(self.info, method, rows) if row.score is not None]
+        best = (max if self.info.maximise else min)(scores, default=None)
+        mean = sum(scores) / len(scores) if scores else None
+        return MethodProgress(method, running, len(rows) - running, self._total_of(method), best, mean, left)
+
+    def _total_of(self, method: str) -> int | None:
+        info = self.info
+        studies = [study for study in info.studies if study.rpartition("/")[0] == method]
+        children = sum(row.spec.parent != "" for row in self.rows if row.method == method)
+        if info.planned_of:
+            return sum(info.planned_of.get(study, 0) for study in studies) + children
+        if info.trials_per_study is None or info.seconds_per_study is not None:
+            return None
+        return (info.trials_per_study + info.repeats) * len(studies) + children
+
+    def _work_left(self, method: str) -> float:
+        """Device-seconds that a method still needs, at its own seconds per step, or at all methods' before it has any.
+
+        Where seconds are granted: those that are not spent.
+        """
+        rows = [row for row in self.rows if row.method == method]
+        total = self._total_of(method)
+        if total is None:
+            studies = sum(study.rpartition("/")[0] == method for study in self.info.studies)
+            return max(0.0, (self.info.seconds_per_study or 0.0) * studies - sum(row.spent for row in rows))
+        timed = [row for row in rows if row.steps] or [row for row in self.rows if row.steps]
+        pace = sum(row.spent for row in timed) / max(1, sum(row.steps for row in timed)) if timed else 1.0
+        running = [seen.row for seen in self.running if seen.row.method == method]
+        waiting = max(0, total - len(rows)) * self.info.steps
+        return pace * (waiting + sum(max(0, self.info.steps - row.steps) for row in running))
 
     def shown(self, limit: int) -> list[TrialProgress]:
         """Running trials first, then ended ones by score, those without a score last."""
@@ -127,6 +186,11 @@ class SweepProgress:
         waiting = max(0, self.total - self.done - len(self.running) - max(0, repeats))
         left += waiting * average + sum(max(0.0, max(average, s.row.steps) - s.row.steps) for s in self.running)
         return left * elapsed / made
+
+
+def _shared(work: dict[str, float]) -> dict[str, float]:
+    """The time until each one's work is done, where slots are shared equally among those that have work left."""
+    return {name: sum(min(own, other) for other in work.values()) if own else 0.0 for name, own in work.items()}
 
 
 def amount(progress: SweepProgress) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -46,10 +47,14 @@ def prepare(private: bool) -> None:
 def check(address: str | None) -> str | None:
     """The address to connect to (also $RAY_ADDRESS, as in a Ray job); None = a private Ray on this machine.
 
-    Raises UserError where Ray does not answer there within seconds or refuses the token.
+    Raises UserError where Ray does not answer there within seconds or refuses the token, and where there is no checkout
+    whose code could be sent there.
     """
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address is not None:
+        if not _in_job() and not (ROOT / "pyproject.toml").is_file():
+            hint = "for a cluster: pip install --editable /path/to/a/checkout, whose code is sent there"
+            raise UserError(Problem(f"kurabe is installed without its sources, in {ROOT}", "--address", hint=hint))
         prepare(private=False)
         check_address(address)
     return address
@@ -69,20 +74,25 @@ def start(address: str | None, resources: Any, scratch: Path) -> None:
         # The raylet and the workers it starts ahead inherit this process's environment: no worker starts twice.
         os.environ.update(environment, PYTHONPATH=python_path())
         quiet |= {"include_dashboard": False, "object_store_memory": 256 * 2**20, "_temp_dir": str(scratch)}
-        with private_ray.processes_apart():
+        # Workers import from the driver's current folder first: there a user's methods.py would be taken for ours.
+        with private_ray.processes_apart(), contextlib.chdir(ROOT):
             ray.init(address="local", **quiet)
         private_ray.kill_at_once()
         _refuse(resources, _machines(), "this machine has, by Ray's count,")
         return
-    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # a submitted job has its working directory already
-    runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": python_path()} if in_job else {})}
-    if not in_job:
+    runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": python_path()} if _in_job() else {})}
+    if not _in_job():
         runtime["working_dir"] = str(ROOT)  # .rayignore keeps data, results and environments out of the upload
     try:
         ray.init(address=address, runtime_env=runtime, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise no_cluster(address, str(error)) from error
     _wait_for_room(resources)
+
+
+def _in_job() -> bool:
+    """Whether this is a submitted job, which has its working directory already."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 def stop() -> None:

@@ -102,6 +102,19 @@ def _check_fit(sweep: Sweep, inputs: Inputs) -> None:
             except UserError as error:
                 problems += error.problems
             except (ValueError, LookupError) as error:
-                problems.append(Problem(str(error), key=study.method.name, where=sweep.path))
+                problems.append(_unfit(sweep, study.method.name, str(error)))
     if problems:
         raise UserError(*dict.fromkeys(problems))
+
+
+def _unfit(sweep: Sweep, method: str, text: str) -> Problem:
+    """The problem of a method that cannot be built: at the line of the setting that its text begins with, where that is
+    written, else at that of the model, or of the methods."""
+    setting, _, message = text.partition(": ")
+    for key in sweep.lines:
+        section, _, name = key.partition(".")
+        name = name.removeprefix(f"{method}.")
+        if key == setting or (section in ("fixed", "search") and (name == setting or name.endswith(f"_{setting}"))):
+            return Problem(message, key=key, where=sweep.lines[key])
+    where = sweep.lines.get("model", sweep.lines.get("methods", sweep.path))
+    return Problem(text, key=method, where=where)

@@ -77,7 +77,8 @@ class Session:
                 screen = ScreenListener(links=tracker.links if tracker else list)
                 driver = self._driver(ledger, tracker, screen)
                 try:
-                    return self._run_missing(driver, place)
+                    with signals.when_killed(screen.abandon):
+                        return self._run_missing(driver, place)
                 finally:
                     screen.close()
                     if tracker:
@@ -126,7 +127,8 @@ class Session:
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:
         """The screen comes last: it announces files and runs that the others have written by then."""
-        listeners: list[Listener] = [ResultsListener(self.folder), *([tracker] if tracker else []), screen]
+        results = ResultsListener(self.folder, screen.doing)
+        listeners: list[Listener] = [results, *([tracker] if tracker else []), screen]
         inputs = self.inputs
         hashes = (inputs.dataset.fingerprint, inputs.label_hashes)
         driver = Driver(self.sweep, inputs.rule, ledger, listeners, *hashes)
@@ -163,7 +165,7 @@ class Session:
 
     def _info(self, slots: int, driver: Driver) -> SweepInfo:
         sweep, studies, inputs = self.sweep, self.sweep.studies(), self.inputs
-        planned = sum(study.trials + sweep.budget.repeats for study in studies)
+        planned = {study.id: study.trials + sweep.budget.repeats for study in studies}
         test_labels = "true" if inputs.dataset.knows_test_truth else "as given"
         facts = provenance() | {
             "data_sha256": inputs.dataset.sha256,
@@ -189,7 +191,8 @@ class Session:
             id=driver.ledger.id,
             seconds_per_study=sweep.budget.seconds,
             repeats=sweep.budget.repeats,
-            planned=None if sweep.budget.seconds is not None else planned,
+            planned=None if sweep.budget.seconds is not None else sum(planned.values()),
+            planned_of={} if sweep.budget.seconds is not None else planned,
             complete=driver.complete,
             remarks=driver.remarks,
             test_labels=test_labels,

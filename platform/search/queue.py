@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -51,11 +51,13 @@ class StudyQueue:
         return bool(self.waiting) or self.asking or open_ended
 
     def recall(self, history: StudyHistory, runs_again: Callable[[Row], bool]) -> list[Row]:
-        """Rebuild queue and search from an earlier run. The rows that are over; the others wait, in their order.
+        """Rebuild queue and search from an earlier run. The rows that are over; the others wait, in the order in which
+        the earlier run would have gone on: those under way as they were started, then what waited there.
 
         runs_again: whether a row runs (again). Where a proposal's line was damaged, the start of its row counts.
         """
         recalled: dict[str, Row] = {}
+        started: dict[str, None] = {}
         for event in history.events:
             match event:
                 case TrialProposed(_, proposal):
@@ -63,12 +65,13 @@ class StudyQueue:
                 case TrialStarted(row) if not row.repeat:
                     proposal = Proposal(row.params, row.key, parent=row.spec.parent)
                     self._recall_proposal(proposal, recalled, history.rows, runs_again)
+                    started.setdefault(row.key)
                 case TrialEnded(row) if (known := recalled.get(row.key)) is not None:
                     if not runs_again(known) and row.outcome == known.outcome:
                         self.proposer.tell(known)
                 case _:
                     pass
-        self.waiting = [row for row in recalled.values() if runs_again(row)]
+        self.waiting = [row for row in _in_order(recalled, started) if runs_again(row)]
         return [row for row in recalled.values() if not runs_again(row)]
 
     def _recall_proposal(
@@ -138,6 +141,26 @@ class StudyQueue:
             return
         self.waiting.append(self._make_row(proposals[-1].params, self._made))
         self._made += 1
+
+
+def _in_order(recalled: Mapping[str, Row], started: Collection[str]) -> list[Row]:
+    """Rows in the order in which the earlier run started them, then the others as they waited: children first, the
+    latest at the head, as `adopt` puts them, then proposals.
+
+    Proposals are started in their order: one before another that was started has lost its line of that.
+    """
+    proposals = [row for row in recalled.values() if not row.spec.parent]
+    places = {row.key: place for place, row in enumerate(proposals)}
+    order: dict[str, Row] = {}
+    reached = 0
+    for key in started:
+        if key in places:
+            order |= {row.key: row for row in proposals[reached : places[key] + 1]}
+            reached = max(reached, places[key] + 1)
+        elif key in recalled:
+            order[key] = recalled[key]
+    children = [row for row in reversed(recalled.values()) if row.spec.parent]
+    return list(order.values()) + [row for row in [*children, *proposals] if row.key not in order]
 
 
 def cost_of_search(sampler: str, queues: Sequence[StudyQueue], wall: float) -> str:

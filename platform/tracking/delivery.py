@@ -212,11 +212,12 @@ class Delivery:
         return batch
 
     def _steps(self, run: RunState, content: RunContent) -> set[int]:
-        if run.steps is None:
-            run.steps = set()
-            if content.steps() and "seconds" in run.latest:  # in every report, and always finite
-                run.steps = {metric.step for metric in self.client.get_metric_history(run.id, "seconds")}
-        return run.steps
+        # Not while there is nothing to compare: a trial whose evaluations the ledger lost sends them again later.
+        if run.steps is None and content.steps():
+            known = "seconds" in run.latest  # in every report, and always finite
+            history = self.client.get_metric_history(run.id, "seconds") if known else []
+            run.steps = {metric.step for metric in history}
+        return run.steps or set()
 
     def _send(self, run: RunState, batch: LogBatch) -> None:
         from mlflow.entities import Metric, Param, RunTag

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from methods.base import Batch, Method, Setup
+from methods.base import Batch, Method, Setup, Terms
 from platform.core.errors import Problem, UserError
 from platform.core.rungs import evaluation_steps
 from platform.core.spec import TrialSpec, derive_seed
@@ -34,6 +35,15 @@ __all__ = ["Trial", "check_truth"]
 
 COMPILE_FROM = 2000  # steps; below, compiling takes longer than it saves
 CHECK_EVERY = 32  # steps between two looks at the divergence flag on a GPU
+
+
+class StepLosses(NamedTuple):
+    """A training step that was made. step: its number, 1 = the first. lr: the rate it was made with. losses: by name,
+    weighted; their sum was minimised."""
+
+    step: int
+    lr: float
+    losses: dict[str, float]
 
 
 class Trial:
@@ -113,6 +123,23 @@ class Trial:
                     return
                 yield self._report()
 
+    def steps(self) -> Iterator[StepLosses]:
+        """Train on step by step without evaluating, to look at the trial in between: in a debugger, a notebook.
+
+        Ends with the last step or one whose loss is not finite. Reads every loss, for which a GPU is waited for. The
+        numbers are those of `reports`, which may go on from there.
+        """
+        _ = self.optimizer  # before the clock starts
+        while self.outcome is None and self.step < self.spec.train.steps:
+            begin = time.perf_counter()
+            with self._own_random_state():
+                terms = self._train_step()
+            losses = {name: float(term.detach()) for name, term in terms.items()}
+            self._clock(begin, training=True)
+            yield StepLosses(self.step, learning_rate(self.spec.train, self.step - 1), losses)
+            if not all(map(math.isfinite, losses.values())):
+                return
+
     def advance(self, count: int) -> bool:
         """Train at most `count` steps without an evaluation; ends early where a loss was not finite.
 
@@ -189,7 +216,7 @@ class Trial:
 
     # -- a step and an evaluation --------------------------------------------------------------------------------------
 
-    def _train_step(self) -> None:
+    def _train_step(self) -> Terms:
         rate = learning_rate(self.spec.train, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -198,6 +225,7 @@ class Trial:
         streams = (batch.labelled, batch.unlabelled, batch.meta)
         self._tally.add(terms, images=sum(len(stream.index) for stream in streams if stream is not None))
         self.step += 1
+        return terms
 
     def _report(self) -> Report:
         begin = time.perf_counter()

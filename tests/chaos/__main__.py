@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def _storm(base: Path, seed: int, database: Path, undisturbed: pd.DataFrame, cou
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # pytest's Failed is no Exception
-        problem = f"{type(error).__name__}: {error}"
+        problem = "".join(traceback.format_exception(error))
     counts.update(storm.counts)
     happened = ", ".join(f"{count} {name}" for name, count in storm.counts.items() if name not in ("storms", "runs"))
     said = "every promise held" if not problem else "BROKEN"

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from platform.core.errors import UserError
 from platform.core.registry import NOISE, noise_kinds
 from platform.data.noise import corrupt
+from platform.data.noise.cluster_based import patches, standardised
 from platform.data.noise.instance import truncated_normal, wrong_class
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BY_CLASS = ("symmetric", "uniform", "pair", "asymmetric")
-ALL = (*BY_CLASS, "instance", "instance_scaled")
+ALL = (*BY_CLASS, "instance", "instance_scaled", "cluster_based")
 
 
 def images_for(count: int, seed: int = 0) -> np.ndarray:
@@ -119,6 +120,50 @@ def test_instance_scores_are_the_projection_of_the_flat_image():
     scores[0] = -np.inf
     noisy = corrupt(np.zeros(40, int), "instance", 0.7, 6, seed=11, images=images)
     assert set(noisy.tolist()) == {0, int(scores.argmax())}
+
+
+def test_patches_by_hand():
+    """Points 0 to 19 on a line, centres 10, 11 and 7: 11 lies in the patch of 10, and that of 7 is beside it."""
+    points, order = np.arange(20.0)[:, None], np.array([10, 11, 7, *range(12, 20)])
+    assert patches(points, 9, order).tolist() == [10, 9, 11, 8, 12, 7, 6, 5, 4]
+    assert patches(points, 3, order).tolist() == [10, 9, 11]
+    assert sorted(patches(points, 20, np.random.default_rng(0).permutation(20)).tolist()) == list(range(20))
+
+
+def test_fields_by_hand():
+    """A channel of 16 x 8 pixels: the mean of each two rows; a constant field stays 0."""
+    images = np.zeros((2, 1, 16, 8), dtype=np.uint8)
+    images[0, 0, 0], images[0, 0, 1] = 10, 30
+    expected = np.zeros((2, 64))
+    expected[0, :8], expected[1, :8] = 1, -1  # 20 and 0: mean 10, deviation 10
+    np.testing.assert_allclose(standardised(images), expected)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.35, 0.7, 1.0])
+def test_cluster_based_noise_has_its_rate_lies_in_patches_and_goes_to_the_nearest_class(rate):
+    """Images of 60 kinds, each with 25 that are nearly alike: they are wrong together."""
+    kinds, rng = np.repeat(np.arange(60), 25), np.random.default_rng(0)
+    labels = kinds % 3
+    images = images_for(60)[kinds] // 2 + rng.integers(0, 8, (1500, 3, 4, 4), dtype=np.uint8)
+    noisy = corrupt(labels, "cluster_based", rate, 5, seed=6, images=images)
+    points, wrong = standardised(images), noisy != labels
+    centroids = np.stack([points[labels == y].mean(axis=0) for y in range(3)])
+    for y in range(3):
+        rows = np.flatnonzero(labels == y)
+        assert wrong[rows].sum() == round(rate * len(rows))
+        distances = ((points[rows, None] - centroids) ** 2).sum(axis=2)
+        distances[:, y] = np.inf
+        assert (noisy[rows] == distances.argmin(axis=1))[wrong[rows]].all()
+    shares = np.array([wrong[kinds == kind].mean() for kind in range(60)])
+    one_by_one = rate * (1 - rate) / 25  # the variance, if 25 images erred independently
+    assert rate == 1 or shares.var() > 2 * one_by_one
+    less = corrupt(labels, "cluster_based", rate / 2, 5, seed=6, images=images)
+    assert ((less != labels) <= wrong).all()  # who is wrong at a lower rate is wrong at a higher one
+
+
+def test_cluster_based_noise_of_one_class_has_no_other_to_go_to():
+    labels = np.full(40, 3)
+    assert (corrupt(labels, "cluster_based", 0.5, 5, seed=0, images=images_for(40)) == labels).all()
 
 
 def test_softmax_without_the_true_class():

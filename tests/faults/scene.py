@@ -165,7 +165,7 @@ class Scene:
     def some_moment(self, chance: random.Random, at_most: int = 20) -> None:
         """Some steps after those made so far, and a fraction of a step more."""
         goal = len(self.steps) + chance.randint(1, at_most)
-        ended = lambda: self.ledger.exists() and self.ledger.read_text().count('"ended"') >= TRIALS - 1  # noqa: E731
+        ended = lambda: self.ledger.exists() and self.ledger.read_bytes().count(b'"ended"') >= TRIALS - 1  # noqa: E731
         self.until(lambda: len(self.steps) >= goal or ended())
         time.sleep(chance.uniform(0, 4 * self.step_seconds))
 

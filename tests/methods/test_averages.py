@@ -97,16 +97,24 @@ def test_a_centre_is_the_average_of_its_class_from_the_first_mean_on() -> None:
 # -- every shipped sweep file ------------------------------------------------------------------------------------------
 
 
+PER_VISIT = {("elr", "beta"), ("elr_plus", "beta")}
+"""Averages of an image's predictions, from 0 and without correction: they move once in a pass over the images."""
+
+LABELLED_DIGITS = 1797 * 8 // 10 * 9 // 10
+"""The training images of digits without the validation part."""
+
+
 def searched() -> Iterator[Any]:
-    """Each EMA that a shipped file searches: the file, the method, the key, its range and the file's steps."""
+    """Each EMA that a shipped file searches: the method, the key, its range and the number of its updates there."""
     for file in FILES:
         for study in load(file).studies():
             if study.index == 0:
                 for key, entry in study.space.items():
-                    if key.endswith("_ema"):
-                        name = study.method.name
+                    name, train = study.method.name, study.base.train
+                    visits = (name, key) in PER_VISIT
+                    if key.endswith("_ema") or visits:
                         place = file.relative_to("search_spaces").as_posix()
-                        steps = study.base.train.steps
+                        steps = train.steps * train.batch_size // LABELLED_DIGITS if visits else train.steps
                         yield pytest.param(name, key, entry.range, steps, id=f"{place}-{name}-{key}")
 
 
@@ -135,6 +143,10 @@ def end_of(name: str, key: str, decay: float, steps: int) -> torch.Tensor:
             centres.update(*centres.gather(unit, torch.zeros(1, dtype=torch.long), torch.ones(1)))
         return centres.centres[0, 1]
     average = 0.0
+    if (name, key) in PER_VISIT:
+        for value in path(steps):
+            average = decay * average + (1 - decay) * value
+        return torch.tensor(average)
     for t, value in enumerate(path(steps), start=1):  # the recursion of ModelEMA and Centres
         average += newest_weight(decay, t) * (value - average)
     if steps <= 2000:
@@ -148,7 +160,12 @@ def end_of(name: str, key: str, decay: float, steps: int) -> torch.Tensor:
 
 
 def test_the_shipped_files_search_averages() -> None:
-    assert {key for name, key, *_ in (p.values for p in SEARCHED)} >= {"model_ema", "selector_ema", "centre_ema"}
+    assert {key for name, key, *_ in (p.values for p in SEARCHED)} >= {
+        "model_ema",
+        "selector_ema",
+        "centre_ema",
+        "beta",
+    }
 
 
 @pytest.mark.parametrize(("name", "key", "range_", "steps"), SEARCHED)

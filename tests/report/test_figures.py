@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -62,5 +63,24 @@ def test_trust_in_labels_and_layers_are_drawn_where_trials_looked(tmp_path: Path
     lines = layer_figures.layers(sweep.info, rows, figures.STUDIES).axes[0].lines
     assert [line.get_label() for line in lines[:2]] == ["clid_mu", "fixmatch"]
     assert list(lines[0].get_ydata()) == [0.0, 0.1, 0.2]
+    assert len(layer_figures.layers(sweep.info, rows, figures.STUDIES).axes) == 1  # only what was looked at
     spread, told = layer_figures.label_trust(sweep.info, "clid_mu", rows[:12], figures.STUDIES).axes
     assert [set(line.get_ydata()) for line in spread.lines] == [{0.5}, {0.5}] and len(told.lines) == 3
+
+
+def test_figures_without_a_value_are_not_drawn(tmp_path: Path) -> None:
+    """Without true labels nobody knows which weights are of right labels: a figure of that would be empty."""
+    sweep = FakeSweep(tmp_path / "digits", methods=["clid_mu"], trials=1)
+    rows = sweep.run()
+    unknown = [f"diag/weight_{g}_p{q}" for g in ("clean", "noisy") for q in (10, 50, 90)]
+    for report in rows[0].reports:
+        report |= dict.fromkeys([*unknown, "diag/weight_auroc", "diag/stage_gradient_oracle/stem"], math.nan)
+    rows[0].params = {}
+    names = {path.name for path in figures.draw_all(sweep.info, rows, tmp_path / "f")}
+    assert names == {"learning_curves.png"}
+    for report in rows[0].reports:
+        report |= {"diag/weight_clean_p10": 0.1, "diag/weight_clean_p50": 0.5, "diag/weight_clean_p90": 0.9}
+    assert len(layer_figures.label_trust(sweep.info, "clid_mu", rows, figures.STUDIES).axes) == 1
+    for report in rows[0].reports:
+        report |= {"score": math.nan, "test_accuracy": math.nan}
+    assert {p.name for p in figures.draw_all(sweep.info, rows, tmp_path / "g")} == {"label_trust.png"}

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from platform.core.row import Row, winner
 from platform.report import trial_tables
+from platform.report.judge.estimate import mean_estimate
 from platform.report.last_screen import print_last_screen
 from platform.report.leaderboard import leaderboard, retrain
-from platform.report.standings import Standing, mean, paired_difference, repeats, standings
+from platform.report.standings import Standing, paired_difference, repeats, standings, with_n
 from platform.report.sweep_progress import SweepProgress, amount
 from tests.report.fake_sweep import FakeSweep
 
@@ -65,7 +66,7 @@ def test_methods_are_compared_on_repeats_once_all_have_them(tmp_path: Path) -> N
     assert [(s.method, s.on_repeats, len(s.repeats), s.tried) for s in found] == [
         ("supervised", True, 2, 2), ("fixmatch", True, 1, 2),
     ]  # fmt: skip
-    assert found[0].test_accuracy == mean([0.6, 0.7]) and found[1].score is not None
+    assert found[0].test_accuracy == mean_estimate([0.6, 0.7], accuracy=True) and found[1].score is not None
     assert found[1].score.value == pytest.approx(0.51)
     rows = table(sweep, one | {("fixmatch", 0): [None, None]})
     last = standings(sweep.info, rows)[-1]
@@ -77,15 +78,15 @@ def test_methods_are_compared_on_repeats_once_all_have_them(tmp_path: Path) -> N
 
 
 def test_of_one_study_differences_are_paired_by_repeat(tmp_path: Path) -> None:
-    sweep = FakeSweep(tmp_path, methods=["supervised", "fixmatch"], repeats=3)
-    rows = table(sweep, {("supervised", 0): [0.50, 0.90, 0.70], ("fixmatch", 0): [0.52, 0.91, None]})
+    sweep = FakeSweep(tmp_path, methods=["supervised", "fixmatch"], repeats=4)
+    rows = table(sweep, {("supervised", 0): [0.50, 0.90, 0.80, 0.70], ("fixmatch", 0): [0.52, 0.91, 0.83, None]})
     found = by_method(standings(sweep.info, rows))
     difference = paired_difference(found["fixmatch"], found["supervised"])
-    expected = mean([0.02, 0.01])  # the third has no partner
-    assert difference is not None and expected is not None
-    assert (difference.n, difference.value) == (2, pytest.approx(0.015))
+    expected = mean_estimate([0.02, 0.01, 0.03])  # the fourth has no partner
+    assert difference is not None and expected is not None and expected.low is not None
+    assert (difference.n, difference.value) == (3, pytest.approx(0.02))
     assert difference.low == pytest.approx(expected.low)
-    assert f"| fixmatch | {difference} |" in leaderboard(sweep.info, rows)
+    assert f"| fixmatch | {with_n(difference)} |" in leaderboard(sweep.info, rows)
 
 
 def test_of_several_studies_the_interval_is_over_studies(tmp_path: Path) -> None:
@@ -98,12 +99,12 @@ def test_of_several_studies_the_interval_is_over_studies(tmp_path: Path) -> None
         tests["fixmatch", index] = [value + 0.01 * (index + 1) for value in pair]
     found = by_method(standings(sweep.info, table(sweep, tests)))
     plain = found["supervised"].test_accuracy
-    expected = mean([0.55, 0.75, 0.85])
-    assert plain is not None and expected is not None
+    expected = mean_estimate([0.55, 0.75, 0.85], accuracy=True)
+    assert plain is not None and expected is not None and expected.low is not None
     assert (plain.n, plain.value, plain.low) == (3, pytest.approx(expected.value), pytest.approx(expected.low))
     difference = paired_difference(found["fixmatch"], found["supervised"])
-    expected = mean([0.01, 0.02, 0.03])
-    assert difference is not None and expected is not None
+    expected = mean_estimate([0.01, 0.02, 0.03])
+    assert difference is not None and expected is not None and expected.low is not None
     assert (difference.n, difference.low) == (3, pytest.approx(expected.low))
 
 

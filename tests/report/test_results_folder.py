@@ -17,10 +17,11 @@ import platform.report
 from platform.core.events import SweepEnded, SweepStarted
 from platform.core.row import Row, winner
 from platform.report import trial_tables
+from platform.report.judge.estimate import mean_estimate
 from platform.report.leaderboard import leaderboard, retrain
 from platform.report.provenance import provenance
 from platform.report.results_folder import ResultsListener
-from platform.report.standings import mean
+from platform.report.standings import with_n
 from tests.report.fake_sweep import TRACEBACK, FakeSweep
 
 
@@ -150,12 +151,12 @@ def test_the_winner_is_a_completed_trial_and_the_test_set_has_no_say(tmp_path: P
 
 def test_the_interval_is_students() -> None:
     values = [0.91, 0.93, 0.92, 0.95]
-    found = mean(values)
+    found = mean_estimate(values)
     assert found is not None and found.low is not None
     half = stats.t.ppf(0.975, 3) * np.std(values, ddof=1) / 2
     assert found.value - found.low == pytest.approx(half)
-    assert "no interval" in str(mean([0.9]))
-    assert mean([]) is None
+    assert "no interval" in with_n(mean_estimate([0.9]))
+    assert mean_estimate([]) is None
 
 
 def test_the_leaderboard_says_who_won_and_how_that_came_about(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_the_leaderboard_says_who_won_and_how_that_came_about(tmp_path: Path) ->
     best = winner([row for row in rows if row.study == "fixmatch/1"], True)
     assert best is not None and f"| fixmatch/1 | `{best.key}` | {best.score:.4f} |" in text
     scores = [winner([r for r in rows if r.study == f"fixmatch/{i}"], True).score for i in range(3)]  # type: ignore[union-attr]
-    assert f"| fixmatch | {mean(scores)} |" in text  # type: ignore[arg-type]
+    assert f"| fixmatch | {with_n(mean_estimate(scores, accuracy=True))} |" in text  # type: ignore[arg-type]
 
 
 def test_the_command_that_trains_the_winner_again_is_one_a_sweep_takes(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_one_that_is_asked_to_stop_does_not_hold():
 def test_what_a_full_disk_says():
     assert is_full(OSError(errno.ENOSPC, "x")) and is_full(OSError(errno.EDQUOT, "x"))
     assert is_full(RuntimeError("[enforce fail at inline_container.cc] PytorchStreamWriter failed writing file"))
+    assert is_full(RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 128 vs 0"))
     assert not is_full(OSError(errno.EACCES, "x")) and not is_full(ValueError("x")) and not is_full(None)
 
 

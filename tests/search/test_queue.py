@@ -108,3 +108,22 @@ def test_a_smaller_study_takes_the_first_rows_and_a_larger_one_goes_on(tmp_path:
     small.ledger.close()
     large = driver(tmp_path, load(tmp_path, SPACE, "methods=[supervised]", "budget.trials=10"))
     assert [row.number for row in play_all(large)] == [8, 9]
+
+
+def test_a_trial_whose_start_the_ledger_lost_goes_on_before_those_started_after_it(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    sweep = load(tmp_path, SPACE, *ONE)
+    book = driver(old, sweep)
+    play_all(book, limit=2)
+    third, fourth = book.next_row(), book.next_row()
+    assert third is not None and fourth is not None
+    book.ledger.close()
+    lines = (old / "ledger.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not ('"event": "started"' in line and third.key in line)]
+    assert len(kept) == len(lines) - 1
+    (new / "ledger.jsonl").write_text("".join(kept))
+    again = driver(new, sweep)
+    rows = [again.next_row(), again.next_row()]
+    assert [row and row.key for row in rows] == [third.key, fourth.key]

@@ -150,6 +150,42 @@ def test_a_trial_without_a_result_is_not_among_the_results(uri: str) -> None:
     assert "viewStateShareKey=kurabe)" in experiment.tags["mlflow.note.content"]
 
 
+def test_evaluations_that_the_ledger_lost_and_mlflow_has_are_not_there_twice(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger's line of the trial's start was damaged: the trial sends all its evaluations again."""
+    sweep = FakeSweep(Path("results/digits"), trials=1, outcomes=("completed",))
+    (row,) = sweep.rows()
+    first = MlflowListener(uri, sweep.folder)
+    first.handle(SweepStarted(sweep.info))
+    sweep.start(row, first)
+    reports = sweep.reports(row)
+    for report in reports[:2]:
+        sweep.report(row, report, first)
+    first.close()
+
+    row.reports.clear()
+    delivered: list[str] = []
+    deliver = delivery.Delivery.deliver
+
+    def noted(self: delivery.Delivery, content: Any) -> None:
+        deliver(self, content)
+        delivered.append(content.key)
+
+    monkeypatch.setattr(delivery.Delivery, "deliver", noted)
+    second = MlflowListener(uri, sweep.folder)
+    second.handle(SweepStarted(sweep.info))
+    sweep.start(row, second)
+    while not any(row.key in key for key in delivered):  # its start, before it has sent an evaluation
+        time.sleep(0.01)
+    for report in reports:
+        sweep.report(row, report, second)
+    sweep.end(row, second)
+    second.handle(SweepEnded([row]))
+    history = client(uri).get_metric_history(trials(uri, "digits")[row.key].info.run_id, "seconds")
+    assert [point.step for point in history] == [report["step"] for report in reports]
+
+
 def test_a_trial_that_is_tried_again(uri: str) -> None:
     """It goes on in its run, from the start; an evaluation that the first attempt came to is not doubled."""
     sweep = FakeSweep(Path("results/digits"), trials=1)

@@ -289,3 +289,21 @@ def test_interrupted_between_two_evaluations_it_goes_on_at_that_step(dataset, pl
     for report, other in zip(reports, undisturbed, strict=True):
         for name in other.keys() - {"images_per_second"}:
             assert report.metrics[name] == pytest.approx(other[name], nan_ok=True, rel=0, abs=0), name
+
+
+def test_stepping_trains_to_the_same_numbers_and_reports_go_on_from_there(dataset: Dataset, plan: LabelPlan) -> None:
+    whole, stepped = trial(dataset, plan), trial(dataset, plan)
+    expected = list(whole.reports())
+    steps = [step for step, _ in zip(stepped.steps(), range(5), strict=False)]
+    assert [step.step for step in steps] == [1, 2, 3, 4, 5]
+    assert [step.losses["labelled"] for step in steps] == whole.method.losses[:5]
+    assert steps[0].lr == 0.05 > steps[4].lr and set(steps[0].losses) == {"labelled", "pull"}
+    rest = list(stepped.reports())
+    assert [report.step for report in rest] == [8, 12]
+    for name in ("test_accuracy", "val_loss"):
+        assert [report.metrics[name] for report in rest] == [report.metrics[name] for report in expected[1:]]
+    assert list(stepped.steps()) == []
+
+
+def test_stepping_ends_with_a_loss_that_is_no_number(dataset: Dataset, plan: LabelPlan) -> None:
+    assert [step.step for step in trial(dataset, plan, Explodes).steps()][-1] == 6

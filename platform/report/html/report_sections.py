@@ -173,7 +173,7 @@ def layers_section(material: ReportMaterial) -> ReportSection:
     parts: list[Part] = []
     words = "Diagnostics by stage of the network at the end of each study's winner; bands over studies."
     for origin, info in material.sweeps:
-        if layer_figures.has_stages(origin.rows):
+        if layer_figures.stages_known(info, origin.rows):
             parts += material.drawing(layer_figures.layers(info, origin.rows, COLOURS), f"layers-{origin.label}", words)
     missing = (
         "Layer by layer: nothing was recorded; train: {diagnostics: full} looks at gradients and features by layer."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from platform.core.errors import Problem, UserError
@@ -18,11 +18,12 @@ from platform.report.judge.sweep_folder import LabelCounts, label_counts, read_s
 
 @dataclass(frozen=True)
 class Metric:
-    """The metric that methods are compared by. accuracy: it lies in [0, 1]."""
+    """The metric that methods are compared by. accuracy: it lies in [0, 1]. doubtful: against labels as given."""
 
     name: str
     maximise: bool
     accuracy: bool
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,33 +220,59 @@ def _metric(origins: Sequence[Origin], found: Sequence[ComparedMethod], tests: b
     if not infos:
         return Metric("score", True, bounded)
     if tests:
-        doubtful = any(origin.labels.truth is False for origin in origins if origin.info is not None)
-        return Metric("accuracy against doubtful labels" if doubtful else "test accuracy", True, bounded)
+        doubtful = any(_is_doubtful(origin) for origin in origins)
+        name = replace(infos[0], test_labels="as given" if doubtful else "true").test_accuracy_name
+        return Metric(name, True, bounded, doubtful)
     return Metric(f"selection score ({infos[0].select})", infos[0].maximise, "accuracy" in infos[0].select and bounded)
 
 
+def _is_doubtful(origin: Origin) -> bool:
+    """Whether test images are judged by labels as given. A folder that does not say so may have a label plan."""
+    info = origin.info
+    if info is None:
+        return False
+    unsaid = "test_labels" not in info.provenance
+    return info.test_labels != "true" or (unsaid and origin.labels.truth is False)
+
+
 def _missing(found: Sequence[ComparedMethod]) -> list[str]:
-    notes = []
+    """A note for each gap, which names all methods that have it."""
+    gaps: dict[str, list[str]] = {}
     for method in found:
-        if method.outside or method.info is None:
-            continue
-        open_rows = method.counts["running"] + method.counts["preempted"]
-        granted = method.info.trials_per_study
-        short = [
-            study
-            for study in method.studies
-            if granted and sum(row.study.rpartition("/")[2] == study for row in method.rows) < granted
-        ]
-        if open_rows:
-            notes.append(f"{method.name}: {open_rows} trials are unfinished: they run, or the sweep was interrupted.")
-        elif short and method.rows:
-            words = "study" if len(short) == 1 else "studies"
-            notes.append(
-                f"{method.name}: fewer than the {granted} trials granted in {words} {', '.join(short)}: the search is "
-                "unfinished, or its space has no more points."
-            )
-        without = [study for study in method.studies if study not in method.selection]
-        if without and method.selection:
-            words = "study" if len(without) == 1 else "studies"
-            notes.append(f"{method.name}: no completed trial in {words} {', '.join(without)}, which it lacks.")
-    return notes
+        if not method.outside and method.info is not None:
+            for gap in _gaps_of(method, method.info):
+                gaps.setdefault(gap, []).append(method.name)
+    return [f"{_some(who)}: {gap}" for gap, who in gaps.items()]
+
+
+def _gaps_of(method: ComparedMethod, info: SweepInfo) -> list[str]:
+    gaps = []
+    open_rows = method.counts["running"] + method.counts["preempted"]
+    granted = info.trials_per_study
+    short = [
+        study
+        for study in method.studies
+        if granted and sum(row.study.rpartition("/")[2] == study for row in method.rows) < granted
+    ]
+    if open_rows:
+        words = "1 trial is unfinished: it runs" if open_rows == 1 else f"{open_rows} trials are unfinished: they run"
+        gaps.append(f"{words}, or the sweep was interrupted.")
+    elif short and method.rows:
+        trials = f"{granted} trial{'s' * (granted != 1)}"
+        gaps.append(
+            f"fewer than the {trials} granted in {_studies(short)}: the search is unfinished, or its space has no more "
+            "points."
+        )
+    without = [study for study in method.studies if study not in method.selection]
+    if without and method.selection:
+        gaps.append(f"no completed trial in {_studies(without)}: not in its mean.")
+    return gaps
+
+
+def _studies(names: Sequence[str]) -> str:
+    return f"{'study' if len(names) == 1 else 'studies'} {', '.join(names)}"
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more methods" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -20,6 +20,7 @@ from platform.report.judge.score_tables import (
     pairs_csv,
     pairs_table,
     paper_leaderboard,
+    paper_pairs,
     to_latex,
     to_markdown,
 )
@@ -42,7 +43,7 @@ def write_comparison(judged: Judgement, folder: Path, drawn: Sequence[Drawing] |
     }
     if pairs.rows:
         texts["pairs.csv"] = pairs_csv(judged, told)
-        texts["pairs.tex"] = to_latex(_captioned(pairs, told), said, "tab:pairs")
+        texts["pairs.tex"] = to_latex(_captioned(paper_pairs(judged), told), said, "tab:pairs")
     made = []
     for name, text in texts.items():
         with atomic(folder / name, sync=False) as temporary:

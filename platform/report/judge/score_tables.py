@@ -56,7 +56,13 @@ def _pipes(cells: Any) -> str:
 def to_latex(table: TextTable, facts: Sequence[str] = (), label: str = "") -> str:
     """A table of booktabs. facts: lines before it, as comments; label: plain letters."""
     columns = "".join("r" if right else "l" for right in table.right)
-    lines = [*(f"% {one_line(fact)}" for fact in facts), r"% \usepackage{booktabs}", r"\begin{table}", r"\centering"]
+    lines = [
+        *(f"% {one_line(fact)}" for fact in facts),
+        r"% \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering\footnotesize",
+    ]
+    lines.append(r"\setlength{\tabcolsep}{4pt}")
     lines += [rf"\caption{{{latex(table.caption or table.title)}}}", *([rf"\label{{{label}}}"] if label else [])]
     lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _ampersands(map(latex, table.head)), r"\midrule"]
     for row in table.rows:
@@ -97,11 +103,19 @@ def leaderboard_table(judged: Judgement) -> TextTable:
 
 
 def paper_leaderboard(judged: Judgement) -> TextTable:
-    """The columns of the leaderboard that fit the width of a page."""
-    full = leaderboard_table(judged)
-    keep = [*range(full.head.index("score of winners")), full.head.index("seconds searched")]
-    rows = [[row[place] for place in keep] for row in full.rows]
-    return TextTable(full.title, [full.head[p] for p in keep], [full.right[p] for p in keep], rows, full.caption)
+    """The leaderboard in a form that fits the width of a page; why a method has no result stands in the caption."""
+    head = ["method", judged.comparison.metric.name, "median", "IQM", _block_word(judged), "seconds"]
+    rows, reasons = [], []
+    for place in judged.places:
+        name = place.method.name + (" *" if place.method.outside else "")
+        numbers = [_number(place.median, 4), _number(place.quartiles, 4), str(place.mean.n) if place.mean else "0"]
+        mean = place.mean.text(4) if place.mean else _none(place.method)
+        reasons += [] if place.mean else [f" {name}: {place.method.remark.removeprefix('not compared: ')}."]
+        cells = [name, mean, *numbers, _searched(place)]
+        rows.append([Cell(text, place.leading and i < 2) for i, text in enumerate(cells)])
+    caption = f"{leaderboard_table(judged).caption} IQM: interquartile mean.{''.join(reasons)}"
+    caption += " *: not run here." if any(method.outside for method in judged.comparison.methods) else ""
+    return TextTable("Leaderboard", head, [False, *[True] * 5], rows, caption)
 
 
 def short_leaderboard(judged: Judgement) -> TextTable:
@@ -206,6 +220,22 @@ def pairs_table(judged: Judgement) -> TextTable:
         "the first is better than one of the second (Agarwal et al., 2021), its interval from 10 blocks on."
     )
     return TextTable("Pairs", head, [False, *[True] * 6, False], rows, caption)
+
+
+def paper_pairs(judged: Judgement) -> TextTable:
+    """Pairs in a form that fits the width of a page: what is sure, and by how much."""
+    head = ["methods", "difference", "p (Holm)", "P(impr.)"]
+    caption = (
+        "The first minus the second on the blocks that both have, with the 95 % interval, not adjusted. p: paired t "
+        "test, adjusted by Holm over all pairs; bold where it is at most 5 %. P(impr.): that a run of the first is "
+        "better than one of the second (Agarwal et al., 2021)."
+    )
+    rows = []
+    for pair in judged.differences:
+        cells = [f"{pair.a} - {pair.b}", pair.estimate.text(3), _p(pair.holm)]
+        cells.append(f"{pair.improvement.value:.2f}")
+        rows.append([Cell(text, pair.sure and place == 1) for place, text in enumerate(cells)])
+    return TextTable("Pairs", head, [False, *[True] * 3], rows, caption)
 
 
 def _pair(pair: Difference) -> list[Cell]:

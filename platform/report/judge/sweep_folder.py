@@ -56,6 +56,7 @@ def sweep_info(folder: Path, resolved: dict[str, Any], rows: list[Row]) -> Sweep
     methods.sort(key=lambda name: order.get(name, len(order)))
     indices = {int(index) for row in rows if (index := row.study.rpartition("/")[2]).isdigit()}
     count = max(int(budget.get("studies") or 1), *(index + 1 for index in indices), 1)
+    facts = _json(folder / "provenance.json")
     return SweepInfo(
         name=folder.resolve().name,
         folder=folder,
@@ -67,10 +68,11 @@ def sweep_info(folder: Path, resolved: dict[str, Any], rows: list[Row]) -> Sweep
         maximise=_maximise(select, folder),
         tracking=str(resolved.get("tracking", "none")),
         resolved=resolved,
-        provenance=_json(folder / "provenance.json"),
-        command=str(_json(folder / "provenance.json").get("command", "")),
+        provenance=facts,
+        command=str(facts.get("command", "")),
         seconds_per_study=budget.get("seconds"),
         repeats=int(budget.get("repeats") or 0),
+        test_labels="as given" if facts.get("test_labels") == "as given" else "true",
     )
 
 

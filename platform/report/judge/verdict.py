@@ -165,7 +165,7 @@ def _defaults(judged: Judgement) -> list[str]:
 def _meaning(judged: Judgement) -> list[str]:
     metric = judged.comparison.metric
     found = []
-    if "doubtful" in metric.name:
+    if metric.doubtful:
         found.append("No true labels are known: this is accuracy against doubtful labels, and may favour their errors.")
     if metric.name.startswith("selection score"):
         found.append("No test accuracy is known: a selection score is the best of many and flatters its method.")

@@ -96,13 +96,17 @@ class DiskGuard(Callback):
                 return False
 
 
+_OF_TORCH = ("No space left on device", "PytorchStreamWriter failed", "enforce fail at inline_container")
+"""In what torch.save raises where a write fails at its first bytes or later: a RuntimeError without an errno."""
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or what it was raised from, comes of a full disk."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
         text = str(error)
-        if "No space left on device" in text or "PytorchStreamWriter failed" in text:
+        if any(words in text for words in _OF_TORCH):
             return True
         error = error.__cause__
     return False

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import psutil
@@ -25,6 +25,7 @@ __all__ = [
     "notice",
     "requested",
     "waited",
+    "when_killed",
     "while_running",
 ]
 
@@ -42,6 +43,10 @@ class _State:
     signal: int = 0
     at: float = 0.0  # monotonic
     running: bool = False
+    last: list[Callable[[], None]]
+
+    def __init__(self) -> None:
+        self.last = []
 
 
 _state = _State()
@@ -118,8 +123,20 @@ def _handle(number: int, frame: FrameType | None) -> None:
         raise Interrupted
 
 
+@contextlib.contextmanager
+def when_killed(last: Callable[[], None]) -> Iterator[None]:
+    """Inside the block `last` is called before a second signal ends the process; it may take no lock."""
+    _state.last.append(last)
+    try:
+        yield
+    finally:
+        _state.last.remove(last)
+
+
 def _kill(number: int) -> None:
     """End this process and everything below it, now. The ledger is whole after every event: nothing is to be closed."""
+    for last in _state.last:
+        last()
     with contextlib.suppress(OSError):
         os.write(sys.stderr.fileno(), b"\nkilled; what was recorded is kept, the same command goes on from there\n")
     with contextlib.suppress(psutil.Error, OSError):

@@ -127,6 +127,8 @@ def test_missing_trials_are_said(tmp_path: Path):
     unfinished = open_comparison([made_sweep(tmp_path / "b", {"mixup": [0.5, None]}, failing="preempted")])
     assert "mixup: 3 trials are unfinished" in " ".join(unfinished.notes)
     assert "mixup: no completed trial in study 1" in " ".join(unfinished.notes)
+    many = open_comparison([made_sweep(tmp_path / "c", {f"m{i}": [0.5, None] for i in range(9)})])
+    assert many.notes == ["m0, m1, m2, m3, m4, m5 and 3 more methods: no completed trial in study 1: not in its mean."]
 
 
 def test_a_method_whose_trials_all_diverged_has_a_place_that_says_so(tmp_path: Path):
@@ -138,7 +140,7 @@ def test_a_method_whose_trials_all_diverged_has_a_place_that_says_so(tmp_path: P
 
 def test_accuracy_against_doubtful_labels_is_called_that(tmp_path: Path):
     found = open_comparison([made_sweep(tmp_path / "a", A, truth=False)])
-    assert found.metric.name == "accuracy against doubtful labels"
+    assert found.metric.name == "test accuracy (labels as given)"
     assert open_comparison([made_sweep(tmp_path / "b", A, truth=None)]).metric.name == "test accuracy"
 
 

@@ -131,7 +131,7 @@ def test_a_performance_profile_by_hand():
 def test_a_performance_profile_is_rliables():
     try:
         library = importlib.import_module("rliable.library")
-    except Exception as error:  # its dependency arch 8 does not import beside pandas 3
+    except Exception as error:  # its dependency arch does not import beside pandas 3
         pytest.skip(f"rliable does not import: {error}")
     x = RNG.uniform(size=(9, 1))
     limits = np.linspace(0, 1, 7)

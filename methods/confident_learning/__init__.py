@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.base import Batch, Method, Terms, Views, hyper
+from methods.confident_learning.pruning import pruned
+from methods.parts.label_division import record_kept
 from methods.parts.memory import latest
 from methods.parts.precision import at_least_float32
-from methods.parts.ranks import ranks_within
 from methods.parts.second_network import SecondNetwork
 from methods.ranges import choice, uniform
 
@@ -24,10 +25,11 @@ class ConfidentLearning(Method):
     other half: p(x). t_j = mean of p_j over images labelled j; C_ij = number of images labelled i whose largest p_k
     among those with p_k >= t_k is p_j; Q_ij = C_ij n_i / sum_k C_ik, n_i labels of class i. Pruned are, by class: the
     sum_j!=i Q_ij images labelled i of least p_i; by noise_rate: for each i and j the Q_ij of largest p_j - p_i; by
-    off_diagonal: all that C counts off its diagonal. Then L = sum_kept CE / number kept in the batch. The paper's: all
-    of it (PBC, PBNR, C), two folds. Ours: predictions of the last visit (the paper: of networks trained to the end) and
-    the first network goes on from its weights (the paper trains anew), without the paper's class weights. When: noise
-    that depends on the class, a model that is good by half of the steps; the pruned labels can be looked at.
+    off_diagonal: all that C counts off its diagonal. Then L = sum_kept CE / number kept in the batch. The paper's: t,
+    C, Q and these three prunings (PBC, PBNR, C; not both of the first two at once, nor its baseline). Ours: two folds
+    (its code: four), predictions of the last visit (its: of networks trained to the end), the first network goes on
+    from its weights (its: a new one), no class weights. When: noise that depends on the class, a model that is good by
+    half of the steps; the pruned labels can be looked at.
     """
 
     class Hyper(Method.Hyper):
@@ -62,12 +64,7 @@ class ConfidentLearning(Method):
         with self.autocast():
             losses = F.cross_entropy(at_least_float32(self.model(labelled.weak)), labelled.y, reduction="none")
         kept = self.kept[labelled.index].to(losses.dtype)
-        known, right = labelled.true >= 0, (labelled.true >= 0) & (labelled.y == labelled.true)
-        self.record(kept_share=kept.mean())
-        self.record_ratio(
-            label_precision=((kept * right).sum(), (kept * known).sum()),
-            label_recall=((kept * right).sum(), right.sum()),
-        )
+        record_kept(self, labelled, kept)
         terms = Terms(labelled=(kept * losses).sum() / kept.sum().clamp(min=1))
         self.descend(terms, optimizer)
         return terms
@@ -88,27 +85,3 @@ class ConfidentLearning(Method):
         self.descend(Terms(labelled=means[0]), optimizer)
         self.second.descend(means[1], optimizer, self.setup.grad_clip)
         return Terms(labelled=means[0], second=means[1].detach())
-
-
-@torch.no_grad()
-def pruned(p: Tensor, y: Tensor, how: str) -> Tensor:
-    """The mask [N] of pruned labels, from held-out predictions p [N, K] and given labels y [N]; y -1: none is."""
-    member = (y[:, None] == torch.arange(p.shape[1], device=y.device)).to(p.dtype)
-    counts = member.sum(dim=0)
-    threshold = torch.where(counts > 0, (member * p).sum(dim=0) / counts.clamp(min=1), torch.inf)
-    above = p >= threshold
-    candidate = torch.where(above, p, -1).argmax(dim=1)
-    counted = above.any(dim=1) & (y >= 0)
-    if how == "off_diagonal":
-        return counted & (candidate != y)
-    confident = torch.zeros(len(counts), len(counts), dtype=p.dtype, device=p.device)
-    confident.index_add_(1, candidate, member.T * counted)
-    share = confident / confident.sum(dim=1, keepdim=True).clamp(min=1)
-    wrong = (share * counts[:, None]).fill_diagonal_(0)  # of each given class, by the class they are taken for
-    own = (member * p).sum(dim=1)
-    if how == "class":
-        return (y >= 0) & (ranks_within(-own, y, counts) < wrong.sum(dim=1).round()[y])
-    found = torch.zeros_like(y, dtype=torch.bool)
-    for other in range(len(counts)):
-        found |= (y >= 0) & (ranks_within(p[:, other] - own, y, counts) < wrong[:, other].round()[y])
-    return found

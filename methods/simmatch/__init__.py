@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -13,10 +12,11 @@ from methods.base import Batch, Method, Terms, Views, hyper
 from methods.parts.batch_norm import batch_statistics
 from methods.parts.ema import ModelEMA
 from methods.parts.memory import latest
-from methods.parts.mixing import one_hot
 from methods.parts.precision import at_least_float32, full_precision
+from methods.parts.projection_heads import projection_heads
 from methods.parts.pseudo_labels import PseudoLabels
 from methods.ranges import int_uniform, log_uniform, uniform
+from methods.simmatch.similarities import match
 
 
 class SimMatch(Method):
@@ -29,7 +29,7 @@ class SimMatch(Method):
     1[max q_i >= threshold] CE(z(strong u_i), q_i) + lambda_in (1/M) sum_i CE(s_student,i, s'_i). The paper's: the two
     losses, the targets, the alignment. The released code's (ImageNet): temperature 0.1, smoothing 0.9, window 256,
     similarities from the second epoch on (here: pass over the labelled images). USB's for CIFAR-10: threshold 0.95,
-    uratio 7, lambda_in 1; its window of 32 and its teacher, the network itself, are not in here. Ours: the teacher uses
+    uratio 7, lambda_in 1, and a window of 32; its teacher, the network itself, is not in here. Ours: the teacher uses
     batch statistics. When: few labels and many classes, where single predictions of a weak teacher are unsure but
     neighbours agree.
     """
@@ -50,12 +50,8 @@ class SimMatch(Method):
     in_flight = ("model_ema", "threshold", "lambda_u", "lambda_in", "temperature", "smoothing")
 
     def build(self) -> None:
-        setup, weight = self.setup, self.model.get_submodule("head").get_parameter("weight")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(setup.seed)
-            inner = nn.Linear(weight.shape[1], weight.shape[1])
-            layers = nn.Sequential(inner, nn.ReLU(), nn.Linear(weight.shape[1], self.hyper.width))
-        self.projection = layers.to(weight.device, weight.dtype)
+        setup = self.setup
+        self.projection = projection_heads(self.model, setup, self._projection)
         self.projection_ema = ModelEMA(self.projection, self.hyper.model_ema)
         images = setup.labelled_images
         places = torch.arange(setup.num_train, device=setup.device) if images is None else images.index.sort().values
@@ -87,7 +83,9 @@ class SimMatch(Method):
             p = self._aligned(z_teacher[count:].softmax(dim=1))
             target, similarities = p, 0 * f.sum()  # a gradient for every parameter from the first step on
             if batch.step * count >= self.setup.num_labelled:  # each labelled image was seen
-                target, similarities = self._similarities(p, f_teacher[count:], f[count:])
+                bank = self.bank.to(p.dtype).clone()  # its rows change before the backward pass
+                teacher, student = (own[count:] @ bank.T / settings.temperature for own in (f_teacher, f))
+                target, similarities = match(p, teacher, student, self.bank_y, settings.smoothing)
             self._remember(labelled.index, f_teacher[:count], labelled.y)
             confidence, label = target.max(dim=1)
             guess = PseudoLabels(label, confidence, (confidence >= settings.threshold).to(target.dtype), [z[count:]])
@@ -99,19 +97,8 @@ class SimMatch(Method):
                 similarities=settings.lambda_in * similarities,
             )
 
-    def _similarities(self, p: Tensor, teacher: Tensor, student: Tensor) -> tuple[Tensor, Tensor]:
-        """Smoothed targets q [M, K], and the loss of the similarities of the strong views."""
-        seen, bank = self.bank_y >= 0, self.bank.to(p.dtype).clone()  # its rows change before the backward pass
-        y = self.bank_y.clamp(min=0)
-        s, log_student = (
-            (f @ bank.T / self.hyper.temperature).masked_fill(~seen, -math.inf).log_softmax(dim=1)
-            for f in (teacher, student)
-        )
-        s = s.exp()
-        weighted = s * p[:, y]
-        weighted = weighted / weighted.sum(dim=1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
-        q = self.hyper.smoothing * p + (1 - self.hyper.smoothing) * (s @ one_hot(y, p))
-        return q, -(weighted * log_student.masked_fill(~seen, 0)).sum(dim=1).mean()
+    def _projection(self, width: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, self.hyper.width))
 
     @torch.no_grad()
     def _aligned(self, p: Tensor) -> Tensor:
