@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from platform.core.invocation import program
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from platform.report.judge.comparison_figures import Drawing
     from platform.report.judge.judgement import Judgement
 
 
@@ -49,6 +51,7 @@ def _compare(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from platform.report.judge.comparison import open_comparison
+    from platform.report.judge.comparison_figures import drawings
     from platform.report.judge.comparison_files import write_comparison
     from platform.report.judge.judgement import judge
 
@@ -57,11 +60,26 @@ def _compare(options: argparse.Namespace) -> int:
     folder = options.out or (first / "comparison" if first.is_dir() else first.with_suffix("") / "comparison")
     exported = [_export(judged, options.export)] if options.export else []
     try:
-        made = write_comparison(judged, folder)
+        drawn = drawings(judged)
+        made = write_comparison(judged, folder, drawn)
+        made = [*_report(judged, folder, drawn), *made]  # last: the page uses the figures up
     except OSError as error:
         raise _cannot_write(folder, error) from error
     print_comparison(Console(highlight=False), judged, [*made, *exported])
     return 0
+
+
+def _report(judged: Judgement, folder: Path, drawn: Sequence[Drawing]) -> list[Path]:
+    """report.html; where drawing it fails, the reason in words, and the other files are written all the same."""
+    from platform.report.html.report_page import write_report
+
+    try:
+        return [write_report(judged, folder, drawn)]
+    except OSError:
+        raise
+    except Exception as error:
+        print(f"report.html could not be written: {type(error).__name__}: {error}", file=sys.stderr)
+        return []
 
 
 def print_comparison(console: Console, judged: Judgement, made: list[Path]) -> None:
@@ -95,7 +113,7 @@ def _notes(judged: Judgement) -> list[str]:
 
 def _places(made: list[Path]) -> list[tuple[str, Path]]:
     shown = [path for path in made if path.suffix not in (".svg", ".png")]
-    words = {"leaderboard": "leaderboard", "pairs": "pairs"}
+    words = {"report": "report", "leaderboard": "leaderboard", "pairs": "pairs"}
     places = [(words.get(path.stem, "scores"), path) for path in shown]
     return places + [("figures", path.parent) for path in made if path.suffix == ".svg"][:1]
 

@@ -21,6 +21,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores must not fight over them
+os.environ["KURABE_REPORT"] = "off"  # of the many small sweeps here; tests/report/html turns it on
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does by itself for ray.init(); its job client has to be told
 

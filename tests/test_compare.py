@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import platform.report.judge.comparison_files as comparison_files
+import platform.report.html.report_page as report_page
+import platform.report.judge.comparison_figures as comparison_figures
 from platform import compare
 from tests.report.judge.made_sweep import made_sweep
 
@@ -21,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 def narrow(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     if "drawn" not in request.node.name:  # figures take a second or two, and have tests of their own
-        monkeypatch.setattr(comparison_files, "drawings", lambda judged: [])
+        monkeypatch.setattr(comparison_figures, "drawings", lambda judged: [])
+        monkeypatch.setattr(report_page, "report_html", lambda judged, drawn: "")
 
 
 def compared(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -59,6 +61,8 @@ def test_figures_are_drawn_and_nothing_else_reaches_the_screen(tmp_path: Path, c
     folder = made_sweep(tmp_path / "a", A, trials=8)  # enough for importance
     shown = compared(capsys, folder)
     assert re.search(rf"^figures +{folder}/comparison/figures$", shown, re.M)
+    assert re.search(rf"^report +{folder}/comparison/report.html$", shown, re.M)
+    assert (folder / "comparison" / "report.html").read_text().count("<figure") >= 6
     assert {path.name for path in (folder / "comparison" / "figures").iterdir()} == {
         f"{name}.{kind}"
         for kind in ("svg", "png")
@@ -71,6 +75,20 @@ def test_figures_are_drawn_and_nothing_else_reaches_the_screen(tmp_path: Path, c
             "importance",
         )
     }
+
+
+def test_a_report_that_cannot_be_drawn_costs_no_other_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def fails(judged: object, drawn: object) -> str:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(report_page, "report_html", fails)
+    folder = made_sweep(tmp_path / "a", A)
+    assert compare.main([str(folder)]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == "report.html could not be written: RuntimeError: no ink\n" and "report.html" not in shown.out
+    assert (folder / "comparison" / "leaderboard.md").exists()
 
 
 def test_it_fits_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -37,6 +37,8 @@ class Row:
     accumulate: int = 1  # parts its batches were split into because they did not fit into memory
     repeat: int = 0  # 1, 2, ... = trains the study's winner (same `number`) on fresh seeds, after the search
     earlier: float = 0.0  # seconds of attempts that failed and were started over
+    predictions: dict[str, Any] | None = field(default=None, compare=False, repr=False)
+    """Counts of its test predictions once it has completed; kept in results/NAME/predictions, not in the ledger."""
 
     @property
     def spent(self) -> float:

@@ -7,7 +7,7 @@ Figures of diagnostics: layer_figures.py.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "savefig.dpi": 150,
+    "text.parse_math": False,  # names are text: a dollar sign begins no formula
 }
 
 
@@ -90,7 +91,8 @@ def label_of(name: str, info: SweepInfo) -> str:
     return info.test_accuracy_name if name == "test_accuracy" else LABELS.get(name, name.replace("_", " "))
 
 
-def _percent(value: float, _: int) -> str:
+def percent(value: float, _: int) -> str:
+    """A share of one as a mark of an axis."""
     return f"{100 * value:g}%"
 
 
@@ -117,7 +119,7 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
         axis.set_xlabel("training step")
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if name.endswith("accuracy"):
-            axis.yaxis.set_major_formatter(FuncFormatter(_percent))
+            axis.yaxis.set_major_formatter(FuncFormatter(percent))
     axes[0].set_ylabel("accuracy" if share else label_of(info.select, info))
     handles, labels = axes[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color="#9fb4c2", linewidth=0.8))
@@ -132,7 +134,9 @@ def learning_curves(info: SweepInfo, method: str, rows: Sequence[Row]) -> Figure
 def _curve(axis: Axes, row: Row, key: str, **style: Any) -> None:
     points = [(r["step"], r[key]) for r in row.reports if key in r and math.isfinite(r[key])]
     if points:
-        axis.plot(*zip(*points, strict=True), **({"marker": "o", "markersize": 2} if len(points) == 1 else {}) | style)
+        dot = {"marker": "o", "markersize": 2} if len(points) == 1 else {}
+        (line,) = axis.plot(*zip(*points, strict=True), **dot | style)
+        line.set_gid(trials_id([row.key]))
 
 
 def _colours(count: int) -> list[str]:
@@ -159,7 +163,7 @@ def score_by_hyperparameter(info: SweepInfo, method: str, rows: Sequence[Row]) -
         axis.set_ylim(floor - (margin if floor < low else 0), high)
         axis.set_xlabel(name)
         if info.select.endswith("accuracy"):
-            axis.yaxis.set_major_formatter(FuncFormatter(_percent))
+            axis.yaxis.set_major_formatter(FuncFormatter(percent))
     for axis in grid.flat[len(names) :]:
         axis.set_visible(False)
     for axis in grid[:, 0]:
@@ -175,7 +179,7 @@ def score_by_hyperparameter(info: SweepInfo, method: str, rows: Sequence[Row]) -
 
 def _panel(axis: Axes, name: str, rows: Sequence[Row], best: Row | None, floor: float) -> None:
     values = [row.params[name] for row in rows if name in row.params]
-    places = _places(values)
+    places = places_of(values)
     if places is not None:
         axis.set_xticks(range(len(places)), list(places))
         axis.set_xlim(-0.6, len(places) - 0.4)
@@ -187,17 +191,27 @@ def _panel(axis: Axes, name: str, rows: Sequence[Row], best: Row | None, floor: 
         axis.xaxis.set_minor_formatter(NullFormatter())
     else:
         axis.xaxis.set_major_locator(MaxNLocator(5))
+    points: dict[str, list[tuple[float, float, str]]] = {}
     for number, row in enumerate(row for row in rows if name in row.params):
-        marker, colour, _ = OUTCOMES[row.outcome or "preempted"]
         value = row.params[name]
         x = value if places is None else places[str(value)] + ((number * 0.618) % 1 - 0.5) * 0.35
         y = floor if row.score is None else row.score
-        axis.plot(x, y, marker, color=colour, markersize=6.5, alpha=0.85, markeredgewidth=1.6 if marker in "x+" else 0)
+        points.setdefault(row.outcome or "preempted", []).append((x, y, row.key))
         if row is best:
             axis.plot(x, y, "o", markersize=13, fillstyle="none", color="black", markeredgewidth=1.4, zorder=4)
+    for outcome, found in points.items():
+        marker, colour, _ = OUTCOMES[outcome]
+        x, y, keys = zip(*found, strict=True)
+        width = 1.6 if marker in "x+" else 0
+        axis.plot(x, y, marker, color=colour, ms=6.5, alpha=0.85, mew=width, gid=trials_id(keys))
 
 
-def _places(values: list[Any]) -> dict[str, int] | None:
+def trials_id(keys: Iterable[str]) -> str:
+    """The gid of an artist that shows these trials, a point each, or one trial as a line: report.html finds them."""
+    return "trials:" + ",".join(keys)
+
+
+def places_of(values: Sequence[Any]) -> dict[str, int] | None:
     """Positions of categories: text, booleans, and few whole numbers (batch sizes); None for a number line."""
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     if numbers and (len(set(values)) > 7 or any(isinstance(v, float) for v in values)):
@@ -235,7 +249,7 @@ def methods_side_by_side(info: SweepInfo, ranked: Sequence[Standing]) -> Figure:
             _standing(axis, place, standing, test)
         axis.set_title(label_of(name, info) + (", never selected on" if test else ""))
         if name.endswith("accuracy"):
-            axis.xaxis.set_major_formatter(FuncFormatter(_percent))
+            axis.xaxis.set_major_formatter(FuncFormatter(percent))
         axis.xaxis.set_major_locator(MaxNLocator(6))
     axes[0].set_yticks(range(len(shown)), [standing.method for standing in shown])
     axes[0].set_ylim(-0.6, len(shown) - 0.4)

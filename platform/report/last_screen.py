@@ -161,6 +161,7 @@ def _places(info: SweepInfo) -> list[Text]:
     folder = Path(info.folder)
     places = [("results", folder), ("leaderboard", folder / "leaderboard.md"), ("table", folder / "trials.csv")]
     places += [("curves", folder / "curves.parquet"), ("figures", folder / "figures")]
+    places[:0] = [("report", folder / "report.html")] if (folder / "report.html").exists() else []
     return [Text(f"{name:<12}{path}") for name, path in places]
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from platform.core.events import Event, SweepEnded, SweepStarted, TrialEnded
-from platform.core.redaction import public, redact_command, scrub
+from platform.core.redaction import redact_command, scrub
 from platform.core.row import Row, SweepInfo
 from platform.report import pareto, trial_tables
 from platform.report.leaderboard import leaderboard
+from platform.report.prediction_files import keep_winners, write_predictions
+from platform.report.sweep_text import sweep_yaml
 
 TRIALS_SECONDS = 2.0  # at least so long between two rewritings during a sweep
 CURVES_SECONDS = 15.0
@@ -55,12 +56,8 @@ class ResultsListener:
     def _sweep_started(self, info: SweepInfo) -> None:
         self._info = info
         self.folder.mkdir(parents=True, exist_ok=True)
-        known = info.resolved | {"tracking": public(info.tracking)}
-        resolved = json.loads(json.dumps(scrub(known), default=str))
-        command = redact_command(info.command)
-        head = f"# {command}\n"
-        trial_tables.replace_text(self.folder / "sweep.yaml", head + yaml.safe_dump(resolved, sort_keys=False))
-        facts = scrub(info.provenance) | {"command": command}
+        trial_tables.replace_text(self.folder / "sweep.yaml", sweep_yaml(info))
+        facts = scrub(info.provenance) | {"command": redact_command(info.command)}
         text = json.dumps(facts, indent=2, default=str, ensure_ascii=False) + "\n"
         trial_tables.replace_text(self.folder / "provenance.json", text)
         for record in trial_tables.read_trials(self.folder / "trials.csv"):
@@ -70,6 +67,7 @@ class ResultsListener:
 
     def _trial_ended(self, row: Row) -> None:
         self._take(row)
+        write_predictions(self.folder, row)
         for pace in self._paces:
             pace.write_if_due()
 
@@ -86,10 +84,12 @@ class ResultsListener:
         self._write_trials()
         self._write_curves()
         trial_tables.replace_text(self.folder / "leaderboard.md", leaderboard(self._info, ordered))
+        keep_winners(self._info, ordered, self.folder)
         if pareto.asked_for(self._info):
             pareto.write(self._info, ordered, self.folder / "pareto.csv")
         self._doing("drawing figures")
         self._draw(ordered)
+        self._write_report(ordered)
 
     def _draw(self, rows: list[Row]) -> None:
         """Draw the figures; where that fails, log the reason and keep the other files."""
@@ -100,6 +100,24 @@ class ResultsListener:
             draw_all(self._info, rows, self.folder / "figures")
         except Exception:
             _log.exception("the figures of %s could not be drawn", self.folder)
+
+    def _write_report(self, rows: list[Row]) -> None:
+        """Write report.html; where that fails, log the reason and keep the other files: the sweep is over and sound.
+
+        Not where the environment says KURABE_REPORT=off: drawing it takes seconds.
+        """
+        from platform.report.html.report_page import write_report
+        from platform.report.judge.comparison import of_sweep
+        from platform.report.judge.judgement import judge
+
+        assert self._info is not None
+        if os.environ.get("KURABE_REPORT") == "off":
+            return
+        try:
+            write_report(judge(of_sweep(self._info, rows)), self.folder)
+        except Exception as error:
+            _log.warning("report.html could not be written, everything else was: %s: %s", type(error).__name__, error)
+            _log.debug("report.html", exc_info=True)
 
     def _place(self, row: Row) -> tuple[int, int]:
         assert self._info is not None

@@ -148,6 +148,7 @@ class Driver:
         for report in progress.reports[-1:]:
             self._evaluated(row, report)
         if progress.outcome or done:
+            row.predictions = progress.predictions
             row.seconds = max(row.seconds, progress.seconds)  # also those after its last evaluation
             self.ended(row.key, progress.outcome or "pruned", progress.error)
 

@@ -79,6 +79,7 @@ class Progress:
     seconds: float = 0.0  # device-seconds of this attempt
     saved: bool = False  # asked to end, it has saved its state between two evaluations
     outgrown: bool = False  # its process holds too much memory: another one takes the trial over
+    predictions: dict[str, Any] | None = None  # with the outcome completed: platform/training/prediction_counts.py
 
     @property
     def evaluation(self) -> int:

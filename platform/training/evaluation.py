@@ -17,6 +17,7 @@ from platform.data.dataset import Dataset, LabelPlan
 from platform.training.clid_batch import CLID_IMAGES, CLID_TEMPERATURE, clid_positions
 from platform.training.clid_ensemble import SIZES, ClidEnsemble
 from platform.training.diagnostics.calibration import calibration
+from platform.training.prediction_counts import prediction_counts
 from platform.training.preserved_state import preserve_state
 
 __all__ = ["Evaluator"]
@@ -37,12 +38,14 @@ class Evaluator:
     ) -> None:
         self.batches, self.size, self.amp, self.device = batches, size, amp, batches.device
         self.calibrate = calibrate
+        self.names = dataset.class_names
         self.val = np.asarray(plan.val, dtype=np.int64)
         self.noisy = self._labels(plan.given[self.val])
         self.clean = None if plan.true is None else self._labels(plan.true[self.val])
         self.test_labels = self._labels(dataset.test_labels)
         self.ensemble = ClidEnsemble()
         self._test_labels_cpu = self.test_labels.cpu()
+        self._last_test: Tensor | None = None  # logits of the last evaluation
         self._recent: list[float] = []  # noisy_val_accuracy of the last evaluations
         self.clid_positions = clid_positions(self.val)
 
@@ -61,6 +64,7 @@ class Evaluator:
             logits = self._logits(model, self.batches.plain(self.val, self.size))
             test = self._logits(model, self.batches.test(self.size))
             features = self._clid(model)
+        self._last_test = test
         known = self.noisy >= 0
         loss = F.cross_entropy(logits, self.noisy, ignore_index=-1, reduction="sum") / known.sum()
         values = {
@@ -77,6 +81,12 @@ class Evaluator:
         if not diverged:
             self.ensemble.offer(metrics["val_clid"], test)
         return metrics | self._spread(metrics["noisy_val_accuracy"]) | self._ensembles()
+
+    def test_counts(self) -> dict[str, Any] | None:
+        """`prediction_counts` of the last evaluation; None before the first. Waits for the device."""
+        if self._last_test is None:
+            return None
+        return prediction_counts(self._last_test.cpu(), self._test_labels_cpu, self.names)
 
     def state_dict(self) -> dict[str, Any]:
         return {"snapshots": self.ensemble.state_dict(), "recent": list(self._recent)}

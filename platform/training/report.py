@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass
@@ -21,3 +21,4 @@ class Report:
     seconds: float  # of training and evaluation since the trial's first step, preempted parts included
     metrics: dict[str, float] = field(default_factory=dict)
     outcome: Literal["completed", "diverged"] | None = None
+    predictions: dict[str, Any] | None = None  # of the test images, as counts, at the end of a completed trial

@@ -239,7 +239,8 @@ class Trial:
             self.outcome = "diverged"
         elif self.step >= self.spec.train.steps:
             self.outcome = "completed"
-        return Report(self.step, self.seconds, metrics, self.outcome)
+        counts = self._evaluate.test_counts() if self.outcome == "completed" else None
+        return Report(self.step, self.seconds, metrics, self.outcome, counts)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

@@ -253,3 +253,14 @@ def test_the_last_screen_says_how_to_run_what_failed_again_and_that_batches_were
         lines = [line.strip() for line in text(out).splitlines()]
         assert lines[lines.index("run what failed again:") + 1] == sweep.info.command + words
         assert any("winner of" in line and "split in 4" in line for line in lines)
+
+
+def test_the_last_screen_names_the_report_where_there_is_one(tmp_path: Path) -> None:
+    sweep = FakeSweep(tmp_path / "digits", trials=2)
+    out = console(80)
+    sweep.run(ScreenListener(console=out))
+    assert "report.html" not in text(out)
+    sweep.folder.mkdir(exist_ok=True)
+    (sweep.folder / "report.html").touch()
+    sweep.run(ScreenListener(console=out))
+    assert f"{sweep.folder / 'report.html'}\n" in text(out)

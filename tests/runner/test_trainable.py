@@ -229,3 +229,15 @@ def test_asked_to_stop_it_saves_between_two_evaluations_and_goes_on_there(play, 
     later = play(stop, key="a" * 12)
     assert later[-1].outcome == "completed"
     assert json.dumps(scores(later[1:])) == json.dumps(scores(play(CLEAN))[1:])
+
+
+def test_a_completed_trial_brings_its_test_predictions_also_when_it_comes_back(play):
+    results = play(CLEAN, key="b" * 12)
+    assert [r.predictions for r in results[:-1]] == [None, None]
+    counts = results[-1].predictions
+    images = sum(count for _, _, count in counts["confusion"])
+    right = sum(count for label, guess, count in counts["confusion"] if label == guess)
+    assert right / images == pytest.approx(results[-1].reports[-1]["test_accuracy"])
+    assert sum(found[0] for found in counts["bins"]) == images and len(counts["classes"]) == 10
+    (again,) = play(CLEAN, new=True, key="b" * 12)
+    assert again.outcome == "completed" and again.predictions == counts

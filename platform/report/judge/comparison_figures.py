@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from platform.report.figures import STYLE as BASE
 from platform.report.judge.budget_curves import BudgetCurve, budget_curve
 from platform.report.judge.compared_method import ComparedMethod
 from platform.report.judge.estimate import Estimate
@@ -25,18 +26,7 @@ DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 SURE, OPEN = "#0072B2", "#767676"
 SHOWN_PAIRS = 30
-STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "savefig.dpi": 150,
-    "svg.hashsalt": "kurabe",  # the same figure gives the same file
-    "text.parse_math": False,  # names are text: a dollar sign begins no formula
-}
+STYLE: dict[Any, Any] = BASE | {"svg.hashsalt": "kurabe"}  # the same figure gives the same file
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ def render(drawing: Drawing, kind: str) -> bytes:
     return content.getvalue()
 
 
-def _style(judged: Judgement, name: str) -> tuple[str, str, str]:
+def style_of(judged: Judgement, name: str) -> tuple[str, str, str]:
     """Colour, dashes and marker of a method: the same in every figure."""
     place = [method.name for method in judged.comparison.methods].index(name)
     turn = place // len(COLOURS)
@@ -89,12 +79,12 @@ def intervals(judged: Judgement) -> Drawing | None:
         return None
     figure, axis = _horizontal(len(scored))
     for row, place in enumerate(scored):
-        colour, _, marker = _style(judged, place.method.name)
+        colour, _, marker = style_of(judged, place.method.name)
         values = list(place.method.blocks(judged.comparison.by_study).values())
         axis.scatter(values, np.full(len(values), row + 0.22), s=9, color=colour, alpha=0.55, linewidths=0)
         assert place.mean is not None
         _interval(axis, row, place.mean, colour, marker)
-    _rows(axis, [place.method.name for place in scored])
+    label_rows(axis, [place.method.name for place in scored])
     axis.set_xlabel(judged.comparison.metric.name)
     return Drawing("intervals", figure, "Mean of every method with its 95 % interval; small dots: single blocks.")
 
@@ -108,7 +98,7 @@ def pairs(judged: Judgement) -> Drawing | None:
     for row, pair in enumerate(shown):
         _interval(axis, row, pair.estimate, SURE if pair.sure else OPEN, "o")
     axis.axvline(0, color="black", linewidth=0.8)
-    _rows(axis, [f"{pair.a} − {pair.b}" for pair in shown])
+    label_rows(axis, [f"{pair.a} − {pair.b}" for pair in shown])
     axis.set_xlabel(f"difference in {judged.comparison.metric.name}")
     words = "Differences of pairs with 95 % intervals; blue: sure (Holm over all pairs, 5 %), grey: not."
     if len(shown) < len(judged.differences):
@@ -135,7 +125,7 @@ def critical_difference(judged: Judgement) -> Drawing | None:
         left = place < half
         depth = -0.5 - bars - 0.45 * (place if left else k - 1 - place)
         end = 1 - 0.06 * (k - 1) if left else k + 0.06 * (k - 1)
-        axis.plot([rank, rank, end], [0, depth, depth], color=_style(judged, name)[0], linewidth=1.1)
+        axis.plot([rank, rank, end], [0, depth, depth], color=style_of(judged, name)[0], linewidth=1.1)
         text = f"{name} ({rank:.2f})" if left else f"({rank:.2f}) {name}"
         axis.text(end, depth, f"{text} " if left else f" {text}", ha="right" if left else "left", va="center")
     for place, (first, last) in enumerate(found.groups):
@@ -161,7 +151,7 @@ def profiles(judged: Judgement) -> Drawing | None:
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axis = figure.subplots()
     for name, values in tables.items():
-        colour, dashes, _ = _style(judged, name)
+        colour, dashes, _ = style_of(judged, name)
         shares = performance_profile(values, thresholds, judged.comparison.metric.maximise)
         axis.step(thresholds, shares, where="post", color=colour, linestyle=dashes, label=name)
     axis.set_ylim(-0.02, 1.05)
@@ -189,7 +179,7 @@ def best_against_budget(judged: Judgement) -> Drawing | None:
     figure = Figure(figsize=(9, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for curve in found:
-        colour, dashes, marker = _style(judged, curve.name)
+        colour, dashes, marker = style_of(judged, curve.name)
         counts = [float(k) for k in range(1, len(curve.trials) + 1)]
         _band(left, counts, curve.trials, colour, dashes, marker if len(counts) < 40 else "", curve.name)
         _band(right, curve.grid, curve.seconds, colour, dashes, "", curve.name)
@@ -218,7 +208,7 @@ def score_against_cost(judged: Judgement) -> Drawing | None:
             seconds = cost(place.method)
             if seconds is None or place.mean is None:
                 continue
-            colour, _, marker = _style(judged, place.method.name)
+            colour, _, marker = style_of(judged, place.method.name)
             _vertical_interval(axis, seconds, place.mean, colour, marker, place.method.name)
         axis.set_xlim(left=0)
         axis.set_xlabel(words)
@@ -238,9 +228,9 @@ def what_mattered(judged: Judgement) -> Drawing | None:
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=[n + 1.5 for n in lengths])[:, 0]
     for axis, (name, values) in zip(axes, panels.items(), strict=True):
         labels = [one.parameter + (f" (if {one.branch}; {one.trials} trials)" if one.branch else "") for one in values]
-        colours = [OPEN if one.branch else _style(judged, name)[0] for one in values]
+        colours = [OPEN if one.branch else style_of(judged, name)[0] for one in values]
         axis.barh(range(len(values)), [one.share for one in values], color=colours, height=0.65)
-        _rows(axis, labels)
+        label_rows(axis, labels)
         axis.set_title(f"{name}, {values[0].trials} completed trials", fontsize=10, loc="left")
     axes[-1].set_xlim(0, 1)
     axes[-1].set_xlabel("share of importance for the selection score (PED-ANOVA)")
@@ -267,7 +257,8 @@ def _legend(figure: Figure, axis: Axes) -> None:
     figure.legend(handles, labels, loc="outside upper left", ncols=3, fontsize=9)
 
 
-def _rows(axis: Axes, names: Sequence[str]) -> None:
+def label_rows(axis: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a horizontal panel, the first on top."""
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.grid(visible=False, axis="y")

@@ -27,12 +27,15 @@ from platform.report.judge.score_tables import (
 from platform.report.judge.verdict import verdict
 
 
-def write_comparison(judged: Judgement, folder: Path) -> list[Path]:
-    """Everything into `folder`; the files that were made, leaderboard.md first. Each is replaced as a whole."""
+def write_comparison(judged: Judgement, folder: Path, drawn: Sequence[Drawing] | None = None) -> list[Path]:
+    """Everything into `folder`; the files that were made, leaderboard.md first. Each is replaced as a whole.
+
+    drawn: `drawings(judged)`, where somebody has them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     said, told = facts(judged.comparison), "; ".join(conditions(judged.comparison))
     board, pairs = paper_leaderboard(judged), pairs_table(judged)
-    drawn = drawings(judged)
+    drawn = drawings(judged) if drawn is None else drawn
     texts = {
         "leaderboard.md": comparison_markdown(judged, drawn),
         "leaderboard.csv": leaderboard_csv(judged, told),
@@ -52,7 +55,7 @@ def write_comparison(judged: Judgement, folder: Path) -> list[Path]:
     return made + _draw(drawn, folder / "figures")
 
 
-def comparison_markdown(judged: Judgement, drawn: list[Drawing]) -> str:
+def comparison_markdown(judged: Judgement, drawn: Sequence[Drawing]) -> str:
     """Verdict, facts, leaderboard, pairs, figures with what they show."""
     pairs = pairs_table(judged)
     parts = ["# Comparison", _listed(verdict(judged))]
@@ -77,7 +80,7 @@ def _listed(lines: Sequence[str]) -> str:
     return "\n".join(f"- {markdown(line)}" for line in lines)
 
 
-def _draw(drawn: list[Drawing], folder: Path) -> list[Path]:
+def _draw(drawn: Sequence[Drawing], folder: Path) -> list[Path]:
     made = []
     for old in folder.glob("*.*"):
         if old.suffix in (".svg", ".png"):

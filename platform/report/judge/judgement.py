@@ -41,6 +41,13 @@ class Judgement:
         """Places of methods that have a score, best mean first."""
         return [place for place in self.places if place.mean is not None]
 
+    @property
+    def test_name(self) -> str:
+        """The name of stored trials' test accuracy: against doubtful labels it is not called test accuracy alone."""
+        name = self.comparison.metric.name
+        infos = [origin.info for origin in self.comparison.origins if origin.info is not None]
+        return name if "doubtful" in name or not infos else infos[0].test_accuracy_name
+
     def between(self, a: str, b: str) -> Difference | None:
         """The difference of two methods by name, in either order; None where they have no block in common."""
         return next((d for d in self.differences if {d.a, d.b} == {a, b}), None)

@@ -40,7 +40,10 @@ def read_sweep(folder: Path) -> tuple[SweepInfo, list[Row]]:
     if not rows:
         raise UserError(Problem("its ledger holds no trial yet", where=str(folder), hint="let the sweep run first"))
     resolved = resolved | {"budget": _latest(folder, "budget") or resolved.get("budget") or {}}
-    return sweep_info(folder, resolved, rows), rows
+    info = sweep_info(folder, resolved, rows)
+    if label_counts(info).truth is False:
+        info.test_labels = "as given"
+    return info, rows
 
 
 def sweep_info(folder: Path, resolved: dict[str, Any], rows: list[Row]) -> SweepInfo:

@@ -68,6 +68,7 @@ class TrialTrainable(tune.Trainable):
         self._trial: Any = None
         self._iterator: Iterator[Report] = iter(())
         self._reports: list[dict[str, float]] = []
+        self._predictions: dict[str, Any] | None = None
         self._sends_all = self._stopped = False
 
     def step(self) -> dict[str, Any]:
@@ -142,6 +143,7 @@ class TrialTrainable(tune.Trainable):
         saved = self._load()
         if saved:
             self._reports, self._outcome = saved["reports"], saved["outcome"]
+            self._predictions = saved.get("predictions")
             self._parts = max(self._parts, saved.get("accumulate", 1))
             self._trial.method.accumulate = self._in_parts()
             # The driver may not have all reports, or its ledger was torn. It passes over those that it knows.
@@ -176,11 +178,12 @@ class TrialTrainable(tune.Trainable):
         self._reports.append(row | metrics)
         row["score"] = float(self._rule.score([_selectable(r) for r in self._reports]))
         self._reports[-1] = row | metrics
-        self._outcome = report.outcome
+        self._outcome, self._predictions = report.outcome, report.predictions
         self._save()
 
     def _save(self) -> None:
         beside = {"reports": self._reports, "outcome": self._outcome, "accumulate": self._parts}
+        beside |= {"predictions": self._predictions} if self._predictions else {}
         self._checkpoints.save(self._assignment.key, self._trial, beside)
 
     def _own(self) -> list[dict[str, float]]:
@@ -200,6 +203,7 @@ class TrialTrainable(tune.Trainable):
             parts=self._parts,
             seconds=max(self._failed_at, self._trial.seconds if self._trial is not None else 0.0),
             saved=self._stopped,
+            predictions=self._predictions if outcome == "completed" else None,
         )
 
 
