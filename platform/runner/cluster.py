@@ -28,6 +28,8 @@ _PREPARED = {
 }
 
 
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+
 JOIN_SECONDS = 30.0
 """How long machines that were started together with the head may take to join it."""
 
@@ -62,15 +64,14 @@ def start(address: str | None, resources: Any, scratch: Path) -> Growth:
     """
     import ray
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
     environment = worker_environment(threads=max(1, int(resources.cpu)))
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     if not address:
         # The raylet and the workers it starts ahead inherit this process's environment: no worker starts twice.
         os.environ.update(environment, PYTHONPATH=python_path())
-        quiet |= {"include_dashboard": False, "object_store_memory": 256 * 2**20, "_temp_dir": str(scratch)}
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        more: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
         with private_ray.processes_apart():
-            ray.init(address="local", **quiet)
+            ray.init(address="local", **QUIET, **more, _temp_dir=str(scratch))
         private_ray.kill_at_once()
         _refuse(resources, have := _machines(), f"this machine has, by Ray's count, {_supplies(have)}")
         return FIXED
@@ -78,13 +79,32 @@ def start(address: str | None, resources: Any, scratch: Path) -> Growth:
     runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": python_path()} if in_job else {})}
     if not in_job:
         runtime["working_dir"] = str(ROOT)  # .rayignore keeps data, results and environments out of the upload
+    return _join(address, resources, runtime)
+
+
+def _join(address: str, resources: Any, runtime: dict[str, Any]) -> Growth:
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        ray.init(address=address, runtime_env=runtime, **quiet)
+        ray.init(address=address, runtime_env=runtime, **QUIET)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise no_cluster(address, str(error)) from error
     growth = cluster_growth.growth()
     _wait_for_room(resources, growth)
     return growth
+
+
+def preview(address: str, resources: Any, rows: int) -> str:
+    """What trials a sweep of so many rows would run at once on the cluster at a (checked) address. Starts none.
+
+    Raises UserError where no cluster answers, or it can never have what a trial asks for.
+    """
+    growth = _join(address, resources, {})
+    try:
+        return describe(slots(resources, rows, growth), growth)
+    finally:
+        stop()
 
 
 def stop() -> None:

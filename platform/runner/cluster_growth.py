@@ -108,6 +108,7 @@ def _scaler_report() -> bytes | None:
 def _scaler_config() -> dict[str, Any] | None:
     """The file of the autoscaler's process on the head; {} where it has none, None where there is no such process."""
     import ray
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def read(server: str) -> dict[str, Any] | None:  # nested: it travels as it is, without our package
@@ -139,7 +140,7 @@ def _scaler_config() -> dict[str, Any] | None:
     task = ray.remote(num_cpus=0, max_retries=0)(read).options(scheduling_strategy=place)
     try:
         found: Any = ray.get(task.remote(ray.get_runtime_context().gcs_address), timeout=60)
-    except (ray.exceptions.RayError, OSError):
+    except (RayError, OSError):
         return None
     return found
 
@@ -151,18 +152,16 @@ def can_ever_have(bundle: Mapping[str, float], seconds: float = ANSWER_SECONDS) 
     """Ask the autoscaler for one such bundle, and return whether it can start a node for it; None: it does not say."""
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    if _state() is None:
+    if (before := _state()) is None:
         return None
     group = placement_group([dict(bundle)])
     try:
-        until, seen = time.monotonic() + seconds, _version()
+        until, seen = time.monotonic() + seconds, _version(before)
         while time.monotonic() < until:
             if group.wait(0):
                 return True
             state = _state()
-            if (
-                state is not None and state.last_seen_cluster_resource_state_version > seen + 1
-            ):  # it has seen the request
+            if state is not None and _version(state) > seen + 1:  # it has looked at the request
                 infeasible = [each.details for each in state.infeasible_gang_resource_requests]
                 return not any(details.startswith(group.id.hex()) for details in infeasible)
             time.sleep(0.3)
@@ -181,9 +180,9 @@ def failed_launch() -> str:
     return f"{last.ray_node_type_name}: {' '.join(last.reason.split())[:300]}"
 
 
-def _version() -> int:
-    state = _state()
-    return state.last_seen_cluster_resource_state_version if state is not None else 0
+def _version(state: Any) -> int:
+    """Number of the cluster's state that the autoscaler last looked at."""
+    return state.last_seen_cluster_resource_state_version
 
 
 def _state() -> Any:
@@ -196,6 +195,7 @@ def _state() -> Any:
     with contextlib.suppress(Exception):  # Ray's private side: without it there is less to say
         if not is_autoscaler_v2(fetch_from_server=True):
             return None
-        reply.ParseFromString(internal_kv_get_gcs_client().get_cluster_status(timeout_s=5))
+        client: Any = internal_kv_get_gcs_client()
+        reply.ParseFromString(client.get_cluster_status(timeout_s=5))
         return reply.autoscaling_state
     return None

@@ -17,7 +17,7 @@ the GPUs that a node declares, and what trains on them is this device."""
 def slot_device(gpu: float) -> str:
     """Name of the torch device that a slot with `gpu` GPUs trains on, on this machine.
 
-    Raises UserError where a GPU was given and torch cannot use one: such a trial must not train on the processor unseen.
+    Raises UserError where a GPU was given and torch cannot use one: the trial must not train on the processor unseen.
     """
     if not gpu:
         return "cpu"

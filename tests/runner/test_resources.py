@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from platform import sweep
-from platform.runner import cluster
+from platform.runner.cluster_growth import may_grow
 from platform.runner.guards import waiting
 
 SPACE = """

@@ -1,11 +1,11 @@
 """Tells the autoscaler of a cluster how many trials may run, and lets rows go out as machines come.
 
-The autoscaler sees what waits: placement groups (one bundle each) that no machine has room for. Tune makes one for every
-trial that it was given; but a row is proposed when it is given to Tune, and a row proposed long before it can start does
-without the results of those that end meanwhile. So for trials that may run once there is room, groups of the same shape
-stand in. One that finds room is taken away, and a row goes out in its place. They belong to the job: when it ends, in
-whatever way, its demand ends, and idle machines go. `ray.autoscaler.sdk.request_resources` would outlive a killed driver,
-and one sweep's would replace another's.
+The autoscaler sees what waits: placement groups (one bundle each) that no machine has room for. Tune makes one for
+every trial that it was given; but a row is proposed when it is given to Tune, and one proposed long before it can start
+does without the results of those that end meanwhile. So for trials that may run once there is room, groups of the same
+shape stand in. One that finds room is taken away, and a row goes out in its place. They belong to the job: when it
+ends, in whatever way, its demand ends, and idle machines go. What `ray.autoscaler.sdk.request_resources` asks for would
+outlive a killed driver, and one sweep's would replace another's.
 """
 
 from __future__ import annotations
