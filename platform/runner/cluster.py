@@ -75,14 +75,25 @@ def start(address: str | None, resources: Any, scratch: Path) -> Growth:
         private_ray.kill_at_once()
         _refuse(resources, have := _machines(), f"this machine has, by Ray's count, {_supplies(have)}")
         return FIXED
+    connect(address, threads=max(1, int(resources.cpu)))
+    return _growth(resources)
+
+
+def connect(address: str, threads: int) -> None:
+    """Connect to a cluster by its (checked) address, and bring the code there. threads: of a worker.
+
+    Raises UserError where no cluster answers.
+    """
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # a submitted job has its working directory already
-    runtime: dict[str, Any] = {"env_vars": environment | ({"PYTHONPATH": python_path()} if in_job else {})}
-    if not in_job:
+    runtime: dict[str, Any] = {"env_vars": worker_environment(threads)}
+    if in_job:
+        runtime["env_vars"] |= {"PYTHONPATH": python_path()}
+    else:
         runtime["working_dir"] = str(ROOT)  # .rayignore keeps data, results and environments out of the upload
-    return _join(address, resources, runtime)
+    _init(address, runtime)
 
 
-def _join(address: str, resources: Any, runtime: dict[str, Any]) -> Growth:
+def _init(address: str, runtime: dict[str, Any]) -> None:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -90,6 +101,9 @@ def _join(address: str, resources: Any, runtime: dict[str, Any]) -> Growth:
         ray.init(address=address, runtime_env=runtime, **QUIET)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise no_cluster(address, str(error)) from error
+
+
+def _growth(resources: Any) -> Growth:
     growth = cluster_growth.growth()
     _wait_for_room(resources, growth)
     return growth
@@ -100,8 +114,9 @@ def preview(address: str, resources: Any, rows: int) -> str:
 
     Raises UserError where no cluster answers, or it can never have what a trial asks for.
     """
-    growth = _join(address, resources, {})
+    _init(address, {})
     try:
+        growth = _growth(resources)
         return describe(slots(resources, rows, growth), growth)
     finally:
         stop()

@@ -24,6 +24,7 @@ from platform.runner.driver import Driver
 from platform.runner.guards import ray_token, signals
 from platform.runner.guards.ray_processes import end_orphans, owned_by_sweep
 from platform.runner.guards.scratch import remove_abandoned, scratch_folder
+from platform.runner.health.examine import check_nodes
 from platform.runner.inputs import open_inputs
 from platform.runner.results_place import ResultsPlace, prepare_folder
 from platform.sweepfile import Sweep
@@ -125,7 +126,10 @@ class Session:
         ray_token.close()
         owned = owned_by_sweep(self.folder) if private else contextlib.nullcontext()
         with without_login(), signals.around_ray(), owned, self.sweep.locate():
-            return cluster.start(self.address, self.sweep.resources, scratch)
+            growth = cluster.start(self.address, self.sweep.resources, scratch)
+            if not private:
+                print(*check_nodes(), sep="\n", end="", flush=True)
+            return growth
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:
         """The screen comes last: it announces files and runs that the others have written by then."""

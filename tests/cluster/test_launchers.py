@@ -1,4 +1,4 @@
-"""The launcher files beside gpu.yaml: accepted by what will read them, closed to the world, named in cluster/README.md."""
+"""The launcher files beside gpu.yaml: accepted by what will read them, closed to the world, named in the README."""
 
 from __future__ import annotations
 
