@@ -27,7 +27,7 @@ GOOD = NodeFacts("one", VERSIONS, "aaaa1111", gpu="none", disk=100, memory=20, s
         ({"token": ""}, "token", "bad", "there is none"),
         ({"offset": 30.0}, "clock", "note", "30 s ahead of the driver's"),
         ({"offset": -8.0}, "clock", "note", "8 s behind the driver's"),
-        ({"gpus": 2.0, "gpu_usable": False, "driver": "535.1"}, "GPU", "bad", "2, torch can use none: none, driver 535.1"),
+        ({"gpus": 2.0, "gpu_usable": False, "driver": "535.1"}, "GPU", "bad", "torch can use none: none, driver 535.1"),
         ({"driver": "580.2"}, "GPU", "note", "torch sees none, driver 580.2"),
         ({"disk": 1.0}, "disk", "bad", "1.0 GiB free"),
         ({"memory": 0.5}, "memory", "bad", "0.5 GiB free"),
@@ -35,9 +35,7 @@ GOOD = NodeFacts("one", VERSIONS, "aaaa1111", gpu="none", disk=100, memory=20, s
         ({"data_error": "no folder /data"}, "data", "bad", "no folder /data"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_node_is_named_with_the_node(
-    changed: dict[str, Any], check: str, verdict: str, words: str
-):
+def test_what_is_wrong_with_a_node_is_named_with_the_node(changed: dict, check: str, verdict: str, words: str):
     sick = replace(GOOD, node="two 10.0.0.2", **changed)
     found = judge(GOOD, [GOOD, sick])
     (wrong,) = [each for each in found if each.verdict != "good"]
