@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -128,7 +129,11 @@ class Session:
         with without_login(), signals.around_ray(), owned, self.sweep.locate():
             growth = cluster.start(self.address, self.sweep.resources, scratch)
             if not private:
-                print(*check_nodes(), sep="\n", end="", flush=True)
+                # Nodes that share a disk with this one unpack a job's code over its folder: enter the new one.
+                with contextlib.chdir(os.getcwd()):
+                    notes = check_nodes()
+                for note in notes:
+                    print(note, flush=True)
             return growth
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:

@@ -86,8 +86,10 @@ class LocalCluster:
         )
         self.wait_for(f"port {self.port}", lambda: accepts(self.port))
 
-    def start_worker(self, cpus: int) -> None:
-        self._start(f"--address={self.address}", f"--num-cpus={cpus}")
+    def start_worker(self, cpus: int, node_id: str = "") -> None:
+        """node_id: 56 hexadecimal digits, for tests that have to name the node."""
+        named = {"RAY_OVERRIDE_NODE_ID_FOR_TESTING": node_id} if node_id else {}
+        self._start(f"--address={self.address}", f"--num-cpus={cpus}", environment=named)
 
     def _start(self, *options: str, environment: dict[str, str] | None = None) -> None:
         agent_ports = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port")

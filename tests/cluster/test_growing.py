@@ -34,13 +34,14 @@ WORKERS = 4
 CODE_IS_HERE = {"RAY_JOB_CONFIG_JSON_ENV_VAR": "{}"}
 """As in a submitted job: the driver uploads no code. Nodes that share a disk would unpack it over each other."""
 
-NODES = """
+CONNECT = """
 import sys, ray
-from platform.runner import cluster
+from platform.runner import cluster, cluster_growth
 cluster.prepare(private=False)
 ray.init(address=sys.argv[1], logging_level="ERROR")
-print("NODES", sum(node["Alive"] for node in ray.nodes()))
 """
+NODES = 'print("ANSWER", sum(node["Alive"] for node in ray.nodes()))'
+ASK = 'print("ANSWER", *(cluster_growth.can_ever_have({"CPU": 1, "GPU": gpus}) for gpus in (8, 1)))'
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +97,18 @@ def test_workers_come_train_and_go(growing, space, tmp_path):
     assert left == 1, "workers stay though no trial waits"
 
 
+def test_where_the_types_are_not_known_the_autoscaler_says_what_it_can_start(growing):
+    """As on Kubernetes, whose autoscaler is no process of the head."""
+    assert answer(ASK, growing.address) == "False True"
+
+
 def nodes(address: str) -> int:
-    command = [sys.executable, "-c", NODES, address]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | LOOPBACK, capture_output=True, text=True, timeout=60)
-    found = re.search(r"NODES (\d+)", done.stdout)
+    return int(answer(NODES, address))
+
+
+def answer(script: str, address: str) -> str:
+    command = [sys.executable, "-c", CONNECT + script, address]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | LOOPBACK, capture_output=True, text=True, timeout=100)
+    found = re.search(r"ANSWER (.+)", done.stdout)
     assert found, done.stdout + done.stderr
-    return int(found[1])
+    return found[1]
