@@ -150,12 +150,11 @@ def slots(resources: Any, rows_to_run: int, growth: Growth) -> Slots:
     if not gpu and resources.gpu == "auto" and not growth.known:
         gpu = float(cluster_growth.can_ever_have({"CPU": resources.cpu, "GPU": 1}) or 0)
     one = Slots(1, resources.cpu, gpu)
-    if resources.concurrent != "auto":
-        fit = resources.concurrent
-    else:
-        here_now = [one.room(machine) for machine in machines]
-        head = sum(one.room(machine) for machine in machines if "node:__internal_head__" in machine)
-        fit = max(sum(here_now), head + growth.room(one), 0 if growth.known else MOST_UNASKED)
+    here_now = sum(one.room(machine) for machine in machines)
+    head = sum(one.room(machine) for machine in machines if "node:__internal_head__" in machine)
+    fit = max(here_now, head + growth.room(one), 0 if growth.known else MOST_UNASKED)
+    if resources.concurrent != "auto":  # more than a cluster can ever start would be waited for in vain
+        fit = min(resources.concurrent, fit) if growth.grows and growth.known else resources.concurrent
     return Slots(max(1, min(fit, rows_to_run)), resources.cpu, gpu)
 
 

@@ -57,6 +57,7 @@ def test_the_trials_that_fit_into_a_grown_cluster():
         ({"gpu": 0}, [HEAD], GPUS, Slots(2 * 32 + 3 * 4, 1, 0)),
         ({}, [HEAD, SMALL], GPUS, Slots(19, 1, 1)),
         ({"concurrent": 3}, [HEAD], GPUS, Slots(3, 1, 1)),
+        ({"concurrent": 30}, [HEAD], GPUS, Slots(19, 1, 1)),
         ({"gpu": 1}, [HEAD], UNKNOWN, Slots(cluster.MOST_UNASKED, 1, 1)),
         ({"cpu": 2}, [{"CPU": 3.0}, {"CPU": 3.0}], FIXED, Slots(2, 2, 0)),  # three cores over two machines are no slot
         ({}, [{"CPU": 8.0}, SMALL], FIXED, Slots(1, 1, 1)),  # `auto`: trials go where GPUs are
