@@ -8,7 +8,7 @@
     for step in kurabe.trial("layermatch", steps=20).steps():
         print(step)
 
-    kurabe sweep|compare|check|catalog|similarity ...    # python -m platform.NAME, from any folder
+    kurabe sweep|compare|ui|check|catalog|similarity|doctor ...    # python -m platform.NAME, from any folder
 
 The project's package is called `platform`, like a module of Python's own which is loaded before anybody could ask for
 this one. Importing this file turns that module into the package, in place (CONTRIBUTING.md, "The name").
