@@ -11,6 +11,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from platform.core.durations import clock
+from platform.core.invocation import caller
 from platform.core.redaction import public, redact_command
 from platform.core.row import Row, SweepInfo
 from platform.core.uri import DEFAULT
@@ -187,7 +188,8 @@ def _pages(tracking: str, links: Sequence[str]) -> list[str]:
     if tracking.startswith(("http://", "https://")):
         return list(links) or [shown]
     command = f"mlflow ui --backend-store-uri {shown}"
-    start = ["make ui", f"(or {command})"] if tracking == DEFAULT else [command]
+    door = "kurabe ui" if caller() == "command" else "make ui"  # which works in the repository's folder alone
+    start = [door, f"(or {command})"] if tracking == DEFAULT else [command]
     return [*start, *(f"then open {link}" for link in links)]
 
 

@@ -198,19 +198,20 @@ def test_methods_have_their_numbers_while_the_sweep_runs(uri: str, monkeypatch: 
 
     def numbers() -> dict[str, dict[str, float]]:
         if client(uri).get_experiment_by_name("digits") is None:
-            return {"not yet": {}}
+            return {}
         found = [run for run in runs(uri, "digits") if run.data.tags["kurabe.kind"] == "study"]
-        assert {run.info.status for run in found} == {"RUNNING"}
+        assert {run.info.status for run in found} <= {"RUNNING"}
         return {run.info.run_name: run.data.metrics for run in found}
 
     end = time.monotonic() + 60
-    while not all("difference" in metrics for metrics in numbers().values()):
+    while sum("difference" in metrics for metrics in numbers().values()) < 2:
         assert time.monotonic() < end
         time.sleep(0.2)
     for row in (rows[0], rows[2]):
-        assert numbers()[row.study]["score"] == row.score and numbers()[row.study]["cost"] == row.spent
+        assert numbers()[row.study]["score"] == round(row.score or 0, 4)  # as the leaderboard shows it
+        assert numbers()[row.study]["cost"] == round(row.spent, 1)
     gap = (rows[2].test_accuracy or 0) - (rows[0].test_accuracy or 0)
-    assert numbers()["fixmatch/0"]["difference"] == pytest.approx(gap)
+    assert numbers()["fixmatch/0"]["difference"] == pytest.approx(gap, abs=1e-4)
     assert trials(uri, "digits")[rows[2].key].data.tags["kurabe.winner"] == "yes"
     note = client(uri).get_experiment_by_name("digits").tags["mlflow.note.content"]
     assert "| method |" in note and "platform.compare" in note

@@ -35,7 +35,16 @@ def headlines(info: SweepInfo, rows: Sequence[Row]) -> Headlines:
         for study, values in _differences(judged, standing.method, reference).items():
             numbers.setdefault(study, {}).update(values)
     metric = "test_accuracy" if "accuracy" in judged.comparison.metric.name.partition("(")[0] else "score"
-    return Headlines(verdict(judged), _table(judged), numbers, reference, metric, _commands(info, ranked))
+    return Headlines(verdict(judged), _table(judged), _as_shown(numbers), reference, metric, _commands(info, ranked))
+
+
+def _as_shown(numbers: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """With the leaderboard's digits: MLflow's tables cut a longer number off. Trials have them whole."""
+    places = {"cost": 1, "rank": 0}
+    return {
+        study: {name: round(value, places.get(name, 4)) for name, value in values.items()}
+        for study, values in numbers.items()
+    }
 
 
 def _table(judged: Judgement) -> str:
