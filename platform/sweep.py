@@ -78,6 +78,9 @@ def _run(options: argparse.Namespace) -> int:
 
             inputs = session.inputs
             print_preview(sweep, inputs.dataset, inputs.search_plans, session.folder, not options.no_calibration)
+            if address:
+                with sweep.locate():
+                    print(cluster.preview(address, sweep.resources, sum(study.trials for study in sweep.studies())))
             return 0
     return session.run(fresh=options.fresh or options.smoke)
 

@@ -31,7 +31,8 @@ class Driver:
 
     labels: hash of the label plan by (study index, repeat), repeat 0 = the search; with data_hash part of every spec.
     rows: the whole table by key. complete: ids of the studies that have nothing left to run, known when the sweep ends.
-    remarks: lines for the end of the sweep. notify: shows a line to the person at the screen.
+    remarks: lines for the end of the sweep. notify: shows a line to the person at the screen. limit: the number of rows
+    that may be away at once, while a cluster grows; None = as many as are asked for. away: keys of those that are.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Driver:
         self.complete: set[str] = set()
         self.failure: Exception | None = None  # what a listener raised
         self.notify: Callable[[str], None] = lambda text: None
+        self.limit: int | None = None
+        self.away: set[str] = set()
         self._started: float | None = None  # time.monotonic of the first row
         self._pool = ThreadPoolExecutor(1, "search")
         history = ledger.by_study()
@@ -77,11 +80,18 @@ class Driver:
 
     def next_row(self) -> Row | None:
         """Start the next row; None when there is none now: see `expecting`. Repeats come after all searches."""
+        if self._full:
+            return None
         self._started = self._started or time.monotonic()
         row = self._next_of_searches() or next((row for run in self._order if (row := run.next_repeat())), None)
         if row is not None:
+            self.away.add(row.key)
             self._emit(TrialStarted(row))
         return row
+
+    @property
+    def _full(self) -> bool:
+        return self.limit is not None and len(self.away) >= self.limit
 
     def _next_of_searches(self) -> Row | None:
         for _ in self._order:
@@ -106,8 +116,9 @@ class Driver:
 
     @property
     def expecting(self) -> bool:
-        """Whether there may be rows later although `next_row` has none now: repeats and children of rows that run."""
-        return any(run.expecting for run in self._order)
+        """Whether there may be rows later although `next_row` has none now: repeats and children of rows that run, or
+        those that the limit keeps back."""
+        return self._full or any(run.expecting for run in self._order)
 
     def left(self) -> int:
         """Number of rows that are still to be started, at most; 0 = none."""
@@ -168,6 +179,7 @@ class Driver:
         row = self.rows[key]
         if row.outcome is not None:
             return
+        self.away.discard(key)
         self._collect()
         run = self.studies[row.study]
         run.end(row, outcome, error)

@@ -24,7 +24,7 @@ class Workplace(Settings):
     folder: str  # the driver's current one: relative paths of the sweep file begin there
     rule: str  # selection rule
     threads: float  # CPU cores of a slot
-    device: str
+    gpu: float  # GPUs of a slot; which device that is, is decided on the node (training/slot_device.py)
     disk_floor: int  # bytes that stay free
     disk_wait: float  # seconds that a worker waits for them
     plug_ins: tuple[PlugIn, ...] = ()  # but for those of methods

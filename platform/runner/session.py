@@ -19,10 +19,12 @@ from platform.report.provenance import provenance
 from platform.report.results_folder import ResultsListener
 from platform.report.screen import ScreenListener
 from platform.runner import cluster
+from platform.runner.cluster_growth import Growth
 from platform.runner.driver import Driver
 from platform.runner.guards import ray_token, signals
 from platform.runner.guards.ray_processes import end_orphans, owned_by_sweep
 from platform.runner.guards.scratch import remove_abandoned, scratch_folder
+from platform.runner.health.examine import check_nodes
 from platform.runner.inputs import open_inputs
 from platform.runner.results_place import ResultsPlace, prepare_folder
 from platform.sweepfile import Sweep
@@ -103,16 +105,18 @@ class Session:
         with scratch_folder(self.folder) as scratch:
             try:
                 try:
-                    self._start_ray(scratch)
+                    growth = self._start_ray(scratch)
                 except UserError:
                     place.undo()
                     raise
-                slots = cluster.slots(self.sweep.resources, missing)
-                return self._run(driver, slots, lambda: self._rows(driver, slots, scratch))
+                slots = cluster.slots(self.sweep.resources, missing, growth)
+                if self.address:
+                    print(cluster.describe(slots, growth), flush=True)
+                return self._run(driver, slots, lambda: self._rows(driver, slots, scratch, growth))
             finally:
                 cluster.stop()
 
-    def _start_ray(self, scratch: Path) -> None:
+    def _start_ray(self, scratch: Path) -> Growth:
         private = not self.address
         cluster.prepare(private)
         # Before Ray: where two nodes share a disk, the second unpacks a job's code anew over the one this process uses.
@@ -122,7 +126,10 @@ class Session:
         ray_token.close()
         owned = owned_by_sweep(self.folder) if private else contextlib.nullcontext()
         with without_login(), signals.around_ray(), owned, self.sweep.locate():
-            cluster.start(self.address, self.sweep.resources, scratch)
+            growth = cluster.start(self.address, self.sweep.resources, scratch)
+            if not private:
+                print(*check_nodes(), sep="\n", end="", flush=True)
+            return growth
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:
         """The screen comes last: it announces files and runs that the others have written by then."""
@@ -156,10 +163,10 @@ class Session:
         """The versions of the libraries that made the trials there, and of those that make the missing ones."""
         return [*driver.ledger.versions, *([self.made_from.versions] if driver.left() else [])]
 
-    def _rows(self, driver: Driver, slots: Slots, scratch: Path) -> list[Row]:
+    def _rows(self, driver: Driver, slots: Slots, scratch: Path, growth: Growth) -> list[Row]:
         from platform.runner.tune.tuner import run  # takes two seconds: only where there is something to run
 
-        return run(driver, self.folder, slots, scratch)
+        return run(driver, self.folder, slots, scratch, growth)
 
     def _info(self, slots: int, driver: Driver) -> SweepInfo:
         sweep, studies, inputs = self.sweep, self.sweep.studies(), self.inputs

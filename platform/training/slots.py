@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Slots", "demand", "fits", "fitting", "here", "share", "slots_here", "supply", "surplus"]
+__all__ = ["Slots", "demand", "fits", "fitting", "gpu_share", "here", "share", "slots_here", "supply", "surplus"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,18 @@ class Slots:
 
     @property
     def device(self) -> str:
+        """The kind of device. What a trial trains on is decided where it trains: slot_device.py."""
         return "cuda" if self.gpu else "cpu"
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """The resources of one trial by Ray's names."""
+        return {"CPU": self.cpu} | ({"GPU": self.gpu} if self.gpu else {})
+
+    def room(self, machine: Mapping[str, float]) -> int:
+        """The number of these trials that a machine has room for."""
+        fit = machine.get("CPU", 0) // self.cpu
+        return int(min(fit, machine.get("GPU", 0) // self.gpu) if self.gpu else fit)
 
 
 def here() -> dict[str, float]:
@@ -44,16 +55,19 @@ def share(resources: Any, have: Mapping[str, float], rows_to_run: int) -> Slots:
 
 def fitting(resources: Any, have: Mapping[str, float]) -> int:
     """The number of trials that the resources of `have` are enough for, whatever resources.concurrent says."""
-    gpu = _gpu(resources, have)
-    fit = have.get("CPU", 0) // resources.cpu
-    if gpu:
-        fit = min(fit, have.get("GPU", 0) // gpu)
-    return int(fit)
+    return Slots(1, resources.cpu, _gpu(resources, have)).room(have)
 
 
 def fits(resources: Any, machine: Mapping[str, float]) -> bool:
     """Whether a trial fits on a machine."""
     return fitting(resources, machine) >= 1
+
+
+def gpu_share(resources: Any, machines: Iterable[Mapping[str, float]]) -> float:
+    """The GPUs of a trial. `auto`: one where a machine has one, and the CPU cores that a trial asks for beside it."""
+    if resources.gpu != "auto":
+        return resources.gpu
+    return float(any(_gpu(resources, machine) and fits(resources, machine) for machine in machines))
 
 
 def _gpu(resources: Any, have: Mapping[str, float]) -> float:

@@ -6,6 +6,7 @@ Never `ray stop`: it ends every Ray process of the machine, other people's inclu
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from pathlib import Path
 
 RAY = str(Path(sys.executable).with_name("ray"))
 START_SECONDS = 90
+PROVIDER = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
+HEAD_TYPE, HEAD_ID = "ray.head.default", "f" * 51 + "00000"  # the fake provider's names
 
 
 @dataclass
@@ -45,21 +48,59 @@ class LocalCluster:
         )
         self.wait_for(f"port {self.dashboard}", lambda: accepts(self.dashboard))
 
+    def start_growing_head(self, workers: dict[str, dict[str, float]], at_most: int, idle_seconds: float) -> None:
+        """A head without a CPU, whose autoscaler starts workers (resources by name of their type) on this machine.
+
+        Ray's own `AutoscalingCluster` ends every Ray of the machine before it starts.
+        """
+        types = {name: {"resources": resources, "max_workers": at_most} for name, resources in workers.items()}
+        types[HEAD_TYPE] = {"resources": {"CPU": 0}, "max_workers": 0}
+        config = {
+            "cluster_name": "growing",
+            "max_workers": at_most,
+            "idle_timeout_minutes": idle_seconds / 60,
+            "upscaling_speed": at_most,
+            "provider": {"type": "external", "module": PROVIDER, "launch_multiple": True, "head_node_id": HEAD_ID}
+            | {"gcs_address": self.address},
+            "head_node_type": HEAD_TYPE,
+            "available_node_types": {name: {**found, "node_config": {}} for name, found in types.items()},
+            **dict.fromkeys(("auth", "docker", "file_mounts"), {}),
+            **dict.fromkeys(("setup_commands", "head_setup_commands", "worker_setup_commands"), []),
+            **dict.fromkeys(("head_start_ray_commands", "worker_start_ray_commands", "initialization_commands"), []),
+            **dict.fromkeys(("cluster_synced_files", "rsync_exclude", "rsync_filter"), []),
+        }
+        path = self.folder / "growing.json"
+        path.write_text(json.dumps(config))
+        self._start(
+            *("--head", f"--port={self.port}", f"--temp-dir={self.folder}", "--include-dashboard=false"),
+            *(f"--ray-client-server-port={free_port()}", "--num-cpus=0", f"--autoscaling-config={path}"),
+            environment={
+                "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+                "RAY_FAKE_CLUSTER": "1",
+                "RAY_enable_autoscaler_v2": "1",
+                "RAY_CLOUD_INSTANCE_ID": HEAD_ID,
+                "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID,
+                "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the workers' address is 127.0.0.1, too
+                "KURABE_GPU_DEVICE": "cpu",  # what the GPUs are that the workers declare
+            },
+        )
+        self.wait_for(f"port {self.port}", lambda: accepts(self.port))
+
     def start_worker(self, cpus: int) -> None:
         self._start(f"--address={self.address}", f"--num-cpus={cpus}")
 
-    def _start(self, *options: str) -> None:
+    def _start(self, *options: str, environment: dict[str, str] | None = None) -> None:
         agent_ports = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port", "runtime-env-agent-port")
         ports = [f"--{name}={free_port()}" for name in (*agent_ports, "metrics-export-port")]
         shared = ["--node-ip-address=127.0.0.1", "--num-gpus=0", "--object-store-memory=100000000", "--block"]
         # Jobs run `python`: the one of this environment, as if it had been activated.
-        environment = {**os.environ, "PATH": f"{Path(RAY).parent}{os.pathsep}{os.environ['PATH']}"}
+        path = {"PATH": f"{Path(RAY).parent}{os.pathsep}{os.environ['PATH']}"}
         with open(self.folder / f"node-{len(self.nodes)}.log", "wb") as log:
             command = [RAY, "start", *options, *ports, *shared, "--min-worker-port=0", "--max-worker-port=0"]
             self.nodes.append(
                 subprocess.Popen(
                     command,
-                    env=environment,
+                    env={**os.environ, **path, **(environment or {})},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

@@ -7,6 +7,7 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -79,21 +80,27 @@ def test_the_versions_are_the_projects(prepared: dict[str, Any]):
         assert requirement.extras <= installed[name].extras
 
 
-def test_every_group_is_the_users_own(prepared: dict[str, Any]):
+def test_every_group_is_the_users_own(prepared: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     """Where a node type names no group, Ray makes one whose port 22 is open to the world."""
     pytest.importorskip("boto3")
     from ray.autoscaler._private.aws import config as aws
 
     assert any("0.0.0.0/0" in str(rule) for rule in aws._create_default_ssh_inbound_rules()), "Ray has mended this"
-    for node_type in prepared["available_node_types"].values():
-        assert node_type["node_config"]["SecurityGroupIds"]
-    # With groups in place Ray returns at once: it neither makes groups nor rules (that would need AWS, and fail here).
-    before = copy.deepcopy(prepared)
-    assert (
-        aws._configure_security_group(copy.deepcopy(prepared))["available_node_types"]
-        == (before["available_node_types"])
-    )
     assert "security_group" not in prepared["provider"]
+
+    def describe(LaunchTemplateName: str, Versions: list[str]) -> dict[str, Any]:  # as aws_setup.py makes them
+        assert LaunchTemplateName in ("kurabe-head", "kurabe-worker") and Versions == ["$Latest"]
+        return {"LaunchTemplateVersions": [{"LaunchTemplateData": {"SecurityGroupIds": ["sg-1"]}}]}
+
+    client = SimpleNamespace(describe_launch_template_versions=describe)
+    monkeypatch.setattr(aws, "_client", lambda name, config: client)
+    before = aws._configure_from_launch_template(copy.deepcopy(prepared))
+    for node_type in before["available_node_types"].values():
+        assert node_type["node_config"]["SecurityGroupIds"] == ["sg-1"]
+    # With groups in place Ray returns at once: it neither makes groups nor rules (that would need AWS, and fail here).
+    assert (
+        aws._configure_security_group(copy.deepcopy(before))["available_node_types"] == (before["available_node_types"])
+    )
 
 
 def test_nothing_listens_for_the_world(prepared: dict[str, Any]):
@@ -118,7 +125,7 @@ def test_the_head_of_the_file_has_the_commands():
     head = FILE.read_text().partition("\ncluster_name:")[0]
     for command in ("ray up", "ray dashboard", "ray job submit", "ray rsync-down", "ray down"):
         assert f".venv/bin/{command} " in head
-    for placeholder in ("ami-00000000000000000", "sg-00000000000000000"):
-        assert FILE.read_text().count(placeholder) == 2, "where the command replaces it, and where it stands"
+    assert "cluster/aws_setup.py" in head.partition("ray up")[0]
+    assert not re.search(r"(ami|sg|subnet)-[0-9a-f]{8,}", FILE.read_text()), "the file is used as typed"
     space = re.search(r"python -m platform\.sweep (\S+)", head)
     assert space is not None and (ROOT / space[1]).exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,3 +83,14 @@ def test_a_sweep_runs_as_a_job_on_the_cluster(cluster: LocalCluster, tmp_path: P
     assert len(trials) > 0, printed
     assert set(trials["outcome"]) <= {"completed", "pruned"}, printed
     assert trials["score"].notna().any()
+
+
+def test_the_doctor_looks_on_both_nodes(cluster: LocalCluster, tmp_path: Path):
+    command = [sys.executable, "-m", "platform.doctor", "--address", cluster.address, "--results", str(tmp_path)]
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "COLUMNS": "120"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    lines = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
+    for check in ("versions", "token", "clock", "GPU", "results folder"):
+        assert "all 2 nodes" in lines[check], done.stdout
+    assert "what the driver writes is read here" in lines["results folder"] and not list(tmp_path.iterdir())

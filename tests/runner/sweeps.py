@@ -67,7 +67,7 @@ def play_all(book: Driver, limit: int = 1000) -> list[Row]:
 
 WORKPLACE = Workplace(
     checkpoints=Path("none"), token="here", store="none", folder="none", rule="noisy_val_accuracy", threads=1,
-    device="cpu", disk_floor=0, disk_wait=0,
+    gpu=0, disk_floor=0, disk_wait=0,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from platform import sweep
-from platform.runner import cluster
+from platform.runner.cluster_growth import may_grow
 from platform.runner.guards import waiting
 
 SPACE = """
@@ -68,7 +68,7 @@ def report(*nodes: str) -> bytes:
     ],
 )
 def test_whether_a_cluster_may_grow(status, expected):
-    assert cluster.may_grow(status) is expected
+    assert may_grow(status) is expected
 
 
 def test_a_cluster_without_room_is_waited_for_in_words(monkeypatch):

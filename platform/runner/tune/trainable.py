@@ -27,6 +27,7 @@ from platform.runner.tune.checkpoint_store import Checkpoints
 from platform.training import accumulation, trial_data
 from platform.training.report import Report
 from platform.training.selection import get as get_rule
+from platform.training.slot_device import slot_device
 
 
 class TrialTrainable(tune.Trainable):
@@ -134,7 +135,8 @@ class TrialTrainable(tune.Trainable):
         data = trial_data.PROCESS_DATA
         dataset, plan = data.load(spec)
         self._checkpoints = Checkpoints(workplace)
-        self._trial = Trial(spec, dataset, plan, cls, workplace.device, data.images, self._in_parts())
+        device = slot_device(workplace.gpu)
+        self._trial = Trial(spec, dataset, plan, cls, device, data.images, self._in_parts())
         self._trial.interrupted = self._checkpoints.stop_asked
         data.images = self._trial.images  # the next trial of this actor finds them on the device
         self._iterator = self._trial.reports()

@@ -16,6 +16,7 @@ from ray.tune.stopper import CombinedStopper
 
 from platform.core.row import Row
 from platform.runner.cluster import RayLost, supply_of_cluster
+from platform.runner.cluster_growth import FIXED, Growth
 from platform.runner.driver import Driver
 from platform.runner.guards import signals
 from platform.runner.guards.disk_guard import DiskGuard, FreeSpace
@@ -28,6 +29,7 @@ from platform.runner.tune import schedulers
 from platform.runner.tune.branch_states import BranchStates
 from platform.runner.tune.callbacks import EventCallback, RayProcessCheck, SpendingStopper
 from platform.runner.tune.checkpoint_store import CheckpointStore
+from platform.runner.tune.cluster_demand import ClusterDemand
 from platform.runner.tune.lost_actors import recover_before_start
 from platform.runner.tune.searcher import RowSearcher
 from platform.runner.tune.trainable import TrialTrainable
@@ -36,10 +38,10 @@ from platform.training.slots import Slots, demand
 __all__ = ["run"]
 
 
-def run(driver: Driver, folder: Path, slots: Slots, scratch: Path) -> list[Row]:
+def run(driver: Driver, folder: Path, slots: Slots, scratch: Path, growth: Growth = FIXED) -> list[Row]:
     """Run every missing row; all rows in the end. Asked to end (signals.py), trials save where they are.
 
-    scratch: a folder for Tune's own records, which nobody reads.
+    scratch: a folder for Tune's own records, which nobody reads. growth: how the cluster may grow.
     """
     checkpoints = (folder / "checkpoints").resolve()
     checkpoints.mkdir(exist_ok=True)
@@ -49,7 +51,10 @@ def run(driver: Driver, folder: Path, slots: Slots, scratch: Path) -> list[Row]:
     states = BranchStates(checkpoints)
     guard = DiskGuard(FreeSpace(folder, workplace.disk_floor, workplace.disk_wait), _notify(driver))
     driver.ledger.wait_for_room = guard.pause
-    callbacks = _callbacks(driver, folder, workplace, guard)
+    callbacks = _callbacks(driver, folder, workplace, guard, slots)
+    demanded = ClusterDemand(driver, slots, growth) if growth.grows else None
+    if demanded:
+        callbacks.append(demanded)
     tuner = _tuner(driver, slots, RowSearcher(driver, _assign(driver, workplace)), callbacks, states, str(scratch))
     try:
         with recover_before_start():
@@ -65,6 +70,8 @@ def run(driver: Driver, folder: Path, slots: Slots, scratch: Path) -> list[Row]:
     finally:
         if not lost_processes():
             ray.kill(store)
+            if demanded:
+                demanded.withdraw()
     guard.on_end()
     rows = driver.close()
     if not any(row.outcome == "preempted" for row in rows):
@@ -77,12 +84,12 @@ def _notify(driver: Driver) -> Callable[[str], None]:
     return lambda text: driver.notify(text)
 
 
-def _callbacks(driver: Driver, folder: Path, workplace: Workplace, guard: DiskGuard) -> list[Callback]:
+def _callbacks(driver: Driver, folder: Path, workplace: Workplace, guard: DiskGuard, slots: Slots) -> list[Callback]:
     """The callbacks in the order in which Tune calls them; the guard is one of them."""
     watchdog = Watchdog(driver, folder / "errors")
     shutdown = Shutdown(workplace.stop_file, _notify(driver))
     events = EventCallback(driver, _LoserCheckpoints(driver, workplace.checkpoints).ended, watchdog.cause)
-    waiting = WaitingNotice(demand(driver.sweep.resources), supply_of_cluster, _notify(driver))
+    waiting = WaitingNotice(demand(slots), supply_of_cluster, _notify(driver))
     return [RayProcessCheck(), shutdown, guard, watchdog, waiting, events]
 
 
@@ -95,7 +102,7 @@ def _workplace(driver: Driver, checkpoints: Path, slots: Slots) -> Workplace:
         folder=os.getcwd(),
         rule=driver.sweep.select,
         threads=slots.cpu,
-        device=slots.device,
+        gpu=slots.gpu,
         disk_floor=watch.disk_floor << 20,
         disk_wait=watch.disk_wait,
         plug_ins=driver.sweep.plug_ins,
@@ -147,9 +154,8 @@ def _tuner(
     """One Tuner over all studies: actors are reused, a trial whose worker dies is started again."""
     sweep = driver.sweep
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots.count)
-    bundle: dict[str, float] = {"CPU": slots.cpu} | ({"GPU": slots.gpu} if slots.gpu else {})
     return tune.Tuner(
-        tune.with_resources(TrialTrainable, PlacementGroupFactory([bundle])),
+        tune.with_resources(TrialTrainable, PlacementGroupFactory([slots.bundle])),
         tune_config=tune.TuneConfig(
             num_samples=-1,
             search_alg=searcher,
