@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from platform.core.accelerator import available, kind
 from platform.core.errors import Problem, UserError
 from platform.core.plugins import BrokenPlugin, UnknownPlugin
 from platform.core.registry import METHODS
@@ -24,7 +25,7 @@ def restore(spec: TrialSpec, path: Path, method: str, where: str) -> Trial:
     UserError where method, data or code are not those of the sweep.
     """
     quiet = spec.model_copy(update={"train": spec.train.model_copy(update={"diagnostics": "off", "compile": "off"})})
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(kind() if available() else "cpu")
     try:
         cls = METHODS.get(method)
         dataset, plan = PROCESS_DATA.load(spec)
