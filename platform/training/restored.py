@@ -31,7 +31,11 @@ def restore(spec: TrialSpec, path: Path, method: str, where: str) -> Trial:
         dataset, plan = PROCESS_DATA.load(spec)
         trial = Trial(quiet, dataset, plan, cls, device, images=PROCESS_DATA.images)
         PROCESS_DATA.images = trial.images  # the next trial on these data uses them, too
-        trial.method.load_state_dict(checkpoint.read(path, spec.key, device)["method"])
+        state = checkpoint.read(path, spec.key, device)["method"]
+        state["_extra_state"]["generator"] = (
+            trial.method.generator.get_state()
+        )  # the saved one is of its device
+        trial.method.load_state_dict(state)
     except (UnknownPlugin, BrokenPlugin) as error:
         hint = "it has to be where it was when the sweep ran: python -m platform.catalog lists all"
         raise UserError(Problem(f"the method '{method}' is not there: {error}", where=where, hint=hint)) from error

@@ -203,6 +203,7 @@ class Trial:
 
     def _restore(self, path: str | Path, key: str) -> dict[str, Any]:
         content = checkpoint.read(path, key, self.device)
+        self._check_device(content["random"], path)
         self.method.load_state_dict(content["method"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.batches.load_state_dict(content["batches"])
@@ -212,6 +213,14 @@ class Trial:
         self._random = {name: state.cpu() for name, state in content["random"].items()}
         self.step, self.seconds, self.outcome = content["step"], content["seconds"], content["outcome"]
         return content["beside"]
+
+    def _check_device(self, states: dict[str, torch.Tensor], path: str | Path) -> None:
+        """Raise UserError where the states of the generators are of another kind of device: they cannot go on here."""
+        saved = [name for name in states if name != "cpu"] or ["cpu"]
+        if saved != [self.device.type]:
+            problem = f"checkpoint of a trial on {saved[0]}; this one trains on {self.device.type}"
+            hint = "go on there; or delete it, and the trial starts anew"
+            raise UserError(Problem(problem, where=str(path), hint=hint))
 
     # -- a step and an evaluation --------------------------------------------------------------------------------------
 

@@ -45,7 +45,8 @@ def register() -> None:
     for name, computed in _INSTEAD.items():
         aten.impl(name, computed, "PrivateUse1")
     torch.Generator = generators.Generator  # type: ignore[misc]
-    Tensor.__deepcopy__ = _deepcopy  # type: ignore[method-assign]
+    Tensor.__deepcopy__, Tensor.__reduce_ex__ = _deepcopy, _reduce  # type: ignore[method-assign]
+    torch.serialization.register_package(5, lambda storage: None, _deserialised)
 
 
 # -- tensors -----------------------------------------------------------------------------------------------------------
@@ -58,14 +59,17 @@ def there(tensor: Tensor) -> bool:
 
 def data(tensor: Tensor) -> Tensor:
     """The CPU tensor with the data of a pretended tensor: a view, not a copy."""
-    storage = tensor.untyped_storage()._data  # type: ignore[attr-defined]
+    whole = tensor.untyped_storage()._data  # type: ignore[attr-defined]
+    if whole.dtype == tensor.dtype:
+        return torch.as_strided(whole, tensor.shape, tensor.stride(), tensor.storage_offset())
+    storage = whole.untyped_storage()
     return torch.empty(0, dtype=tensor.dtype).set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def pretended(values: Tensor) -> Tensor:
     """A pretended tensor with the data of a CPU tensor: a view, not a copy."""
     tensor = torch._C._acc.create_empty_tensor(list(values.shape), values.dtype)
-    tensor.untyped_storage()._data = values.untyped_storage()
+    tensor.untyped_storage()._data = values  # the storage of it: shape and strides are those of each pretended tensor
     return _view(tensor, values)
 
 
@@ -88,7 +92,20 @@ def _deepcopy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
     return memo[id(tensor)]
 
 
-_deepcopy_of_torch = Tensor.__deepcopy__
+_deepcopy_of_torch, _reduce_of_torch = Tensor.__deepcopy__, Tensor.__reduce_ex__
+
+
+def _reduce(tensor: Tensor, protocol: Any) -> Any:
+    """Written to a file as its data are; torch.load's `map_location` says where they are to be read to."""
+    found = data(tensor).requires_grad_(tensor.requires_grad) if there(tensor) else tensor
+    return _reduce_of_torch(found, protocol)
+
+
+def _deserialised(storage: torch.UntypedStorage, location: str) -> torch.UntypedStorage | None:
+    """What torch.load brings to this device."""
+    if not location.startswith(NAME):
+        return None
+    return pretended(torch.empty(0, dtype=torch.uint8).set_(storage)).untyped_storage()
 
 
 # -- operations --------------------------------------------------------------------------------------------------------
@@ -207,8 +224,16 @@ def _convolution_backward(
     return _compute(operation, (grad, x, weight, [weight.shape[0]], *settings), {})
 
 
+def _set(target: Tensor, source: torch.UntypedStorage, offset: int, size: Any, stride: Any = ()) -> Tensor:
+    """Tensor.set_: torch.load makes its tensors so, of the storages that it has read."""
+    values = torch.empty(0, dtype=target.dtype)
+    target.data = pretended(values.set_(source._data.untyped_storage(), offset, size, stride))  # type: ignore[attr-defined]
+    return target
+
+
 _INSTEAD: dict[str, Callable[..., Any]] = {
     "copy_": _copy,
+    "set_.source_Storage_storage_offset": _set,
     "_copy_from": _copy_from,
     "convolution_overrideable": _convolution,
     "convolution_backward_overrideable": _convolution_backward,

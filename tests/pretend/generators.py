@@ -16,6 +16,7 @@ from tests.pretend import watch
 __all__ = ["Generator", "GeneratorsOfTheDevice", "WrongGenerator", "default", "of_device"]
 
 _Original = torch.Generator
+_MARK = torch.arange(8, dtype=torch.uint8)
 
 
 class WrongGenerator(RuntimeError):
@@ -44,6 +45,14 @@ class _Pretended(_Original):
     def __del__(self) -> None:
         self.known.discard(self._cdata)
 
+    def get_state(self) -> Tensor:
+        return torch.cat([super().get_state(), _MARK])  # of another size than a CPU's, as a GPU's is
+
+    def set_state(self, new_state: Tensor) -> torch.Generator:
+        if len(new_state) < len(_MARK) or not new_state[-len(_MARK) :].cpu().equal(_MARK):
+            raise RuntimeError("RNG state is wrong size")
+        return super().set_state(new_state[: -len(_MARK)])
+
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         return torch.device("pretend:0")
@@ -68,11 +77,11 @@ def of_device(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
         yield
         return
     outer = torch.get_rng_state()
-    torch.set_rng_state(default().get_state())
+    torch.set_rng_state(_Original.get_state(default()))
     try:
         yield
     finally:
-        default().set_state(torch.get_rng_state())
+        _Original.set_state(default(), torch.get_rng_state())
         torch.set_rng_state(outer)
 
 

@@ -1,0 +1,126 @@
+"""Whole trials on the pretended device, in a process that has it: what the tests of this folder call there."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+import platform.core.accelerator as accelerator
+from platform.conformance import Subject, run
+from platform.conformance.suite import own_lines
+from platform.conformance.trial_checks import trial
+from platform.core.errors import UserError
+from platform.training.trial import Trial
+from tests.pretend import backend, faulty_methods, generators
+
+__all__ = ["conforms", "elsewhere", "fails", "pool", "whole_trial"]
+
+STEPS, EVALUATIONS = 4, 2
+
+
+def pool() -> ProcessPoolExecutor:
+    """A process with the device."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    backend.register()
+    os.environ[accelerator.PRETENDED] = backend.NAME
+    generators.GeneratorsOfTheDevice().__enter__()
+    step: Callable[[Trial], Any] = Trial._train_step
+    begun = weakref.WeakSet[Trial]()
+
+    def watched(trial: Trial) -> Any:
+        if trial.device.type != backend.NAME or trial not in begun:  # the first step uploads the images
+            begun.add(trial)
+            return step(trial)
+        with accelerator.waiting_raises(trial.device):
+            return step(trial)
+
+    Trial._train_step = watched  # type: ignore[method-assign]
+
+
+def make(subject: Subject, device: str = backend.NAME, **changes: Any) -> Trial:
+    """A small trial. On a CPU memory format and precision are these, too."""
+    settings = {"steps": STEPS, "evaluations": EVALUATIONS, "channels_last": False, "amp": "off"}
+    return trial(subject, device=device, **(settings | changes))
+
+
+def numbers(reports: Any) -> list[dict[str, float]]:
+    """The metrics of reports, without the speed."""
+    return [{name: v for name, v in report.metrics.items() if name != "images_per_second"} for report in reports]
+
+
+def whole_trial(name: str) -> dict[str, list[dict[str, float]]]:
+    """Train a method on the device, evaluate it, save it, go on in another trial and branch off a third; and on a CPU.
+
+    Returns the metrics of each. No step may wait for the device.
+    """
+    subject = Subject.of(name)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trial.pt"
+        undisturbed = make(subject)
+        reports = undisturbed.reports()
+        found = [next(reports)]
+        undisturbed.save(path)
+        found += list(reports)
+        resumed, branched = make(subject), make(subject, lr=0.01)
+        resumed.load(path)
+        branched.branch(path, undisturbed.spec.key)
+        branched.advance(1)
+        at_fault = [name for name, value in branched.method.state_dict().items() if _elsewhere(value)]
+        if at_fault:
+            raise AssertionError(f"not on the device: {at_fault}")
+        on_cpu = make(subject, "cpu").reports()
+        return {"device": numbers(found), "resumed": numbers(resumed.reports()), "cpu": numbers(on_cpu)}
+
+
+def _elsewhere(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.device.type != backend.NAME
+
+
+def fails(name: str) -> tuple[str, str]:
+    """Train a faulty method: the message of its error with its own lines, and FILE:LINE of the line marked `here`."""
+    cls = getattr(faulty_methods, name)
+    file = Path(faulty_methods.__file__)
+    lines, start = inspect.getsourcelines(cls)
+    (marked,) = (start + number for number, line in enumerate(lines) if "# here" in line)
+    subject = Subject(name, cls, file)
+    list(make(subject, "cpu").reports())  # there nothing is wrong with it
+    try:
+        list(make(subject).reports())
+    except Exception as error:
+        return own_lines(error, file), f"{file.name}:{marked}"
+    return "it trains", f"{file.name}:{marked}"
+
+
+def elsewhere(first: str, second: str) -> str:
+    """The error of going on on one device with what a trial on another has saved."""
+    subject = Subject.of("mean_teacher")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trial.pt"
+        before, after = make(subject, first), make(subject, second)
+        before.advance(1)
+        before.save(path)
+        try:
+            after.load(path)
+        except UserError as error:
+            return str(error)
+    return "it goes on"
+
+
+def conforms(name: str) -> tuple[str, str]:
+    """Status and message of the conformance check of a GPU, with the settings of one: channels last, bf16."""
+    cls = getattr(faulty_methods, name, None)
+    subject = Subject(name, cls, Path(faulty_methods.__file__)) if cls else Subject.of(name)
+    result = run("cuda", subject)
+    return result.status, result.message
