@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from tests.pretend import backend_module, generators, watch
+from tests.pretend import autocast, backend_module, generators, watch
 
 __all__ = ["DEVICE", "NAME", "WrongDevice", "register"]
 
@@ -41,11 +41,13 @@ def register() -> None:
     every, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     _libraries.extend((every, aten))
     every.fallback(_fallback, "PrivateUse1")
+    every.fallback(autocast.cast, "AutocastPrivateUse1")
     # Those that torch's own, general kernels would take to a backend in C++.
     for name, computed in _INSTEAD.items():
         aten.impl(name, computed, "PrivateUse1")
     torch.Generator = generators.Generator  # type: ignore[misc]
     Tensor.__deepcopy__, Tensor.__reduce_ex__ = _deepcopy, _reduce  # type: ignore[method-assign]
+    Tensor.data_ptr = _address  # type: ignore[method-assign]
     torch.serialization.register_package(5, lambda storage: None, _deserialised)
 
 
@@ -92,7 +94,11 @@ def _deepcopy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
     return memo[id(tensor)]
 
 
-_deepcopy_of_torch, _reduce_of_torch = Tensor.__deepcopy__, Tensor.__reduce_ex__
+def _address(tensor: Tensor) -> int:
+    return _address_of_torch(data(tensor) if there(tensor) else tensor)
+
+
+_deepcopy_of_torch, _reduce_of_torch, _address_of_torch = Tensor.__deepcopy__, Tensor.__reduce_ex__, Tensor.data_ptr
 
 
 def _reduce(tensor: Tensor, protocol: Any) -> Any:

@@ -82,13 +82,13 @@ class KeepsAHostBuffer(Supervised):
 
 
 FAULTY = {
-    WeightsOnTheHost: "device",
+    WeightsOnTheHost: "tensors of pretend and of the CPU",
     IndexOfTheHost: "tensors of pretend and of the CPU",
     GeneratorOfTheHost: "with a generator of the CPU",
     NoiseOfTheHost: "with a generator of the device",
     ReadsItsLoss: "waits for the device",
     AsksWhether: "waits for the device",
-    CountsTheLabelled: "boolean index",
+    CountsTheLabelled: "waits for the device",
     BringsAList: "copies from the host",
     LooksAtGradients: "copies to the host",
     KeepsAHostBuffer: "device",

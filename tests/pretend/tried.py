@@ -61,7 +61,8 @@ def numbers(reports: Any) -> list[dict[str, float]]:
 
 
 def whole_trial(name: str) -> dict[str, list[dict[str, float]]]:
-    """Train a method on the device, evaluate it, save it, go on in another trial and branch off a third; and on a CPU.
+    """Train a method on the device, evaluate it, save it, go on in another trial, and in a third, which branches
+    off in mixed precision with channels last; and train it on a CPU.
 
     Returns the metrics of each. No step may wait for the device.
     """
@@ -73,19 +74,21 @@ def whole_trial(name: str) -> dict[str, list[dict[str, float]]]:
         found = [next(reports)]
         undisturbed.save(path)
         found += list(reports)
-        resumed, branched = make(subject), make(subject, lr=0.01)
+        resumed, branched = make(subject), make(subject, lr=0.01, amp="auto", channels_last=True)
         resumed.load(path)
         branched.branch(path, undisturbed.spec.key)
-        branched.advance(1)
-        at_fault = [name for name, value in branched.method.state_dict().items() if _elsewhere(value)]
-        if at_fault:
-            raise AssertionError(f"not on the device: {at_fault}")
+        branched.advance(2)
+        _look(branched)
         on_cpu = make(subject, "cpu").reports()
         return {"device": numbers(found), "resumed": numbers(resumed.reports()), "cpu": numbers(on_cpu)}
 
 
-def _elsewhere(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.device.type != backend.NAME
+def _look(trial: Trial) -> None:
+    """Raise AssertionError where a trial is not as on a GPU."""
+    state = {name: v for name, v in trial.method.state_dict().items() if isinstance(v, torch.Tensor)}
+    elsewhere = [name for name, value in state.items() if value.device.type != backend.NAME]
+    if elsewhere or not trial.amp or trial.batches.images.train.device.type != backend.NAME:
+        raise AssertionError(f"not on the device: {elsewhere}; in mixed precision: {trial.amp}")
 
 
 def fails(name: str) -> tuple[str, str]:

@@ -46,7 +46,9 @@ def line() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and (path.parent != Path(__file__).parent or path.name not in _DEVICE):
+        device = path.parent == Path(__file__).parent and path.name in _DEVICE
+        looks_on = frame.f_code.co_name == "__torch_function__"
+        if path.is_relative_to(ROOT) and not device and not looks_on:
             return f"{path.relative_to(ROOT)}:{frame.f_lineno}: "
         frame = frame.f_back
     return ""
