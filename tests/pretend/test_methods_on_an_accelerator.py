@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
 
 from platform.core.registry import METHODS
@@ -15,12 +12,6 @@ pytestmark = pytest.mark.slow
 
 OTHERWISE = {"l2rw"}
 """Methods that compute a meta-gradient in another way on an accelerator: equal on a CPU up to rounding."""
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[ProcessPoolExecutor]:
-    with tried.pool() as pool:
-        yield pool
 
 
 @pytest.mark.parametrize("name", METHODS.names())
@@ -45,6 +36,12 @@ def test_a_checkpoint_of_another_kind_of_device_is_refused_in_words(device):
     assert refused.format("pretend", "cpu") in device.submit(tried.elsewhere, "pretend", "cpu").result()
     assert refused.format("cpu", "pretend") in device.submit(tried.elsewhere, "cpu", "pretend").result()
     assert device.submit(tried.elsewhere, "pretend", "pretend").result() == "it goes on"
+
+
+@pytest.mark.parametrize(("first", "second"), [("pretend", "cpu"), ("cpu", "pretend"), ("pretend", "pretend")])
+def test_what_a_sweep_trained_on_one_device_is_looked_at_on_another(device, first, second):
+    where, before, now = device.submit(tried.looked_at, first, second).result()
+    assert where == second and now == before
 
 
 def test_the_conformance_check_of_a_gpu_is_made_there(device):

@@ -10,19 +10,21 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
 import platform.core.accelerator as accelerator
+import platform.training.restored as restored
 from platform.conformance import Subject, run
 from platform.conformance.suite import own_lines
-from platform.conformance.trial_checks import trial
+from platform.conformance.trial_checks import blobs, label_plan, trial
 from platform.core.errors import UserError
 from platform.training.trial import Trial
 from tests.pretend import backend, faulty_methods, generators
 
-__all__ = ["conforms", "elsewhere", "fails", "pool", "whole_trial"]
+__all__ = ["conforms", "elsewhere", "fails", "looked_at", "pool", "whole_trial"]
 
 STEPS, EVALUATIONS = 4, 2
 
@@ -119,6 +121,25 @@ def elsewhere(first: str, second: str) -> str:
         except UserError as error:
             return str(error)
     return "it goes on"
+
+
+def looked_at(first: str, second: str) -> tuple[str, float, float]:
+    """Restore on one device what a trial on another has saved: where it is then; test accuracy before and now."""
+    subject = Subject.of("mean_teacher")
+    data = SimpleNamespace(load=lambda spec: (blobs(), label_plan()), images=None)
+    usual, restored.PROCESS_DATA = restored.PROCESS_DATA, data  # type: ignore[assignment]
+    os.environ[accelerator.PRETENDED] = "" if second == "cpu" else second
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trial.pt"
+        trained = make(subject, first)
+        *_, report = trained.reports()
+        trained.save(path)
+        try:
+            found = restored.restore(trained.spec, path, subject.name, "here")
+        finally:
+            os.environ[accelerator.PRETENDED], restored.PROCESS_DATA = backend.NAME, usual
+    now = found._evaluate(found.method.eval_model)
+    return found.device.type, report.metrics["test_accuracy"], now["test_accuracy"]
 
 
 def conforms(name: str) -> tuple[str, str]:
