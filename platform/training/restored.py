@@ -32,9 +32,7 @@ def restore(spec: TrialSpec, path: Path, method: str, where: str) -> Trial:
         trial = Trial(quiet, dataset, plan, cls, device, images=PROCESS_DATA.images)
         PROCESS_DATA.images = trial.images  # the next trial on these data uses them, too
         state = checkpoint.read(path, spec.key, device)["method"]
-        state["_extra_state"]["generator"] = (
-            trial.method.generator.get_state()
-        )  # the saved one is of its device
+        state["_extra_state"]["generator"] = trial.method.generator.get_state()  # another device's would not fit
         trial.method.load_state_dict(state)
     except (UnknownPlugin, BrokenPlugin) as error:
         hint = "it has to be where it was when the sweep ran: python -m platform.catalog lists all"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -39,12 +38,11 @@ def _begin() -> None:
     os.environ[accelerator.PRETENDED] = backend.NAME
     generators.GeneratorsOfTheDevice().__enter__()
     step: Callable[[Trial], Any] = Trial._train_step
-    begun = weakref.WeakSet[Trial]()
 
     def watched(trial: Trial) -> Any:
-        if trial.device.type != backend.NAME or trial not in begun:  # the first step uploads the images
-            begun.add(trial)
+        if trial.device.type != backend.NAME:
             return step(trial)
+        _ = trial.images.train, trial.images.extra  # uploaded when first used
         with accelerator.waiting_raises(trial.device):
             return step(trial)
 
