@@ -7,7 +7,6 @@ in-place operations and what C++ allocates share their data as on any other devi
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 from collections.abc import Callable
@@ -123,6 +122,7 @@ class _Facts:
 
     pointwise: bool
     draws: bool
+    resizes: bool  # its `out`
     tensors: tuple[int, ...]
 
 
@@ -131,7 +131,8 @@ def _facts(operation: Any) -> _Facts:
     arguments = enumerate(operation._schema.arguments)
     tensors = tuple(place for place, argument in arguments if isinstance(argument.type, torch.TensorType))
     draws = torch.Tag.nondeterministic_seeded in operation.tags
-    return _Facts(torch.Tag.pointwise in operation.tags, draws, tensors)
+    resizes = any(argument.is_out for argument in operation._schema.arguments)
+    return _Facts(torch.Tag.pointwise in operation.tags, draws, resizes, tensors)
 
 
 def _fallback(operation: Any, *args: Any, **kwargs: Any) -> Any:
@@ -169,16 +170,19 @@ def _compute(
         return torch.device("cpu") if kind is torch.device else value
 
     inner = [inside(value) for value in args]
-    named = {name: inside(value) for name, value in kwargs.items()}
+    named = {name: inside(value) for name, value in kwargs.items()} if kwargs else {}
     facts = _facts(operation)
     if hosts and found and not (facts.pointwise and all(host.dim() == 0 for host in hosts)):
         shapes = ", ".join(str(list(host.shape)) for host in hosts)
         raise WrongDevice(f"{watch.line()}{operation}: tensors of {NAME} and of the CPU ({shapes})")
-    shapes = [values.shape for _, values in found]
-    with generators.of_device(operation, args, kwargs) if facts.draws else contextlib.nullcontext():
+    shapes = [values.shape for _, values in found] if facts.resizes else []
+    if facts.draws:
+        with generators.of_device(operation, args, kwargs):
+            result = (function or operation)(*inner, **named)
+    else:
         result = (function or operation)(*inner, **named)
-    for (tensor, values), shape in zip(found, shapes, strict=True):
-        if values.shape != shape:  # resized: `out=`
+    for (tensor, values), shape in zip(found, shapes, strict=False):
+        if values.shape != shape:
             tensor.data = pretended(values)
     return _outside(result, found)
 

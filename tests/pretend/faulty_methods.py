@@ -83,7 +83,7 @@ class KeepsAHostBuffer(Supervised):
 
 FAULTY = {
     WeightsOnTheHost: "tensors of pretend and of the CPU",
-    IndexOfTheHost: "tensors of pretend and of the CPU",
+    IndexOfTheHost: "copies from the host",
     GeneratorOfTheHost: "with a generator of the CPU",
     NoiseOfTheHost: "with a generator of the device",
     ReadsItsLoss: "waits for the device",

@@ -90,7 +90,7 @@ class GeneratorsOfTheDevice(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        generator = (kwargs or {}).get("generator")
-        if isinstance(generator, _Pretended) and isinstance(result, Tensor) and result.device.type == "cpu":
+        generator = kwargs.get("generator") if kwargs else None
+        if generator.__class__ is _Pretended and isinstance(result, Tensor) and result.device.type == "cpu":
             raise WrongGenerator(f"{watch.line()}{func.__name__} on the CPU with a generator of the device")
         return result

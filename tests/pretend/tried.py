@@ -25,7 +25,7 @@ from tests.pretend import backend, faulty_methods, generators
 
 __all__ = ["conforms", "elsewhere", "fails", "looked_at", "pool", "whole_trial"]
 
-STEPS, EVALUATIONS = 4, 2
+STEPS, EVALUATIONS = 6, 2  # four are a pass over the labelled images: methods in two stages reach the second
 
 
 def pool() -> ProcessPoolExecutor:
@@ -60,11 +60,12 @@ def numbers(reports: Any) -> list[dict[str, float]]:
     return [{name: v for name, v in report.metrics.items() if name != "images_per_second"} for report in reports]
 
 
-def whole_trial(name: str) -> dict[str, list[dict[str, float]]]:
+def whole_trial(name: str) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Train a method on the device, evaluate it, save it, go on in another trial, and in a third, which branches
     off in mixed precision with channels last; and train it on a CPU.
 
-    Returns the metrics of each. No step may wait for the device.
+    Returns the metrics on the device and on the CPU. Raises AssertionError where the second trial ends otherwise than
+    the first, or the third is not as on a GPU; and where a step waits for the device, what says so.
     """
     subject = Subject.of(name)
     with TemporaryDirectory() as folder:
@@ -79,8 +80,17 @@ def whole_trial(name: str) -> dict[str, list[dict[str, float]]]:
         branched.branch(path, undisturbed.spec.key)
         branched.advance(2)
         _look(branched)
-        on_cpu = make(subject, "cpu").reports()
-        return {"device": numbers(found), "resumed": numbers(resumed.reports()), "cpu": numbers(on_cpu)}
+        resumed.advance(STEPS)
+        if different := [
+            name for name, value in _weights(resumed).items() if not value.equal(_weights(undisturbed)[name])
+        ]:
+            raise AssertionError(f"not as if it had not been interrupted: {different}")
+        return numbers(found), numbers(make(subject, "cpu").reports())
+
+
+def _weights(trial: Trial) -> dict[str, torch.Tensor]:
+    state = trial.method.state_dict()
+    return {name: value for name, value in state.items() if name.startswith(("model.", "ema."))}
 
 
 def _look(trial: Trial) -> None:
