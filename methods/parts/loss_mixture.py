@@ -27,7 +27,7 @@ def clean_probability(losses: Tensor, rounds: int = ROUNDS, tolerance: float = 0
     for _ in range(ROUNDS // 3):
         mean = _means(x, share * weight)
         share = _nearest(x, mean)
-    fitted, before, ended = _fit(x, share * weight), x.new_tensor(-torch.inf), torch.zeros_like(seen[0])
+    fitted, before, ended = _fit(x, share * weight), x.new_full((), -torch.inf), torch.zeros_like(seen[0])
     for _ in range(rounds):
         share, log_likelihood = _posterior(x, *fitted)
         likelihood = (log_likelihood * weight).sum() / weight.sum().clamp(min=1)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import platform.core.accelerator as accelerator
 from platform.conformance.suite import Failed, Skipped, Subject, check, own_lines
 from platform.core.errors import UserError
 from platform.core.spec import AXES, DataSettings, LabelSettings, TrainSettings, TrialSpec
@@ -140,20 +141,18 @@ def _comparable(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
 
 @check("it trains on a GPU, and its steps never wait for it", quick=False)
 def cuda(subject: Subject) -> str | None:
-    if not torch.cuda.is_available():
+    if not accelerator.available():
         raise Skipped("there is no GPU here")
-    _complete(subject, "on the GPU", device="cuda")
-    running = trial(subject, device="cuda", amp="auto")
+    device = torch.device(accelerator.kind())
+    _complete(subject, "on the GPU", device=device)
+    running = trial(subject, device=device, amp="auto")
     running.advance(2)
-    mode = torch.cuda.get_sync_debug_mode()
     batches = [running.batches.next(step, 6) for step in (2, 3)]
     try:
-        torch.cuda.set_sync_debug_mode("error")
-        for batch in batches:
-            running.method.take_step(batch, running.optimizer)
+        with accelerator.waiting_raises(device):
+            for batch in batches:
+                running.method.take_step(batch, running.optimizer)
     except RuntimeError as error:
         advice = "no .item(), .cpu(), tensors made from Python lists, or shapes that depend on values"
         raise Failed(f"a step waits for the GPU: {own_lines(error, subject.file)}", advice) from error
-    finally:
-        torch.cuda.set_sync_debug_mode(mode)
-    return torch.cuda.get_device_name()
+    return accelerator.name(device)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Batch, Views
+from platform.core.accelerator import is_accelerator
 from platform.core.spec import derive_seed
 from platform.data.dataset import Augment, Dataset, LabelPlan
 from platform.data.device_images import DeviceImages
@@ -34,7 +35,7 @@ class Batches:
     `meta_set_size` labelled images, which stay training images), "held_out" (the validation part), "clean" (the images
     with verified labels) or "unlabelled", from which `meta_set_size` are drawn likewise; None = all. images: a
     DeviceImages to go on using; one that does not fit is left alone. augment: instead of the dataset's. channels_last:
-    memory format of views; None = on CUDA.
+    memory format of views; None = on an accelerator.
 
     Raises UserError where a stream has no image to draw from.
     """
@@ -56,7 +57,7 @@ class Batches:
     ) -> None:
         self.device, self.seed = torch.device(device), seed
         self.images = images if images is not None and images.fits(dataset, device) else DeviceImages(dataset, device)
-        last = self.device.type == "cuda" if channels_last is None else channels_last
+        last = is_accelerator(self.device) if channels_last is None else channels_last
         self.view_maker = ViewMaker(self.images.statistics, augment or dataset.augment, self.device, last)
         self._labels = PositionLabels.of_plan(dataset, plan, self.device)
         pools = {
@@ -143,7 +144,7 @@ class LabelledTrainingImages:
     def view(self, index: Tensor, name: str, generator: torch.Generator) -> Tensor:
         """[N, C, H, W] normalised views; of a strong one, the host's draws come from `generator` too (one wait)."""
         host = generator
-        if name == "strong" and generator.device.type != "cpu":
+        if name == "strong" and is_accelerator(generator.device):
             seed = torch.randint(2**62, (), generator=generator, device=generator.device)
             host = torch.Generator().manual_seed(int(seed))
         return self._view_maker.view(name, self._images.take(index), generator, host)

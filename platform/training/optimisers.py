@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import platform.core.accelerator as accelerator
 from platform.core.spec import TrainSettings
 
 __all__ = ["decay_groups", "make_optimizer"]
@@ -45,7 +46,7 @@ def make_optimizer(
     else:
         groups = decay_groups(chosen, train.weight_decay, exempt)
     # One kernel for all tensors; the loop over tensors costs more than the arithmetic of a small model.
-    fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in chosen)
+    fused = all(accelerator.fused(p.device) and p.is_floating_point() for p in chosen)
     if train.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=train.lr, fused=fused)
     if train.optimizer == "adam":

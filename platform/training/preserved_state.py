@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from platform.core.accelerator import is_accelerator
+
 __all__ = ["preserve_state"]
 
 
@@ -17,7 +19,7 @@ def preserve_state(model: nn.Module, device: torch.device, training: bool = Fals
     modes = [(module, module.training) for module in model.modules()]
     model.train(training)
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng([device] if is_accelerator(device) else [], device_type=device.type):
             yield
     finally:
         for module, mode in modes:

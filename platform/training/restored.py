@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from platform.core.accelerator import available, kind
 from platform.core.errors import Problem, UserError
 from platform.core.plugins import BrokenPlugin, UnknownPlugin
 from platform.core.registry import METHODS
@@ -24,13 +25,15 @@ def restore(spec: TrialSpec, path: Path, method: str, where: str) -> Trial:
     UserError where method, data or code are not those of the sweep.
     """
     quiet = spec.model_copy(update={"train": spec.train.model_copy(update={"diagnostics": "off", "compile": "off"})})
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(kind() if available() else "cpu")
     try:
         cls = METHODS.get(method)
         dataset, plan = PROCESS_DATA.load(spec)
         trial = Trial(quiet, dataset, plan, cls, device, images=PROCESS_DATA.images)
         PROCESS_DATA.images = trial.images  # the next trial on these data uses them, too
-        trial.method.load_state_dict(checkpoint.read(path, spec.key, device)["method"])
+        state = checkpoint.read(path, spec.key, device)["method"]
+        state["_extra_state"]["generator"] = trial.method.generator.get_state()  # another device's would not fit
+        trial.method.load_state_dict(state)
     except (UnknownPlugin, BrokenPlugin) as error:
         hint = "it has to be where it was when the sweep ran: python -m platform.catalog lists all"
         raise UserError(Problem(f"the method '{method}' is not there: {error}", where=where, hint=hint)) from error

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import platform.core.accelerator as accelerator
+
 __all__ = ["Slots", "demand", "fits", "fitting", "gpu_share", "here", "share", "slots_here", "supply", "surplus"]
 
 
@@ -21,7 +23,7 @@ class Slots:
     @property
     def device(self) -> str:
         """The kind of device. What a trial trains on is decided where it trains: slot_device.py."""
-        return "cuda" if self.gpu else "cpu"
+        return accelerator.kind() if self.gpu else "cpu"
 
     @property
     def bundle(self) -> dict[str, float]:
@@ -36,9 +38,7 @@ class Slots:
 
 def here() -> dict[str, float]:
     """CPU cores and GPUs of this machine by Ray's names, counted without Ray."""
-    import torch
-
-    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(accelerator.count())}
 
 
 def slots_here(resources: Any, rows_to_run: int) -> Slots:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Terms
+from platform.core.accelerator import background_copy, is_accelerator
 
 __all__ = ["Tally"]
 
@@ -20,7 +21,7 @@ class Tally:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._copy: tuple[Tensor, torch.cuda.Event] | None = None
+        self._copy: tuple[Tensor, Any] | None = None
         self.bad = torch.zeros((), dtype=torch.bool, device=device)
         self.reset()
 
@@ -51,13 +52,14 @@ class Tally:
         self.sums, self.counts = torch.cat([self.sums, zeros]), torch.cat([self.counts, zeros])
         if tuple(terms) == self.names:
             return values, torch.ones_like(values)
-        places = torch.tensor([self.names.index(name) for name in terms], device=self.device)
-        aligned = torch.zeros_like(self.sums).index_copy(0, places, values)
-        return aligned, torch.zeros_like(self.sums).index_fill(0, places, 1.0)
+        zero, one = torch.zeros_like(values[0]), torch.ones_like(values[0])  # an index would be a copy from the host
+        by_name = dict(zip(terms, values, strict=True))
+        aligned = torch.stack([by_name.get(name, zero) for name in self.names])
+        return aligned, torch.stack([one if name in terms else zero for name in self.names])
 
     def diverged(self) -> bool:
         """Whether a loss was not finite. On a GPU as of the last call: the flag is copied in the background."""
-        if self.device.type != "cuda":
+        if not is_accelerator(self.device):
             return bool(self.bad)
         diverged = False
         if self._copy is not None:
@@ -65,10 +67,7 @@ class Tally:
             if not event.query():
                 return False
             diverged = bool(flag)
-        flag = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(self.bad, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record()
-        self._copy = (flag, event)
+        self._copy = background_copy(self.bad)
         return diverged
 
     def read(self) -> tuple[dict[str, float], bool]:

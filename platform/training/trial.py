@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+import platform.core.accelerator as accelerator
 from methods.base import Batch, Method, Setup, Terms
 from platform.core.errors import Problem, UserError
 from platform.core.rungs import evaluation_steps
@@ -74,12 +75,10 @@ class Trial:
         self.outcome: Literal["completed", "diverged"] | None = None
         self.interrupted: Callable[[], bool] = lambda: False  # called after each step: then `reports` ends there
         self.compiled = False
-        cuda = self.device.type == "cuda"
-        self.amp = spec.train.amp == "on" or (spec.train.amp == "auto" and cuda)
-        self._channels_last = cuda and spec.train.channels_last
-        if cuda:
-            torch.backends.cudnn.benchmark = True
-            torch.set_float32_matmul_precision("high")  # TF32 for what autocast leaves in float32
+        self._accelerated = accelerator.is_accelerator(self.device)
+        self.amp = spec.train.amp == "on" or (spec.train.amp == "auto" and self._accelerated)
+        self._channels_last = self._accelerated and spec.train.channels_last
+        accelerator.prepare(self.device)
         self._random = _seeded_states(self.device, derive_seed(spec.seeds["order"], "global"))
         hyper = method_class.resolve(method_class.Hyper(**spec.hyper), spec.train.steps)
         check_truth(spec.method, method_class, plan, hyper, dataset.truth_hint)
@@ -147,7 +146,7 @@ class Trial:
         """
         end = min(self.step + count, self.spec.train.steps)
         _ = self.optimizer  # before the clock starts
-        every = 1 if self.device.type == "cpu" else CHECK_EVERY
+        every = CHECK_EVERY if self._accelerated else 1
         begin = time.perf_counter()
         stop = False
         try:
@@ -160,7 +159,7 @@ class Trial:
         except Exception:
             self._clock(begin, training=True)  # the time of a trial that fails is charged, too
             raise
-        self._wait()
+        accelerator.synchronize(self.device)
         self._clock(begin, training=True)
         return stop
 
@@ -204,6 +203,7 @@ class Trial:
 
     def _restore(self, path: str | Path, key: str) -> dict[str, Any]:
         content = checkpoint.read(path, key, self.device)
+        self._check_device(content["random"], path)
         self.method.load_state_dict(content["method"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.batches.load_state_dict(content["batches"])
@@ -213,6 +213,14 @@ class Trial:
         self._random = {name: state.cpu() for name, state in content["random"].items()}
         self.step, self.seconds, self.outcome = content["step"], content["seconds"], content["outcome"]
         return content["beside"]
+
+    def _check_device(self, states: dict[str, torch.Tensor], path: str | Path) -> None:
+        """Raise UserError where the states of the generators are of another kind of device: they cannot go on here."""
+        saved = [name for name in states if name != "cpu"] or ["cpu"]
+        if saved != [self.device.type]:
+            problem = f"checkpoint of a trial on {saved[0]}; this one trains on {self.device.type}"
+            hint = "go on there; or delete it, and the trial starts anew"
+            raise UserError(Problem(problem, where=str(path), hint=hint))
 
     # -- a step and an evaluation --------------------------------------------------------------------------------------
 
@@ -241,10 +249,6 @@ class Trial:
             self.outcome = "completed"
         counts = self._evaluate.test_counts() if self.outcome == "completed" else None
         return Report(self.step, self.seconds, metrics, self.outcome, counts)
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
     def _clock(self, begin: float, training: bool) -> None:
         took = time.perf_counter() - begin
@@ -297,7 +301,7 @@ class Trial:
     def _compile(self, method_class: type[Method]) -> None:
         """Compile the model in place where the settings say so; "auto": where it saves time. Else it runs eagerly."""
         setting = self.spec.train.compile
-        worthwhile = self.device.type == "cuda" and self.spec.train.steps >= COMPILE_FROM
+        worthwhile = self._accelerated and self.spec.train.steps >= COMPILE_FROM
         if setting == "off" or (setting == "auto" and not worthwhile) or not method_class.compilable:
             return
         import torch._dynamo
@@ -309,13 +313,13 @@ class Trial:
     @contextlib.contextmanager
     def _own_random_state(self) -> Iterator[None]:
         """The global generators are the trial's while it trains (dropout draws from them), then the caller's again."""
-        outer = _states(self.device)
-        _set_states(self.device, self._random)
+        outer = accelerator.rng_states(self.device)
+        accelerator.set_rng_states(self.device, self._random)
         try:
             yield
         finally:
-            self._random = _states(self.device)
-            _set_states(self.device, outer)
+            self._random = accelerator.rng_states(self.device)
+            accelerator.set_rng_states(self.device, outer)
 
 
 def check_truth(name: str, method_class: type[Method], plan: LabelPlan, hyper: Any = None, hint: str = "") -> None:
@@ -332,14 +336,3 @@ def check_truth(name: str, method_class: type[Method], plan: LabelPlan, hyper: A
 def _seeded_states(device: torch.device, seed: int) -> dict[str, torch.Tensor]:
     places = {"cpu": torch.device("cpu"), device.type: device}
     return {name: torch.Generator(place).manual_seed(seed).get_state() for name, place in places.items()}
-
-
-def _states(device: torch.device) -> dict[str, torch.Tensor]:
-    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
-    return {"cpu": torch.get_rng_state(), **cuda}
-
-
-def _set_states(device: torch.device, states: dict[str, torch.Tensor]) -> None:
-    torch.set_rng_state(states["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)

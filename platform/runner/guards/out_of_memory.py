@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+import platform.core.accelerator as accelerator
+
 __all__ = ["DEVICE", "HOST", "kernel_kills", "of_death", "of_exception", "release"]
 
 DEVICE, HOST = "out of memory (device)", "out of memory (host)"
@@ -38,8 +40,7 @@ def of_death(error: str, kills_before: int, kills_now: int) -> str:
 def release() -> None:
     """Free what nobody refers to any more, for the next attempt."""
     gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    accelerator.release()
 
 
 def kernel_kills() -> int:

@@ -15,6 +15,8 @@ import numpy as np
 import psutil
 import torch
 
+import platform.core.accelerator as accelerator
+
 __all__ = ["ProcessState", "resident"]
 
 GROWTH = 2**30
@@ -61,7 +63,7 @@ class ProcessState:
     def outgrown(self) -> bool:
         """After a trial has been dropped: whether the process holds much more than after its first one."""
         gc.collect()
-        now = (resident(), _on_device())
+        now = (resident(), accelerator.allocated())
         if self._memory is None:
             self._memory = now
             gc.freeze()  # what the first trial imported (torch._dynamo, sklearn) stays too: 0.1 s less per collection
@@ -75,10 +77,6 @@ class ProcessState:
 def resident() -> int:
     """Bytes of this process in main memory."""
     return psutil.Process().memory_info().rss
-
-
-def _on_device() -> int:
-    return torch.cuda.memory_allocated() if torch.cuda.is_initialized() else 0
 
 
 def _give_back() -> None:
