@@ -29,12 +29,18 @@ class ResultsListener:
     """Keeps `folder` (results/NAME) current. Must come before the listener that uploads these files at the end.
 
     Rows of an earlier session stay in the files until SweepEnded brings the whole table. doing: is told what takes
-    long at the end.
+    long at the end. hurried: whether a signal ended the sweep; whoever sent it waits for seconds only, so that figures
+    and report, which take more, are left to the run that goes on.
     """
 
-    def __init__(self, folder: Path | str, doing: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        doing: Callable[[str], None] = lambda text: None,
+        hurried: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.folder = Path(folder)
-        self._doing = doing
+        self._doing, self._hurried = doing, hurried
         self._info: SweepInfo | None = None
         self._trials: dict[tuple[str, str], dict[str, Any]] = {}
         self._curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -87,6 +93,8 @@ class ResultsListener:
         keep_winners(self._info, ordered, self.folder)
         if pareto.asked_for(self._info):
             pareto.write(self._info, ordered, self.folder / "pareto.csv")
+        if self._hurried():
+            return
         self._doing("drawing figures")
         self._draw(ordered)
         self._write_report(ordered)

@@ -139,7 +139,7 @@ class Session:
 
     def _driver(self, ledger: Ledger, tracker: MlflowListener | None, screen: ScreenListener) -> Driver:
         """The screen comes last: it announces files and runs that the others have written by then."""
-        results = ResultsListener(self.folder, screen.doing)
+        results = ResultsListener(self.folder, screen.doing, signals.requested)
         listeners: list[Listener] = [results, *([tracker] if tracker else []), screen]
         inputs = self.inputs
         hashes = (inputs.dataset.fingerprint, inputs.label_hashes)

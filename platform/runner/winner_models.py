@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from platform.core.row import Row
+from platform.runner.guards import signals
 from platform.runner.inputs import Inputs
 from platform.sweepfile import Sweep
 from platform.tracking.logged_model import TrainedModel
@@ -18,7 +19,11 @@ EXAMPLES = 4
 
 
 class WinnerModels:
-    """Gives the network of a study's winner; None where its checkpoint is gone. folder: of the sweep."""
+    """Gives the network of a study's winner. folder: of the sweep.
+
+    None where its checkpoint is gone, or a signal ended the sweep: making a model takes seconds, and the run that goes
+    on makes it.
+    """
 
     def __init__(self, sweep: Sweep, inputs: Inputs, folder: Path) -> None:
         self._inputs, self._folder = inputs, folder
@@ -26,7 +31,7 @@ class WinnerModels:
 
     def __call__(self, row: Row) -> TrainedModel | None:
         path = self._folder / "checkpoints" / f"{row.key}.pt"
-        if not path.exists():
+        if signals.requested() or not path.exists():
             return None
         from platform.training.classifier import trained_classifier
 

@@ -279,7 +279,7 @@ class Delivery:
         if content.winner is None or content.model is None or run.tags.get(MODEL, "").startswith("m-"):
             return
         try:
-            made = "none: its weights were not kept"
+            made = "none: its weights were not kept, or a signal ended the sweep"
             if (model := content.model(content.winner)) is not None:
                 points = [point for point in closing.metrics if point[0] in ("score", "test_accuracy")]
                 params = {k: v for k, v in closing.params.items() if k in content.winner.params}

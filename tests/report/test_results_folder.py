@@ -229,3 +229,10 @@ def test_provenance_of_this_machine() -> None:
 
 def test_provenance_outside_a_repository(tmp_path: Path) -> None:
     assert provenance(tmp_path)["git"] == {"commit": None, "branch": None, "dirty": None}
+
+
+def test_a_sweep_that_a_signal_ended_has_its_tables_and_draws_nothing(tmp_path: Path) -> None:
+    sweep = FakeSweep(tmp_path / "results" / "digits")
+    sweep.run(ResultsListener(sweep.folder, hurried=lambda: True))
+    assert (sweep.folder / "trials.csv").exists() and (sweep.folder / "leaderboard.md").exists()
+    assert not (sweep.folder / "figures").exists() and not (sweep.folder / "report.html").exists()
