@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platform.core.invocation import program
+
 if TYPE_CHECKING:
     from platform.runner.health.health_findings import HealthFinding
 
@@ -37,9 +39,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m platform.doctor",
+        prog=program("doctor"),
         description="Can a sweep run here, or on a cluster? Asks every node for versions, clock, GPU, disk, data.",
-        epilog="example: python -m platform.doctor search_spaces/layermatch.yaml --address auto",
+        epilog=f"example: {program('doctor')} search_spaces/layermatch.yaml --address auto",
     )
     parser.add_argument("space", nargs="?", help="a sweep file: its data and its MLflow are looked for, too")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="change a value of the sweep file")

@@ -18,6 +18,7 @@ import webbrowser
 from collections.abc import Iterator
 
 from platform.core.errors import Problem, UserError
+from platform.core.invocation import program
 from platform.core.uri import DEFAULT, SecretUri, problem
 
 HOST = "127.0.0.1"
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m platform.ui",
+        prog=program("ui"),
         description="MLflow's pages on this machine, opened on the methods of the latest sweep. Ctrl-C ends it.",
     )
     parser.add_argument("--tracking", default=DEFAULT, metavar="URI", help=f"the database of the runs ({DEFAULT})")
