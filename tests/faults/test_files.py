@@ -9,6 +9,7 @@ import re
 import pytest
 
 from tests.faults.scene import STEPS, Scene
+from tests.long import long
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -34,6 +35,7 @@ def test_a_torn_ledger(make_scene, undisturbed, seed):
     scene.check(expected, lost)
 
 
+@long  # the flipped bit below takes the same way
 def test_half_a_checkpoint(make_scene, undisturbed, seed):
     expected, chance = undisturbed(), random.Random(f"checkpoint {seed}")
     scene = make_scene(step_seconds=0.1)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.faults.scene import TRIALS, terminate
+from tests.long import long
 from tests.tracking.test_server import Server
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -69,6 +70,7 @@ def test_a_server_that_goes_and_comes_back(make_scene, undisturbed, seed, empty_
         server.kill()
 
 
+@long
 def test_a_clock_that_jumps(make_scene, undisturbed, seed):
     """Nothing is measured or put in order by the wall clock: a day ahead, then three days back."""
     expected, chance = undisturbed(), random.Random(f"clock {seed}")
