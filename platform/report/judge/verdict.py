@@ -159,7 +159,7 @@ def _defaults(judged: Judgement) -> list[str]:
     several = [method for method in searched if any(row.number for row in method.rows)]
     if not studies or not several:
         return []
-    return [f"In {won} of {studies} studies (of all methods) the defaults won, the search found nothing better."]
+    return [f"In {won} of {studies} studies (of all methods) the search found nothing better than the defaults."]
 
 
 def _meaning(judged: Judgement) -> list[str]:

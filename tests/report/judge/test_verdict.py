@@ -26,7 +26,7 @@ def test_who_beats_whom_by_how_much_and_between_whom_there_is_no_sure_difference
     words = "Between fixmatch and layermatch no sure difference; the difference is "
     assert found[1] == words + "0.003 [-0.025, 0.032] (3 studies, Holm p = 0.67)."
     assert "layermatch beats supervised." in found
-    assert "In 0 of 9 studies (of all methods) the defaults won, the search found nothing better." in found
+    assert "In 0 of 9 studies (of all methods) the search found nothing better than the defaults." in found
 
 
 def test_the_numbers_are_those_of_the_leaderboard(tmp_path: Path):
@@ -83,7 +83,7 @@ def test_methods_without_a_result_are_named_with_the_reason(tmp_path: Path):
 
 def test_defaults_that_won_are_counted(tmp_path: Path):
     found = said(tmp_path / "a", CLOSE, default_wins=True)
-    assert "In 9 of 9 studies (of all methods) the defaults won, the search found nothing better." in found
+    assert "In 9 of 9 studies (of all methods) the search found nothing better than the defaults." in found
     assert not any("defaults won" in words for words in said(tmp_path / "b", CLOSE, trials=1))  # nothing was searched
 
 
