@@ -88,9 +88,11 @@ def test_stacks_are_read_from_the_process_and_leave_no_file(temporary, monkeypat
         env={"TMPDIR": str(temporary), "PATH": "/usr/bin"},
         stdout=subprocess.PIPE,
         text=True,
+        cwd=Path(__file__).parents[2],
     )
     try:
         path = process.stdout.readline().strip()
+        assert path, "the process did not start"
         for _ in range(2):
             stacks = stack_dump.ask(process.pid, path, seconds=20)
             assert stacks.count("here_it_waits") == 1, stacks

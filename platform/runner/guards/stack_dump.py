@@ -32,7 +32,7 @@ def ask(pid: int, path: str, seconds: float = 3.0) -> str:
     """The stacks of a process on this machine that called `register`; a sentence where it does not answer."""
     file = Path(path)
     try:
-        if "ray::" not in " ".join(psutil.Process(pid).cmdline()):
+        if not _is_worker(pid):
             return f"process {pid} is another one now"
         before = file.stat().st_size
         os.kill(pid, signal.SIGUSR1)
@@ -47,3 +47,12 @@ def ask(pid: int, path: str, seconds: float = 3.0) -> str:
         size = now
     stacks = file.read_text()[before:]
     return stacks or f"process {pid} did not answer within {seconds:g} s: it is stopped, or waits inside the kernel"
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether the process is one of Ray's. For a moment the kernel may have no command line of a living process."""
+    for _ in range(20):
+        if words := psutil.Process(pid).cmdline():
+            return "ray::" in " ".join(words)
+        time.sleep(0.05)
+    return False
