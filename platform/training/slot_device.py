@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from platform.core.accelerator import PRETENDED, available, kind
+from platform.core.accelerator import available, kind
 from platform.core.errors import Problem, UserError
 
-__all__ = ["PRETENDED", "slot_device", "usable"]
-
-usable = available
+__all__ = ["slot_device"]
 
 
 def slot_device(gpu: float) -> str:
@@ -19,7 +17,7 @@ def slot_device(gpu: float) -> str:
     """
     if not gpu:
         return "cpu"
-    if not usable():
+    if not available():
         hint = "is its driver old, or torch built without CUDA? python -m platform.doctor says; or resources.gpu=0"
         problem = f"{socket.gethostname()} gives out a GPU that torch cannot use"
         raise UserError(Problem(problem, key="resources.gpu", hint=hint))

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from platform.core.accelerator import PRETENDED
 from platform.core.errors import UserError
 from platform.runner import cluster
 from platform.runner.cluster_growth import FIXED, UNKNOWN, Growth, NodeType, from_config
 from platform.runner.tune import cluster_demand
 from platform.runner.tune.cluster_demand import ClusterDemand
 from platform.sweepfile.schema import Resources
-from platform.training.slot_device import PRETENDED, slot_device
+from platform.training.slot_device import slot_device
 from platform.training.slots import Slots
 from tests.runner.sweeps import SPACE, driver, load, play
 

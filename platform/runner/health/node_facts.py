@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from platform.core.accelerator import available
 from platform.report.provenance import versions
-from platform.training.slot_device import usable
 
 __all__ = ["NodeFacts", "NodeRequest", "node_facts", "token_hash"]
 
@@ -91,7 +91,7 @@ def _gpu(given: float) -> tuple[str, bool]:
 
     try:
         if not torch.cuda.is_available():
-            return "none", usable() or not given
+            return "none", available() or not given
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         torch.ones(2, 2, device="cuda").matmul(torch.ones(2, 2, device="cuda")).sum().item()
     except Exception as error:
